@@ -1,0 +1,1 @@
+//! Kubernetes: connecting as kubectl does, with retries, bounded waits and evidence.

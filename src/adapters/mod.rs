@@ -1,0 +1,2 @@
+//! The doors to outside systems; each knows a wire format and imports none of ours.
+pub mod kube;

@@ -1,0 +1,1 @@
+//! One verb, one file: its arguments (whose comments are the help) and what it does.

@@ -1,0 +1,1 @@
+//! The plan file: its types, reading, checking with field paths, and its digest.

@@ -1,0 +1,1 @@
+//! Changes to the world, shared by verbs and playbooks.
