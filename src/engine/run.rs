@@ -1,0 +1,255 @@
+use std::sync::Arc;
+
+use super::{
+    Check, Cx, Failure, Holds, Journal, JournalError, Kind, Outcome, Probe, Record, Sink, Step,
+    Stop,
+};
+
+/// How a run ended, when nothing went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every step is done.
+    Done,
+    /// A step waits for the operator.
+    Waiting {
+        /// Which step.
+        step: String,
+        /// For what.
+        what: String,
+    },
+    /// The operator interrupted it at a safe point.
+    Interrupted {
+        /// The step that is next.
+        step: String,
+    },
+}
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A step must not begin; nothing was changed by it.
+    #[error("step `{step}` is blocked: {}", summary(.checks))]
+    Blocked {
+        /// Which step.
+        step: String,
+        /// All its checks; at least one blocks.
+        checks: Vec<Check>,
+    },
+    /// A step failed; the journal says so too.
+    #[error("step `{step}` failed")]
+    Failed {
+        /// Which step.
+        step: String,
+        /// Which ending.
+        kind: Kind,
+        /// What was seen.
+        evidence: Vec<String>,
+        /// The cause.
+        source: anyhow::Error,
+    },
+    /// A rollback was begun; it has to end first.
+    #[error("a rollback of step `{step}` was begun and has not ended")]
+    RollingBack {
+        /// Which step.
+        step: String,
+    },
+    /// The journal is not of these steps.
+    #[error("the journal's steps are {journal}, and the plan's are {plan}")]
+    OtherSteps {
+        /// Of the journal.
+        journal: String,
+        /// Of the plan.
+        plan: String,
+    },
+    /// The journal could not be written, so nothing more was done.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+fn summary(checks: &[Check]) -> String {
+    let mut blocking = checks
+        .iter()
+        .filter(|check| check.verdict == super::Verdict::Block);
+    let first = blocking.next().map_or_else(String::new, |check| {
+        format!("{}: {}", check.object, check.evidence)
+    });
+    match blocking.count() {
+        0 => first,
+        more => format!("{first} (and {more} more)"),
+    }
+}
+
+/// Runs the steps that are not settled yet, in order; the same code begins and goes on.
+pub async fn run(
+    steps: &[Arc<dyn Step>],
+    journal: &mut Journal,
+    sink: &Sink,
+    stop: &Stop,
+) -> Result<Ended, RunError> {
+    same_steps(steps, journal)?;
+    if let Some(step) = steps.iter().find(|step| {
+        matches!(
+            journal.state().last(step.id()),
+            Some(Record::UndoStarted | Record::UndoFailed(_))
+        )
+    }) {
+        return Err(RunError::RollingBack {
+            step: step.id().to_owned(),
+        });
+    }
+    recheck(steps, journal, sink, stop).await?;
+    for step in steps {
+        let last = journal.state().last(step.id());
+        if last.is_some_and(Record::is_settled) {
+            continue;
+        }
+        if stop.requested() {
+            return Ok(Ended::Interrupted {
+                step: step.id().to_owned(),
+            });
+        }
+        if let Some(ended) = one(step.as_ref(), journal, sink, stop).await? {
+            return Ok(ended);
+        }
+    }
+    Ok(Ended::Done)
+}
+
+/// Refuses a journal whose steps are not the plan's.
+pub(super) fn same_steps(steps: &[Arc<dyn Step>], journal: &Journal) -> Result<(), RunError> {
+    let ours: Vec<_> = steps.iter().map(|step| step.id().to_owned()).collect();
+    if journal.header().steps == ours {
+        return Ok(());
+    }
+    Err(RunError::OtherSteps {
+        journal: journal.header().steps.join(", "),
+        plan: ours.join(", "),
+    })
+}
+
+/// What one step sees of the world.
+pub(super) fn context(journal: &Journal, step: &str, sink: &Sink, stop: &Stop) -> Cx {
+    Cx {
+        outputs: journal.state().outputs().clone(),
+        again: journal.state().begun(step),
+        fence: journal.fence(),
+        sink: sink.clone(),
+        stop: stop.clone(),
+    }
+}
+
+/// Looks whether what is done still holds, while something is left to do that relies on it.
+///
+/// The first step that does not is recorded as broken, and with it every later one that was done: they
+/// were built on it.
+async fn recheck(
+    steps: &[Arc<dyn Step>],
+    journal: &mut Journal,
+    sink: &Sink,
+    stop: &Stop,
+) -> Result<(), RunError> {
+    let settled =
+        |journal: &Journal, id: &str| journal.state().last(id).is_some_and(Record::is_settled);
+    if steps.iter().all(|step| settled(journal, step.id())) {
+        return Ok(());
+    }
+    for (at, step) in steps.iter().enumerate() {
+        if !matches!(journal.state().last(step.id()), Some(Record::Done(_))) {
+            continue;
+        }
+        let cx = context(journal, step.id(), sink, stop);
+        let holds = step.holds(&cx).await.map_err(|source| RunError::Failed {
+            step: step.id().to_owned(),
+            kind: Failure::kind_of(&source),
+            evidence: Failure::evidence_of(&source),
+            source,
+        })?;
+        if let Holds::No(why) = holds {
+            return Ok(break_from(steps, at, &why, journal, sink).await?);
+        }
+    }
+    Ok(())
+}
+
+/// Records the step at `at` and every later one that was done as broken.
+async fn break_from(
+    steps: &[Arc<dyn Step>],
+    at: usize,
+    why: &str,
+    journal: &mut Journal,
+    sink: &Sink,
+) -> Result<(), JournalError> {
+    for step in &steps[at..] {
+        if matches!(
+            journal.state().last(step.id()),
+            Some(Record::Done(_) | Record::Marked(_))
+        ) {
+            let record = Record::Broken(why.to_owned());
+            journal.record(sink, step.id(), record).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(
+    step: &dyn Step,
+    journal: &mut Journal,
+    sink: &Sink,
+    stop: &Stop,
+) -> Result<Option<Ended>, RunError> {
+    let id = step.id();
+    let cx = context(journal, id, sink, stop);
+    let failed = |source: anyhow::Error| RunError::Failed {
+        step: id.to_owned(),
+        kind: Failure::kind_of(&source),
+        evidence: Failure::evidence_of(&source),
+        source,
+    };
+    match step.probe(&cx).await.map_err(failed)? {
+        Probe::Blocked(checks) => {
+            if !journal.state().begun(id) {
+                let record = Record::Blocked(checks.clone());
+                journal.record(sink, id, record).await?;
+            }
+            return Err(RunError::Blocked {
+                step: id.to_owned(),
+                checks,
+            });
+        }
+        // Skip only what was done before us. Once `Started` is in the journal the change may be ours,
+        // and a skipped step is never rolled back.
+        Probe::Done(why) if !journal.state().begun(id) => {
+            journal.record(sink, id, Record::Skipped(why)).await?;
+            return Ok(None);
+        }
+        Probe::Ready | Probe::Done(_) => {}
+    }
+    journal.record(sink, id, Record::Started).await?;
+    journal.confirm().await?;
+    let (record, ended) = match step.apply(&cx).await {
+        Ok(Outcome::Done(output)) => (Record::Done(output), Ok(None)),
+        Ok(Outcome::Waiting(what)) => {
+            let step = id.to_owned();
+            let record = Record::Waiting(what.clone());
+            (record, Ok(Some(Ended::Waiting { step, what })))
+        }
+        Ok(Outcome::Stopped) => {
+            let step = id.to_owned();
+            (Record::Stopped, Ok(Some(Ended::Interrupted { step })))
+        }
+        Err(source) => {
+            let record = Record::Failed {
+                kind: Failure::kind_of(&source),
+                error: format!("{source:#}"),
+                evidence: Failure::evidence_of(&source),
+            };
+            (record, Err(failed(source)))
+        }
+    };
+    match (journal.record(sink, id, record).await, ended) {
+        (Ok(()), ended) => ended,
+        // The step's own failure tells the operator more than that it could not be written down too.
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(error), Ok(_)) => Err(error.into()),
+    }
+}
