@@ -394,10 +394,7 @@ async fn a_journal_that_is_nearly_full_begins_nothing_and_still_ends_what_was_be
         .await
         .unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("too little room to begin step `"),
-        "{text}"
-    );
+    assert!(text.contains("too little room to begin step `"), "{text}");
     assert!(!world.all().is_empty() && world.all().len() < 8);
     rollback(&steps(&world, None), None, &mut journal, &sink, &stop)
         .await

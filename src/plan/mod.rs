@@ -1,1 +1,15 @@
 //! The plan file: its types, reading, checking with field paths, and its digest.
+mod amount;
+mod changes;
+mod locate;
+mod read;
+mod types;
+mod validate;
+
+pub use amount::{Quantity, Span};
+pub use changes::{changes, digest};
+pub use read::{PlanError, parse, read};
+pub use types::{
+    API_VERSION, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, Objects, Plan, Playbook, RunAs,
+    Source, Spec, Target, Verify, Warm, Workload,
+};

@@ -1,0 +1,201 @@
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A span of time as people write it: `90s`, `5m`, `1h30m`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(into = "String", try_from = "String")]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no time span like 90s, 5m or 1h30m");
+        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        let span = Duration::try_from(span).map_err(|_| wrong())?;
+        if span.is_zero() {
+            Err(wrong())
+        } else {
+            Ok(Self(span))
+        }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        for (unit, length) in [("h", 3600), ("m", 60), ("s", 1)] {
+            let count = match unit {
+                "h" => seconds / length,
+                _ => seconds / length % 60,
+            };
+            if count > 0 {
+                write!(formatter, "{count}{unit}")?;
+            }
+        }
+        match self.0.subsec_millis() {
+            0 => Ok(()),
+            millis => write!(formatter, "{millis}ms"),
+        }
+    }
+}
+
+/// An amount of bytes as Kubernetes writes it: `10Gi`, `500M`, `1.5Ti`.
+///
+/// The text is kept as it was given; [`Quantity::bytes`] is what it means, rounded up.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(into = "String", try_from = "String")]
+pub struct Quantity {
+    text: String,
+    bytes: u64,
+}
+
+impl Quantity {
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Suffixes of the Kubernetes resource model with their powers; the longer ones first.
+const SUFFIXES: [(&str, u32, u32); 13] = [
+    ("Ki", 2, 10),
+    ("Mi", 2, 20),
+    ("Gi", 2, 30),
+    ("Ti", 2, 40),
+    ("Pi", 2, 50),
+    ("Ei", 2, 60),
+    ("k", 10, 3),
+    ("M", 10, 6),
+    ("G", 10, 9),
+    ("T", 10, 12),
+    ("P", 10, 15),
+    ("E", 10, 18),
+    ("", 10, 0),
+];
+
+impl FromStr for Quantity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no amount of bytes like 10Gi or 500M");
+        let (number, power) = match text.strip_suffix('m') {
+            // Thousandths of a byte: the API server writes them when it was given a fraction.
+            Some(number) => (number, Err(1000)),
+            None => SUFFIXES
+                .iter()
+                .find_map(|(suffix, base, power)| {
+                    let number = text.strip_suffix(suffix)?;
+                    Some((number, Ok(u128::from(*base).pow(*power))))
+                })
+                .ok_or_else(wrong)?,
+        };
+        let (number, exponent) = match number.split_once(['e', 'E']) {
+            Some((number, exponent)) => (number, exponent.parse::<u32>().map_err(|_| wrong())?),
+            None => (number, 0),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = format!("{whole}{fraction}");
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let value: u128 = digits.parse().map_err(|_| wrong())?;
+        let (up, down) = match power {
+            Ok(factor) => (factor, 1),
+            Err(divisor) => (1, divisor),
+        };
+        let places = u32::try_from(fraction.len()).map_err(|_| wrong())?;
+        let bytes = 10_u128
+            .checked_pow(exponent)
+            .and_then(|scale| value.checked_mul(up)?.checked_mul(scale))
+            .zip(
+                10_u128
+                    .checked_pow(places)
+                    .and_then(|scale| scale.checked_mul(down)),
+            )
+            .and_then(|(value, divisor)| u64::try_from(value.div_ceil(divisor)).ok())
+            .ok_or_else(wrong)?;
+        Ok(Self {
+            text: text.to_owned(),
+            bytes,
+        })
+    }
+}
+
+impl TryFrom<String> for Quantity {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Quantity> for String {
+    fn from(quantity: Quantity) -> Self {
+        quantity.text
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_mean_what_kubernetes_means() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("1k", 1000),
+            ("1Ki", 1024),
+            ("10Gi", 10 << 30),
+            ("1.5Gi", 3 << 29),
+            ("0.5", 1),
+            ("100m", 1),
+            ("1500m", 2),
+            ("1e3", 1000),
+            ("12E", 12_000_000_000_000_000_000),
+        ] {
+            assert_eq!(
+                text.parse::<Quantity>().map(|q| q.bytes()),
+                Ok(bytes),
+                "{text}"
+            );
+        }
+        for text in ["", "Gi", "1 Gi", "-1", "1gi", "99E", "1.2.3", "1e99"] {
+            assert!(text.parse::<Quantity>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_read_what_they_write() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h30m", 5400)] {
+            let span: Span = text.parse().expect(text);
+            assert_eq!(span.0.as_secs(), seconds);
+            assert_eq!(span.to_string().parse(), Ok(span));
+        }
+        for text in ["", "5", "0s", "-5m", "five minutes"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use std::{fmt, io::Read as _, path::Path};
+
+use super::{Plan, locate::line_of, validate::validate};
+
+/// Why a plan was refused.
+#[derive(Debug)]
+pub struct PlanError {
+    /// The file, `standard input` for `-`.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// The field, as `spec.target.size`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong, and what is allowed.
+    pub problem: String,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        if !self.field.is_empty() {
+            write!(formatter, ": {}", self.field)?;
+        }
+        write!(formatter, ": {}", self.problem)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// Reads and checks the plan in a file, or on standard input for `-`.
+pub fn read(file: &Path) -> Result<Plan, PlanError> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().read_to_string(&mut text);
+        ("standard input".to_owned(), read.map(|_| text))
+    } else {
+        (file.display().to_string(), std::fs::read_to_string(file))
+    };
+    let text = text.map_err(|error| PlanError {
+        file: name.clone(),
+        line: None,
+        field: String::new(),
+        problem: format!("cannot be read: {error}"),
+    })?;
+    parse(&name, &text)
+}
+
+/// Reads and checks a plan; `file` is what errors call it.
+pub fn parse(file: &str, text: &str) -> Result<Plan, PlanError> {
+    let refuse = |line: Option<usize>, field: &str, problem: String| PlanError {
+        file: file.to_owned(),
+        line,
+        field: field.to_owned(),
+        problem,
+    };
+    let plan: Plan = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
+        .map_err(|error| {
+            let path = error.path().to_string();
+            let field = if path == "." { "" } else { &path };
+            let inner = error.into_inner();
+            let line = inner.location().map(|place| place.line());
+            refuse(line, field, bare(&inner.to_string(), field))
+        })?;
+    validate(&plan).map_err(|(field, problem)| refuse(line_of(text, &field), &field, problem))?;
+    Ok(plan)
+}
+
+/// The parser's own text without the path and the place, which we say in our own way.
+fn bare(message: &str, field: &str) -> String {
+    if message.contains("more than one document") {
+        return "it holds more than one document, and a plan is one".to_owned();
+    }
+    // The parser names the field itself or one of its parents.
+    let message = message
+        .split_once(": ")
+        .filter(|(path, _)| field.starts_with(path))
+        .map_or(message, |(_, rest)| rest);
+    let message = message
+        .rfind(" at line ")
+        .map_or(message, |end| &message[..end]);
+    message.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+apiVersion: kubectl-migrate/v1
+kind: Migration
+metadata:
+  name: orders-db
+  namespace: shop
+spec:
+  playbook: statefulset
+  source:
+    statefulset: orders-db
+  target:
+    namespace: store
+";
+
+    fn refused(text: &str) -> String {
+        parse("m.yaml", text).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn a_good_plan_is_read() {
+        let plan = parse("m.yaml", GOOD).expect("it is good");
+        assert_eq!(plan.spec.source.statefulset.as_deref(), Some("orders-db"));
+        assert_eq!(plan.spec.warm.rounds, 5);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_field_and_what_is_allowed() {
+        let cases = [
+            GOOD.replace("  playbook: statefulset", "  playbook: mysql"),
+            GOOD.replace("    namespace: store", "    namspace: store"),
+            GOOD.replace("    namespace: store", "    namespace: [store]"),
+            GOOD.replace(
+                "    namespace: store",
+                "    namespace: store\n    size: 10 Gi",
+            ),
+            GOOD.replace("    namespace: store", "    namespace: shop"),
+            GOOD.replace(
+                "    namespace: store",
+                "    namespace: store\n    pvc: data",
+            ),
+            GOOD.replace("    statefulset: orders-db", "    pvc: data"),
+            GOOD.replace(
+                "    statefulset: orders-db",
+                "    statefulset: a\n    pvc: b",
+            ),
+            GOOD.replace("  name: orders-db", "  name: Orders_DB"),
+            GOOD.replace("kubectl-migrate/v1", "kubectl-migrate/v2"),
+            GOOD.replace("kind: Migration", "kind: Deployment"),
+            format!("{GOOD}  freeze:\n    max: soon\n"),
+            format!("{GOOD}  freeze:\n    mode: stop\n"),
+            format!("{GOOD}  mover:\n    runAs: nobody\n"),
+            format!("{GOOD}---\n{GOOD}"),
+            "kind: [".to_owned(),
+            String::new(),
+        ];
+        let texts: Vec<_> = cases.iter().map(|text| refused(text)).collect();
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}

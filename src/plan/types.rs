@@ -1,0 +1,338 @@
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Quantity, Span};
+
+/// `apiVersion` of a plan file.
+pub const API_VERSION: &str = "kubectl-migrate/v1";
+/// `kind` of a plan file.
+pub const KIND: &str = "Migration";
+
+/// What the user wants, as the plan file says it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// [`KIND`].
+    pub kind: String,
+    /// Name and namespace of the migration.
+    pub metadata: Metadata,
+    /// What is to be moved, and how.
+    pub spec: Spec,
+}
+
+/// Name and namespace of a migration.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The migration's name; its objects are named after it.
+    pub name: String,
+    /// Where the source lives and the journal is kept; the context's namespace when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// What is to be moved, and how.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// Which list of steps.
+    pub playbook: Playbook,
+    /// From where.
+    pub source: Source,
+    /// To where; what is left out is as at the source.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub target: Target,
+    /// How writes are stopped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub freeze: Freeze,
+    /// How the copy is proved.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub verify: Verify,
+    /// What becomes of the objects that the pods refer to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub objects: Objects,
+    /// When warm copying ends.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub warm: Warm,
+    /// The pods that carry the data.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mover: Mover,
+}
+
+/// Which list of steps a plan becomes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Playbook {
+    /// A StatefulSet with its volumes to another namespace, name, storage class, size or cluster.
+    #[serde(rename = "statefulset")]
+    StatefulSet,
+    /// One volume to another.
+    Copy,
+    /// Stop the writes of a workload.
+    Freeze,
+}
+
+impl Playbook {
+    /// The name in the plan file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StatefulSet => "statefulset",
+            Self::Copy => "copy",
+            Self::Freeze => "freeze",
+        }
+    }
+}
+
+/// From where: exactly one of its fields.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// A StatefulSet's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statefulset: Option<String>,
+    /// A Deployment's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// A PersistentVolumeClaim's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pvc: Option<String>,
+}
+
+/// To where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Target {
+    /// A kubeconfig context; the source's cluster when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The namespace, which must exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The StatefulSet's name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statefulset: Option<String>,
+    /// The PersistentVolumeClaim's name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pvc: Option<String>,
+    /// The storage class of all its volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// The size of all its volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Quantity>,
+    /// Class and size of single volumes, by the name of their claim template.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Claims>,
+}
+
+/// Class and size of the volumes of one claim template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claims {
+    /// The storage class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// The size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Quantity>,
+}
+
+/// How writes are stopped.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Freeze {
+    /// By removing the pods, or by keeping them asleep.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: FreezeMode,
+    /// How long writes may stop; a cut-over that would not fit is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Span>,
+}
+
+/// How a workload is frozen.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum FreezeMode {
+    /// Scale to 0 pods
+    #[default]
+    Scale,
+    /// Keep the pods with their volumes, but run a sleeper in them
+    Sleep,
+}
+
+impl fmt::Display for FreezeMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Scale => "scale",
+            Self::Sleep => "sleep",
+        })
+    }
+}
+
+/// How the copy is proved.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Both sides are read back and compared by digest.
+    #[default]
+    Content,
+    /// Names, types, sizes, owners, modes and times are compared; contents are not read.
+    Size,
+}
+
+/// What becomes of the ConfigMaps, Secrets, service account and Services that the pods refer to.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objects {
+    /// They must be at the target already.
+    #[default]
+    Require,
+    /// What is missing at the target is copied.
+    Copy,
+}
+
+/// When warm copying ends.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Warm {
+    /// At most so many rounds; 0 copies only while frozen.
+    #[serde(default = "default_rounds")]
+    pub rounds: u32,
+}
+
+/// A warm round that moves less than a hundredth ends it earlier; five rounds at most are worth while.
+fn default_rounds() -> u32 {
+    5
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Self {
+            rounds: default_rounds(),
+        }
+    }
+}
+
+/// The pods that carry the data.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mover {
+    /// Their image; a default named after this program's version when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Secret with the image's pull credentials, in the pods' namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<String>,
+    /// The user they run as.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub run_as: RunAs,
+}
+
+/// The user that movers run as.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(into = "String", try_from = "String")]
+pub enum RunAs {
+    /// Root with the few capabilities that keeping owners and modes needs, where the namespace's Pod
+    /// Security allows it; else the workload's own user.
+    #[default]
+    Auto,
+    /// Root with these capabilities.
+    Root,
+    /// The user and group that the workload's pods run as.
+    Workload,
+    /// This user and group.
+    User(u32, u32),
+}
+
+impl From<RunAs> for String {
+    fn from(run_as: RunAs) -> Self {
+        match run_as {
+            RunAs::Auto => "auto".to_owned(),
+            RunAs::Root => "root".to_owned(),
+            RunAs::Workload => "workload".to_owned(),
+            RunAs::User(user, group) => format!("{user}:{group}"),
+        }
+    }
+}
+
+impl TryFrom<String> for RunAs {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for RunAs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "root" => return Ok(Self::Root),
+            "workload" => return Ok(Self::Workload),
+            _ => {}
+        }
+        text.split_once(':')
+            .and_then(|(user, group)| Some(Self::User(user.parse().ok()?, group.parse().ok()?)))
+            .ok_or_else(|| format!("`{text}` is none of `auto`, `root`, `workload`, `UID:GID`"))
+    }
+}
+
+/// A workload whose writes can be stopped.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Workload {
+    /// `statefulset/NAME`.
+    StatefulSet(String),
+    /// `deployment/NAME`.
+    Deployment(String),
+}
+
+impl Workload {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::StatefulSet(name) | Self::Deployment(name) => name,
+        }
+    }
+
+    /// Its kind as kubectl writes it: `statefulset`, `deployment`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::StatefulSet(_) => "statefulset",
+            Self::Deployment(_) => "deployment",
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind(), self.name())
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = text
+            .split_once('/')
+            .ok_or_else(|| format!("`{text}` is not KIND/NAME, like statefulset/orders-db"))?;
+        match kind {
+            "statefulset" | "statefulsets" | "sts" => Ok(Self::StatefulSet(name.to_owned())),
+            "deployment" | "deployments" | "deploy" => Ok(Self::Deployment(name.to_owned())),
+            _ => Err(format!("`{kind}` is none of statefulset, deployment")),
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,120 @@
+use super::{API_VERSION, KIND, Plan, Playbook, Source};
+
+/// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
+/// must stay within the 63 bytes of a label.
+const LONGEST_NAME: usize = 40;
+
+/// Checks what types cannot say. An error is the field's path and the problem.
+pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
+    let refuse = |field: &str, problem: String| Err((field.to_owned(), problem));
+    if plan.api_version != API_VERSION {
+        let problem = format!("`{}` is not known, only `{API_VERSION}`", plan.api_version);
+        return refuse("apiVersion", problem);
+    }
+    if plan.kind != KIND {
+        return refuse("kind", format!("`{}` is not `{KIND}`", plan.kind));
+    }
+    name("metadata.name", &plan.metadata.name)?;
+    if plan.metadata.name.len() > LONGEST_NAME {
+        let problem =
+            format!("longer than {LONGEST_NAME} bytes, so that objects cannot be named after it");
+        return refuse("metadata.name", problem);
+    }
+    let target = &plan.spec.target;
+    for (field, value) in [
+        ("metadata.namespace", &plan.metadata.namespace),
+        ("spec.source.statefulset", &plan.spec.source.statefulset),
+        ("spec.source.deployment", &plan.spec.source.deployment),
+        ("spec.source.pvc", &plan.spec.source.pvc),
+        ("spec.target.namespace", &target.namespace),
+        ("spec.target.statefulset", &target.statefulset),
+        ("spec.target.pvc", &target.pvc),
+    ] {
+        if let Some(value) = value {
+            name(field, value)?;
+        }
+    }
+    let given = given(&plan.spec.source);
+    let [(kind, source)] = given[..] else {
+        let problem = match given.len() {
+            0 => "names nothing; one of `statefulset`, `deployment`, `pvc` is needed".to_owned(),
+            _ => "names more than one of `statefulset`, `deployment`, `pvc`".to_owned(),
+        };
+        return refuse("spec.source", problem);
+    };
+    let playbook = plan.spec.playbook;
+    let allowed: &[&str] = match playbook {
+        Playbook::StatefulSet => &["statefulset"],
+        Playbook::Copy => &["pvc"],
+        Playbook::Freeze => &["statefulset", "deployment"],
+    };
+    if !allowed.contains(&kind) {
+        let problem = format!(
+            "playbook `{}` takes {}, not {kind}",
+            playbook.name(),
+            allowed.join(" or ")
+        );
+        return refuse(&format!("spec.source.{kind}"), problem);
+    }
+    for (field, present, only) in [
+        (
+            "statefulset",
+            target.statefulset.is_some(),
+            Playbook::StatefulSet,
+        ),
+        ("pvc", target.pvc.is_some(), Playbook::Copy),
+        ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
+    ] {
+        if present && playbook != only {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(&format!("spec.target.{field}"), problem);
+        }
+    }
+    if playbook != Playbook::Freeze && is_itself(plan, source) {
+        let problem = format!(
+            "{kind} `{source}` would be its own target: give another context, namespace or name"
+        );
+        return refuse("spec.target", problem);
+    }
+    Ok(())
+}
+
+fn given(source: &Source) -> Vec<(&'static str, &str)> {
+    [
+        ("statefulset", &source.statefulset),
+        ("deployment", &source.deployment),
+        ("pvc", &source.pvc),
+    ]
+    .into_iter()
+    .filter_map(|(kind, name)| Some((kind, name.as_deref()?)))
+    .collect()
+}
+
+fn is_itself(plan: &Plan, source: &str) -> bool {
+    let target = &plan.spec.target;
+    let name = match plan.spec.playbook {
+        Playbook::Copy => &target.pvc,
+        _ => &target.statefulset,
+    };
+    target.context.is_none()
+        && name.as_deref().is_none_or(|name| name == source)
+        && (target.namespace.is_none() || target.namespace == plan.metadata.namespace)
+}
+
+/// A name as Kubernetes wants it for labels and host names (RFC 1123).
+fn name(field: &str, value: &str) -> Result<(), (String, String)> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let good = value.len() <= 63
+        && value
+            .bytes()
+            .all(|byte| inner(byte) || byte == b'-' || byte == b'.')
+        && value.bytes().next().is_some_and(inner)
+        && value.bytes().last().is_some_and(inner);
+    if good {
+        return Ok(());
+    }
+    let problem = format!(
+        "`{value}` is no name: lower-case letters, digits and `-`, at most 63, beginning and ending with a letter or digit"
+    );
+    Err((field.to_owned(), problem))
+}
