@@ -1,1 +1,5 @@
 //! Changes to the world, shared by verbs and playbooks.
+pub mod marks;
+mod place;
+
+pub use place::Place;
