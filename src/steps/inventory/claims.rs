@@ -1,0 +1,214 @@
+//! The volumes of a StatefulSet, and what each becomes at the target.
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    engine::{Failure, Kind},
+    plan::{Plan, Quantity},
+};
+
+/// One volume and what it becomes.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// The source's claim.
+    pub source: String,
+    /// The target's claim.
+    pub target: String,
+    /// A file system or a block device.
+    pub mode: Mode,
+    /// Access modes, as the claim has them.
+    pub access: Vec<String>,
+    /// Capacity of the source in bytes.
+    pub capacity: u64,
+    /// Size that the target asks for, as a Kubernetes quantity.
+    pub size: String,
+    /// Storage class of the target; none is the cluster's default.
+    pub class: Option<String>,
+    /// Who uses the source at the moment.
+    pub used: Vec<Use>,
+    /// The claim's phase: `Bound`, `Pending`, `Lost`.
+    pub phase: String,
+}
+
+/// A file system or a block device.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Mounted as a directory tree.
+    Filesystem,
+    /// Given as a device; copied as one file.
+    Block,
+}
+
+/// A pod that uses a claim.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Use {
+    /// The pod.
+    pub pod: String,
+    /// Its node; none while it is not placed.
+    pub node: Option<String>,
+}
+
+/// How many pods a workload asks for; 1 when it does not say.
+pub(super) fn replicas(workload: &Value) -> u32 {
+    workload["spec"]["replicas"]
+        .as_u64()
+        .map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The volumes of a StatefulSet, and the claims that look like its own but belong to no pod of it.
+pub(super) fn of_statefulset(
+    plan: &Plan,
+    object: &str,
+    name: &str,
+    workload: &Value,
+    claims: &[PersistentVolumeClaim],
+    pods: &[Pod],
+) -> Result<(Vec<Volume>, Vec<String>)> {
+    let target = &plan.spec.target;
+    let target_name = target.statefulset.as_deref().unwrap_or(name);
+    let find = |claim: &str| {
+        claims
+            .iter()
+            .find(|candidate| candidate.metadata.name.as_deref() == Some(claim))
+            .ok_or_else(|| {
+                let why = format!("{object} needs claim {claim}, which does not exist");
+                Failure::new(Kind::Blocked, why)
+            })
+    };
+    let spec = &workload["spec"];
+    let first = spec["ordinals"]["start"].as_u64().unwrap_or(0);
+    let templates: Vec<&str> = spec["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|template| template["metadata"]["name"].as_str())
+        .collect();
+    for named in target.volumes.keys() {
+        if !templates.contains(&named.as_str()) {
+            let why = format!(
+                "spec.target.volumes names `{named}`, and {object} has the claim templates {}",
+                templates.join(", ")
+            );
+            return Err(Failure::new(Kind::Blocked, why).into());
+        }
+    }
+    let mut volumes = Vec::new();
+    for ordinal in first..first + u64::from(replicas(workload)) {
+        for template in &templates {
+            let claim = find(&format!("{template}-{name}-{ordinal}"))?;
+            let own = target.volumes.get(*template);
+            volumes.push(volume(
+                claim,
+                format!("{template}-{target_name}-{ordinal}"),
+                Some(template),
+                own.and_then(|own| own.storage_class.clone())
+                    .or_else(|| target.storage_class.clone()),
+                own.and_then(|own| own.size.clone()).or_else(|| target.size.clone()),
+                pods,
+            )?);
+        }
+    }
+    // A claim that the pods' template names itself is shared by all of them, and keeps its name.
+    let shared: BTreeSet<&str> = spec["template"]["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+        .collect();
+    for claim in shared {
+        let class = target.storage_class.clone();
+        let size = target.size.clone();
+        volumes.push(volume(find(claim)?, claim.to_owned(), None, class, size, pods)?);
+    }
+    let taken: BTreeSet<&str> = volumes.iter().map(|volume| volume.source.as_str()).collect();
+    let left_out = claims
+        .iter()
+        .filter_map(|claim| claim.metadata.name.as_deref())
+        .filter(|claim| !taken.contains(claim))
+        .filter(|claim| {
+            templates.iter().any(|template| {
+                claim
+                    .strip_prefix(&format!("{template}-{name}-"))
+                    .is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+            })
+        })
+        .map(str::to_owned)
+        .collect();
+    Ok((volumes, left_out))
+}
+
+/// One claim and what it becomes.
+pub(super) fn volume(
+    claim: &PersistentVolumeClaim,
+    target: String,
+    template: Option<&str>,
+    class: Option<String>,
+    size: Option<Quantity>,
+    pods: &[Pod],
+) -> Result<Volume> {
+    let source = claim.metadata.name.clone().unwrap_or_default();
+    let spec = claim.spec.clone().unwrap_or_default();
+    let status = claim.status.clone().unwrap_or_default();
+    let requested = spec
+        .resources
+        .and_then(|resources| resources.requests?.get("storage").cloned())
+        .map(|quantity| quantity.0);
+    let capacity = status
+        .capacity
+        .and_then(|capacity| capacity.get("storage").cloned())
+        .map(|quantity| quantity.0)
+        .or_else(|| requested.clone())
+        .with_context(|| format!("claim {source} has no size"))?;
+    let capacity: Quantity = capacity
+        .parse()
+        .map_err(|why| anyhow::anyhow!("claim {source}: its capacity {why}"))?;
+    let used = pods
+        .iter()
+        .filter(|pod| uses(pod, &source))
+        .map(|pod| Use {
+            pod: pod.metadata.name.clone().unwrap_or_default(),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        })
+        .collect();
+    // A template of the source that names no class and was bound by one has it in its claim. In another
+    // cluster that name means nothing, so only what the plan says is asked for.
+    let _ = template;
+    Ok(Volume {
+        target,
+        mode: match spec.volume_mode.as_deref() {
+            Some("Block") => Mode::Block,
+            _ => Mode::Filesystem,
+        },
+        access: spec.access_modes.unwrap_or_default(),
+        capacity: capacity.bytes(),
+        size: size.map_or_else(|| requested.unwrap_or_else(|| capacity.to_string()), |size| size.to_string()),
+        class,
+        used,
+        phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),
+        source,
+    })
+}
+
+/// Whether a pod that has not ended uses a claim.
+fn uses(pod: &Pod, claim: &str) -> bool {
+    let ended = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed"));
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    !ended
+        && volumes.into_iter().flatten().any(|volume| {
+            volume
+                .persistent_volume_claim
+                .as_ref()
+                .is_some_and(|used| used.claim_name == claim)
+        })
+}

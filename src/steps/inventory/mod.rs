@@ -1,0 +1,116 @@
+//! What a migration is about: the workload, its volumes, and what its pods refer to.
+//!
+//! It is taken once, by the step `preflight`, and kept in the journal: later the workload is scaled to 0
+//! and could no longer tell how many pods it had.
+mod claims;
+mod references;
+
+use anyhow::Result;
+use kube::api::{Api, DynamicObject, ListParams};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Place;
+use crate::{
+    adapters::kube::KubeError,
+    engine::{Failure, Key, Kind},
+    plan::{Plan, Quantity},
+};
+
+pub use claims::{Mode, Use, Volume};
+pub use references::{Reference, references};
+
+/// What a migration is about, as it was when it began.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// The workload as the server had it, with its own fields only; null for a single volume.
+    pub workload: Value,
+    /// How many pods it is to have.
+    pub replicas: u32,
+    /// The volumes to be copied, in order of pod and claim.
+    pub volumes: Vec<Volume>,
+    /// Claims that look like the workload's and belong to no pod of it: they are not copied.
+    pub left_out: Vec<String>,
+}
+
+/// What the step `preflight` leaves in the journal.
+pub const INVENTORY: Key<Inventory> = Key::new("preflight");
+
+impl Inventory {
+    /// The capacity of all source volumes in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.volumes.iter().map(|volume| volume.capacity).sum()
+    }
+
+    /// The source's claims.
+    #[must_use]
+    pub fn claims(&self) -> Vec<String> {
+        self.volumes.iter().map(|volume| volume.source.clone()).collect()
+    }
+
+    /// Takes the inventory of a StatefulSet.
+    pub async fn of_statefulset(plan: &Plan, source: &Place, name: &str) -> Result<Self> {
+        let object = source.object("statefulset", name);
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            source.cluster.client(),
+            &source.namespace,
+            &kube::api::ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
+        );
+        let workload = api
+            .get_opt(name)
+            .await
+            .map_err(KubeError::from)?
+            .ok_or_else(|| Failure::new(Kind::Blocked, format!("{object} does not exist; `kubectl get statefulset -n {}` shows what does", source.namespace)))?;
+        let workload = serde_json::to_value(workload)?;
+        let pods = pods_of(source).await?;
+        let claims = source
+            .api::<PersistentVolumeClaim>()
+            .list(&ListParams::default())
+            .await
+            .map_err(KubeError::from)?
+            .items;
+        let (volumes, left_out) =
+            claims::of_statefulset(plan, &object, name, &workload, &claims, &pods)?;
+        if volumes.is_empty() {
+            let why = format!("{object} has no volumes of its own: there is no state to move");
+            return Err(Failure::new(Kind::Blocked, why).into());
+        }
+        Ok(Self {
+            replicas: claims::replicas(&workload),
+            workload,
+            volumes,
+            left_out,
+        })
+    }
+
+    /// Takes the inventory of a single volume.
+    pub async fn of_claim(plan: &Plan, source: &Place, name: &str) -> Result<Self> {
+        let claim = source
+            .api::<PersistentVolumeClaim>()
+            .get_opt(name)
+            .await
+            .map_err(KubeError::from)?
+            .ok_or_else(|| {
+                let object = source.object("persistentvolumeclaim", name);
+                Failure::new(Kind::Blocked, format!("{object} does not exist"))
+            })?;
+        let pods = pods_of(source).await?;
+        let target = plan.spec.target.pvc.clone().unwrap_or_else(|| name.to_owned());
+        let size: Option<Quantity> = plan.spec.target.size.clone();
+        let class = plan.spec.target.storage_class.clone();
+        Ok(Self {
+            workload: Value::Null,
+            replicas: 0,
+            volumes: vec![claims::volume(&claim, target, None, class, size, &pods)?],
+            left_out: Vec::new(),
+        })
+    }
+}
+
+async fn pods_of(place: &Place) -> Result<Vec<Pod>, KubeError> {
+    let list = place.api::<Pod>().list(&ListParams::default()).await;
+    Ok(list.map_err(KubeError::from)?.items)
+}
