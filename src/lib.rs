@@ -15,6 +15,7 @@
 pub mod adapters;
 pub mod commands;
 pub mod engine;
+pub mod marks;
 pub mod plan;
 pub mod playbooks;
 pub mod state;

@@ -1,5 +1,6 @@
 //! Changes to the world, shared by verbs and playbooks.
-pub mod marks;
+pub mod inventory;
+pub mod movers;
 mod place;
 
 pub use place::Place;

@@ -72,6 +72,7 @@ pub(super) fn of_statefulset(
     pods: &[Pod],
 ) -> Result<(Vec<Volume>, Vec<String>)> {
     let target = &plan.spec.target;
+    let elsewhere = target.context.is_some();
     let target_name = target.statefulset.as_deref().unwrap_or(name);
     let find = |claim: &str| {
         claims
@@ -107,11 +108,12 @@ pub(super) fn of_statefulset(
             volumes.push(volume(
                 claim,
                 format!("{template}-{target_name}-{ordinal}"),
-                Some(template),
                 own.and_then(|own| own.storage_class.clone())
                     .or_else(|| target.storage_class.clone()),
-                own.and_then(|own| own.size.clone()).or_else(|| target.size.clone()),
+                own.and_then(|own| own.size.clone())
+                    .or_else(|| target.size.clone()),
                 pods,
+                elsewhere,
             )?);
         }
     }
@@ -125,9 +127,19 @@ pub(super) fn of_statefulset(
     for claim in shared {
         let class = target.storage_class.clone();
         let size = target.size.clone();
-        volumes.push(volume(find(claim)?, claim.to_owned(), None, class, size, pods)?);
+        volumes.push(volume(
+            find(claim)?,
+            claim.to_owned(),
+            class,
+            size,
+            pods,
+            elsewhere,
+        )?);
     }
-    let taken: BTreeSet<&str> = volumes.iter().map(|volume| volume.source.as_str()).collect();
+    let taken: BTreeSet<&str> = volumes
+        .iter()
+        .map(|volume| volume.source.as_str())
+        .collect();
     let left_out = claims
         .iter()
         .filter_map(|claim| claim.metadata.name.as_deref())
@@ -148,10 +160,10 @@ pub(super) fn of_statefulset(
 pub(super) fn volume(
     claim: &PersistentVolumeClaim,
     target: String,
-    template: Option<&str>,
     class: Option<String>,
     size: Option<Quantity>,
     pods: &[Pod],
+    elsewhere: bool,
 ) -> Result<Volume> {
     let source = claim.metadata.name.clone().unwrap_or_default();
     let spec = claim.spec.clone().unwrap_or_default();
@@ -177,9 +189,8 @@ pub(super) fn volume(
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         })
         .collect();
-    // A template of the source that names no class and was bound by one has it in its claim. In another
-    // cluster that name means nothing, so only what the plan says is asked for.
-    let _ = template;
+    // In another cluster the source's class means nothing: what the plan does not name is the default.
+    let class = class.or_else(|| spec.storage_class_name.filter(|_| !elsewhere));
     Ok(Volume {
         target,
         mode: match spec.volume_mode.as_deref() {
@@ -188,7 +199,10 @@ pub(super) fn volume(
         },
         access: spec.access_modes.unwrap_or_default(),
         capacity: capacity.bytes(),
-        size: size.map_or_else(|| requested.unwrap_or_else(|| capacity.to_string()), |size| size.to_string()),
+        size: size.map_or_else(
+            || requested.unwrap_or_else(|| capacity.to_string()),
+            |size| size.to_string(),
+        ),
         class,
         used,
         phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),

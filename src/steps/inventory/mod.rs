@@ -6,8 +6,8 @@ mod claims;
 mod references;
 
 use anyhow::Result;
-use kube::api::{Api, DynamicObject, ListParams};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,7 +48,10 @@ impl Inventory {
     /// The source's claims.
     #[must_use]
     pub fn claims(&self) -> Vec<String> {
-        self.volumes.iter().map(|volume| volume.source.clone()).collect()
+        self.volumes
+            .iter()
+            .map(|volume| volume.source.clone())
+            .collect()
     }
 
     /// Takes the inventory of a StatefulSet.
@@ -63,7 +66,15 @@ impl Inventory {
             .get_opt(name)
             .await
             .map_err(KubeError::from)?
-            .ok_or_else(|| Failure::new(Kind::Blocked, format!("{object} does not exist; `kubectl get statefulset -n {}` shows what does", source.namespace)))?;
+            .ok_or_else(|| {
+                Failure::new(
+                    Kind::Blocked,
+                    format!(
+                        "{object} does not exist; `kubectl get statefulset -n {}` shows what does",
+                        source.namespace
+                    ),
+                )
+            })?;
         let workload = serde_json::to_value(workload)?;
         let pods = pods_of(source).await?;
         let claims = source
@@ -98,13 +109,25 @@ impl Inventory {
                 Failure::new(Kind::Blocked, format!("{object} does not exist"))
             })?;
         let pods = pods_of(source).await?;
-        let target = plan.spec.target.pvc.clone().unwrap_or_else(|| name.to_owned());
+        let target = plan
+            .spec
+            .target
+            .pvc
+            .clone()
+            .unwrap_or_else(|| name.to_owned());
         let size: Option<Quantity> = plan.spec.target.size.clone();
         let class = plan.spec.target.storage_class.clone();
         Ok(Self {
             workload: Value::Null,
             replicas: 0,
-            volumes: vec![claims::volume(&claim, target, None, class, size, &pods)?],
+            volumes: vec![claims::volume(
+                &claim,
+                target,
+                class,
+                size,
+                &pods,
+                plan.spec.target.context.is_some(),
+            )?],
             left_out: Vec::new(),
         })
     }

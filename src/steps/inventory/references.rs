@@ -15,7 +15,10 @@ pub struct Reference {
 }
 
 /// Objects that a namespace has by itself.
-const BUILT_IN: [(&str, &str); 2] = [("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default")];
+const BUILT_IN: [(&str, &str); 2] = [
+    ("configmaps", "kube-root-ca.crt"),
+    ("serviceaccounts", "default"),
+];
 
 /// What a StatefulSet's or Deployment's pods refer to: ConfigMaps and Secrets (volumes, projected
 /// volumes, environment), pull secrets, the service account, and the StatefulSet's own Service.
@@ -60,7 +63,10 @@ pub fn references(workload: &Value) -> Vec<Reference> {
         }
         for variable in items(&container["env"]) {
             let from = &variable["valueFrom"];
-            for (resource, key) in [("configmaps", "configMapKeyRef"), ("secrets", "secretKeyRef")] {
+            for (resource, key) in [
+                ("configmaps", "configMapKeyRef"),
+                ("secrets", "secretKeyRef"),
+            ] {
                 add(resource, &from[key]["name"], &from[key]["optional"]);
             }
         }
@@ -107,7 +113,14 @@ mod tests {
         }}}});
         let found: Vec<_> = references(&workload)
             .iter()
-            .map(|r| format!("{}/{}{}", r.resource, r.name, if r.optional { "?" } else { "" }))
+            .map(|r| {
+                format!(
+                    "{}/{}{}",
+                    r.resource,
+                    r.name,
+                    if r.optional { "?" } else { "" }
+                )
+            })
             .collect();
         assert_eq!(
             found,

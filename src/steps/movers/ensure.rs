@@ -1,0 +1,192 @@
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Event, Pod, Secret},
+};
+
+use super::{Mover, Movers, keys::Keys};
+use crate::{
+    adapters::kube::{
+        Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, evidence, wait_for_all,
+    },
+    engine::{Failure, Kind, Sink},
+    steps::inventory::Use,
+    transfer::Side,
+};
+
+/// How long a mover may take to run: pulling a small image and mounting a volume.
+const RUNS: Duration = Duration::from_secs(300);
+/// How long the objects of a mover may take to go.
+const GONE: Duration = Duration::from_secs(120);
+
+/// A mover that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) mover: Mover,
+    /// Its pod.
+    pub(super) pod: String,
+    /// The pod's address.
+    pub(super) address: String,
+}
+
+impl Movers {
+    /// Makes sure that both movers of a volume run, and says where.
+    pub(super) async fn running(&self, index: usize, keys: &Keys, sink: &Sink, step: &str) -> Result<[Running; 2]> {
+        let both = [Side::Source, Side::Target]
+            .map(|side| self.one(Mover { index, side }, keys, sink, step));
+        let both = try_join_all(both).await?;
+        let [source, target]: [Running; 2] = both
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("a volume has two movers"))?;
+        Ok([source, target])
+    }
+
+    async fn one(&self, mover: Mover, keys: &Keys, sink: &Sink, step: &str) -> Result<Running> {
+        let place = self.place(mover.side);
+        let name = self.name(&mover);
+        let secret = self.secret(&mover, keys.mover_files(mover.side));
+        create_owned(&place.api::<Secret>(), &secret).await?;
+        let jobs = place.api::<Job>();
+        let wanted = self.job(&mover, self.node_of(&mover))?;
+        let mut created = create_owned(&jobs, &wanted).await?;
+        if let Created::Ours(found) = &created
+            && has_ended(found)
+        {
+            // It was without a client for too long, or was lost too often: begin anew.
+            let what = format!("{} to be gone", place.object("job", &name));
+            let uid = found.metadata.uid.as_deref();
+            delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
+            created = create_owned(&jobs, &wanted).await?;
+        }
+        drop(created);
+        tokio::select! {
+            running = self.wait_running(mover, sink, step) => running,
+            rejected = self.rejection(mover) => Err(rejected?.into()),
+        }
+    }
+
+    /// The node that has the source attached, where the volume can only be at one.
+    fn node_of(&self, mover: &Mover) -> Option<&str> {
+        let volume = &self.volumes[mover.index];
+        let single = volume.access.iter().all(|mode| mode == "ReadWriteOnce");
+        if mover.side == Side::Target || !single {
+            return None;
+        }
+        volume.used.iter().find_map(|Use { node, .. }| node.as_deref())
+    }
+
+    async fn wait_running(&self, mover: Mover, sink: &Sink, step: &str) -> Result<Running> {
+        let place = self.place(mover.side);
+        let object = place.object("job", &self.name(&mover));
+        let what = format!("the mover of {object} to run");
+        let tell = |seen: &str| sink.waiting(step, format!("{what}: {seen}"));
+        let wait = Wait::new(&what, RUNS).telling(&tell);
+        let selector = Selector::labels(self.selector(&mover));
+        let mut found = None;
+        let waited = wait_for_all(&place.api::<Pod>(), &selector, &wait, |pods: &[Pod]| {
+            let (look, running) = look_at(pods, mover);
+            found = running;
+            look
+        })
+        .await;
+        match (waited, found) {
+            (Ok(_), Some(running)) => Ok(running),
+            (Ok(_), None) => anyhow::bail!("{object} runs no pod"),
+            (Err(error), _) => {
+                let kind = match error {
+                    KubeError::TimedOut { .. } => Kind::TimedOut,
+                    _ => Kind::Error,
+                };
+                let seen = evidence::of_job(&place.cluster, &place.namespace, &self.name(&mover)).await;
+                Err(Failure::new(kind, error.to_string()).with_evidence(seen).into())
+            }
+        }
+    }
+
+    /// Resolves only when the Job may make no pod: quota, Pod Security, an admission webhook.
+    async fn rejection(&self, mover: Mover) -> Result<Failure, KubeError> {
+        let place = self.place(mover.side);
+        let name = self.name(&mover);
+        let selector = Selector::fields(format!(
+            "involvedObject.kind=Job,involvedObject.name={name},reason=FailedCreate"
+        ));
+        let what = format!("events of {}", place.object("job", &name));
+        let wait = Wait::new(&what, RUNS * 2);
+        let events = wait_for_all(&place.api::<Event>(), &selector, &wait, |events: &[Event]| {
+            if events.is_empty() {
+                Look::NotYet("none".to_owned())
+            } else {
+                Look::Done
+            }
+        })
+        .await?;
+        let said = events.last().and_then(|event| event.message.clone()).unwrap_or_default();
+        let why = format!(
+            "{} may make no pod: {said}; change what forbids it, or spec.mover.runAs",
+            place.object("job", &name)
+        );
+        Ok(Failure::new(Kind::Blocked, why))
+    }
+}
+
+fn has_ended(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| {
+        condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed" | "FailureTarget")
+    })
+}
+
+/// What the pods of one mover say about it.
+fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
+    let mut seen = "no pod yet".to_owned();
+    for pod in pods {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let status = pod.status.clone().unwrap_or_default();
+        if pod.metadata.deletion_timestamp.is_some() {
+            seen = format!("pod {name} is being deleted");
+            continue;
+        }
+        let container = status
+            .container_statuses
+            .as_ref()
+            .and_then(|containers| containers.first());
+        if container.is_some_and(|container| container.ready)
+            && let Some(address) = status.pod_ip.clone()
+        {
+            return (Look::Done, Some(Running { mover, pod: name, address }));
+        }
+        let waiting = container
+            .and_then(|container| container.state.as_ref()?.waiting.as_ref())
+            .map(|waiting| {
+                let reason = waiting.reason.clone().unwrap_or_default();
+                (reason, waiting.message.clone().unwrap_or_default())
+            });
+        if let Some((reason, message)) = waiting {
+            // These do not pass by waiting; a first failed pull (ErrImagePull) may.
+            if matches!(
+                reason.as_str(),
+                "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError"
+                    | "CreateContainerError"
+            ) {
+                return (Look::Never(format!("pod {name}: {reason}: {message}")), None);
+            }
+            seen = format!("pod {name}: {reason}");
+            continue;
+        }
+        let unschedulable = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        seen = match (unschedulable, status.phase.as_deref()) {
+            (Some(condition), _) => {
+                format!("pod {name}: {}", condition.message.clone().unwrap_or_default())
+            }
+            (None, phase) => format!("pod {name} is {}", phase.unwrap_or("unknown")),
+        };
+    }
+    (Look::NotYet(seen), None)
+}

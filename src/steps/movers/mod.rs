@@ -1,0 +1,78 @@
+//! Movers in the cluster: made, found again, connected, and taken away.
+//!
+//! For each volume there are two Jobs, one next to the source and one next to the target. They stay from
+//! the first warm round to the last verification; whatever ends one of them in between, Kubernetes starts
+//! it again and the work goes on with what is already there.
+mod ensure;
+mod keys;
+mod link;
+mod meter;
+mod objects;
+mod remove;
+mod retry;
+
+use serde_json::Value;
+
+use super::{Place, inventory::Volume};
+use crate::marks::Belongs;
+use crate::{plan::RunAs, transfer::Side};
+
+pub use link::Pair;
+pub use meter::{Doing, Meter};
+pub use retry::Work;
+
+/// All movers of a migration.
+#[derive(Clone, Debug)]
+pub struct Movers {
+    /// The migration.
+    pub belongs: Belongs,
+    /// Where the source is; the migration's keys are kept there too.
+    pub source: Place,
+    /// Where the target is.
+    pub target: Place,
+    /// The volumes, two movers each.
+    pub volumes: Vec<Volume>,
+    /// The workload, for where its pods may run and as whom; null for a single volume.
+    pub workload: Value,
+    /// The movers' image.
+    pub image: String,
+    /// Secret with the image's pull credentials.
+    pub pull_secret: Option<String>,
+    /// The user that they run as.
+    pub run_as: RunAs,
+}
+
+/// One mover: of which volume, and on which side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mover {
+    pub(crate) index: usize,
+    pub(crate) side: Side,
+}
+
+impl Movers {
+    /// The place of one side.
+    #[must_use]
+    pub fn place(&self, side: Side) -> &Place {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// The name of a mover's objects.
+    pub(crate) fn name(&self, mover: &Mover) -> String {
+        let migration = &self.belongs.migration;
+        format!("migrate-{migration}-{}-{}", mover.index, mover.side)
+    }
+
+    /// What the two movers of a volume know each other by.
+    pub(crate) fn run_of(&self, index: usize) -> String {
+        format!("{}-{index}", self.belongs.run)
+    }
+
+    /// Every mover.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Mover> {
+        let sides = [Side::Source, Side::Target];
+        (0..self.volumes.len()).flat_map(move |index| sides.map(|side| Mover { index, side }))
+    }
+}
