@@ -44,7 +44,7 @@ async fn a_wait_beyond_the_bound_is_not_begun() {
     let error = KubeError::from(api(&fake).get("a").await.expect_err("an hour is too long"));
     assert_eq!(
         error.to_string(),
-        "cannot get configmap shop/a: the server still throttles after 1 tries in 0.0s: slow down"
+        "cannot get configmap shop/a: the server still throttles after 1 try in 0.0s: slow down"
     );
 }
 
@@ -132,7 +132,12 @@ async fn a_dry_run_marks_every_change_and_no_read() {
     api.delete("a", &kube::api::DeleteParams::default())
         .await
         .expect("a delete");
-    insta::assert_snapshot!(fake.targets().join("\n"), @"");
+    insta::assert_snapshot!(fake.targets().join("\n"), @r"
+    GET /api/v1/namespaces/shop/configmaps/a
+    POST /api/v1/namespaces/shop/configmaps?dryRun=All&fieldManager=kubectl-migrate
+    PATCH /api/v1/namespaces/shop/configmaps/a?dryRun=All&fieldManager=kubectl-migrate
+    DELETE /api/v1/namespaces/shop/configmaps/a?dryRun=All
+    ");
 }
 
 #[tokio::test]

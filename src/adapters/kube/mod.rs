@@ -12,8 +12,11 @@ mod error;
 mod flags;
 mod guard;
 mod kubeconfig;
+mod objects;
 mod retry;
 mod status;
+mod wait;
+mod watch;
 
 pub use action::{Action, ObjectName, singular};
 pub use cluster::Cluster;
@@ -21,7 +24,13 @@ pub use connect::connect;
 pub use error::KubeError;
 pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
+pub use objects::{
+    Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, get_opt,
+    json_patch, list_all, merge_patch, pointer, replace, scale,
+};
 pub use retry::RetryPolicy;
+pub use wait::{Look, Wait, wait_for, wait_for_all};
+pub use watch::{Change, Selector, watch};
 
 /// The owner of our fields in `managedFields`, and the value of [`MANAGED_BY_LABEL`].
 pub const FIELD_MANAGER: &str = "kubectl-migrate";
