@@ -30,12 +30,19 @@ pub struct Belongs {
 }
 
 impl Belongs {
-    /// The labels of an object with this role.
+    /// The labels of an object that is ours alone, with this role.
     #[must_use]
     pub fn labels(&self, role: &str) -> BTreeMap<String, String> {
+        let mut labels = self.marks(role);
+        labels.insert(MANAGED_BY.to_owned(), PROGRAM.to_owned());
+        labels
+    }
+
+    /// The labels of an object that is the user's after the migration: who manages it is not ours to say.
+    #[must_use]
+    pub fn marks(&self, role: &str) -> BTreeMap<String, String> {
         [
-            (MANAGED_BY, PROGRAM),
-            (MIGRATION, &self.migration),
+            (MIGRATION, self.migration.as_str()),
             (HOME, &self.home),
             (RUN, &self.run),
             (ROLE, role),
@@ -47,19 +54,13 @@ impl Belongs {
     /// Selects every object of this migration, of this and of earlier runs.
     #[must_use]
     pub fn selector(&self) -> String {
-        format!(
-            "{MANAGED_BY}={PROGRAM},{MIGRATION}={},{HOME}={}",
-            self.migration, self.home
-        )
+        format!("{MIGRATION}={},{HOME}={}", self.migration, self.home)
     }
 
     /// Whether the object was made by this very run.
     #[must_use]
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         let labels = object.labels.as_ref();
-        labels.is_some_and(|labels| {
-            labels.get(RUN) == Some(&self.run)
-                && labels.get(MANAGED_BY).is_some_and(|by| by == PROGRAM)
-        })
+        labels.is_some_and(|labels| labels.get(RUN) == Some(&self.run))
     }
 }

@@ -121,6 +121,10 @@ impl State {
                 self.outputs.remove(&entry.step);
                 self.begun.insert(entry.step.clone(), false);
             }
+            // Only a step that had changed nothing yet is recorded so.
+            Record::Blocked(_) => {
+                self.begun.insert(entry.step.clone(), false);
+            }
             Record::Started => {
                 self.begun.insert(entry.step.clone(), true);
             }

@@ -118,9 +118,10 @@ impl Record {
                 )
             ),
             Self::Skipped(_) => matches!(from, None | Some(Self::Blocked(_) | Self::Undone)),
-            // A step that was begun may be blocked when it is tried again: that changes nothing, so it
-            // does not hide that the change may be half made.
-            Self::Blocked(_) => matches!(from, None | Some(Self::Blocked(_) | Self::Undone)),
+            // By its probe before it began, or by its apply before it changed anything.
+            Self::Blocked(_) => {
+                matches!(from, None | Some(Self::Started | Self::Blocked(_) | Self::Undone))
+            }
             Self::Done(_) | Self::Failed { .. } | Self::Stopped | Self::Waiting(_) => {
                 matches!(from, Some(Self::Started))
             }

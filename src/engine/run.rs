@@ -233,6 +233,17 @@ async fn one(
             let record = Record::Waiting(what.clone());
             (record, Ok(Some(Ended::Waiting { step, what })))
         }
+        Ok(Outcome::Blocked(checks)) => {
+            let step = id.to_owned();
+            let error = RunError::Blocked { step, checks: checks.clone() };
+            // What an earlier try may have half made must stay known to rollback.
+            let record = if cx.again {
+                Record::Failed { kind: Kind::Blocked, error: error.to_string(), evidence: Vec::new() }
+            } else {
+                Record::Blocked(checks)
+            };
+            (record, Err(error))
+        }
         Ok(Outcome::Stopped) => {
             let step = id.to_owned();
             (Record::Stopped, Ok(Some(Ended::Interrupted { step })))

@@ -92,6 +92,8 @@ pub enum Outcome {
     Done(Value),
     /// The operator has to do something first; the text says what.
     Waiting(String),
+    /// It found, before it changed anything, that it must not be made.
+    Blocked(Vec<Check>),
     /// Interrupted at a safe point because [`Cx::stop`] asked for it.
     Stopped,
 }

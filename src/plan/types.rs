@@ -180,8 +180,6 @@ pub enum Verify {
     /// Both sides are read back and compared by digest.
     #[default]
     Content,
-    /// Names, types, sizes, owners, modes and times are compared; contents are not read.
-    Size,
 }
 
 /// What becomes of the ConfigMaps, Secrets, service account and Services that the pods refer to.

@@ -3,6 +3,7 @@
 //! For each volume there are two Jobs, one next to the source and one next to the target. They stay from
 //! the first warm round to the last verification; whatever ends one of them in between, Kubernetes starts
 //! it again and the work goes on with what is already there.
+mod adopt;
 mod ensure;
 mod keys;
 mod link;

@@ -1,0 +1,77 @@
+use anyhow::Result;
+use async_trait::async_trait;
+
+use super::{Copied, CopiedVolume, round};
+use crate::{
+    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    steps::{
+        freeze::Guard,
+        movers::{Doing, Meter, Movers},
+    },
+    transfer::RoundKind,
+};
+
+/// Copies what changed since, while the workload is frozen; trusts contents, not times.
+#[derive(Clone, Debug)]
+pub struct FinalCopy {
+    /// The movers.
+    pub movers: Movers,
+    /// What tells when the freeze is broken; none where nothing is frozen.
+    pub guard: Option<Guard>,
+}
+
+/// What the final copy leaves in the journal.
+pub const FINAL: Key<Copied> = Key::new("final-copy");
+
+#[async_trait]
+impl Step for FinalCopy {
+    fn id(&self) -> &'static str {
+        "final-copy"
+    }
+
+    fn title(&self) -> String {
+        "copy what changed since, by content".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("stop the movers".to_owned())
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
+        let work = round(RoundKind::Final, true);
+        let rounds = tokio::select! {
+            rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,
+            broken = Guard::watch(self.guard.as_ref(), cx) => return Err(broken.into()),
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
+        for (volume, round) in volumes.iter_mut().zip(rounds) {
+            volume.add(round);
+        }
+        let copied = Copied {
+            volumes,
+            expected_freeze: None,
+        };
+        Ok(Outcome::Done(serde_json::to_value(copied)?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        // The workload wakes next, and may be placed on another node than its volumes' movers.
+        self.movers.remove().await?;
+        Ok(Undone::Restored)
+    }
+}

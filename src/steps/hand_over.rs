@@ -1,0 +1,56 @@
+use anyhow::Result;
+use async_trait::async_trait;
+
+use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+
+/// The operator switches the clients, then marks the step.
+#[derive(Clone, Debug)]
+pub struct HandOver {
+    /// What the clients used.
+    pub from: String,
+    /// What they are to use.
+    pub to: String,
+    /// The migration's name.
+    pub migration: String,
+}
+
+/// Its id, by which it is marked.
+pub const HAND_OVER: &str = "hand-over";
+
+#[async_trait]
+impl Step for HandOver {
+    fn id(&self) -> &'static str {
+        HAND_OVER
+    }
+
+    fn title(&self) -> String {
+        "you switch the clients, then `mark`".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("switch back; what was written since is lost".to_owned())
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, _: &Cx) -> Result<Outcome> {
+        Ok(Outcome::Waiting(format!(
+            "switch the clients from {} to {}, then mark this step",
+            self.from, self.to
+        )))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored) // the clients are the operator's, who is asked before a rollback begins
+    }
+}

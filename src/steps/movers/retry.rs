@@ -1,0 +1,161 @@
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use futures::future::{BoxFuture, try_join_all};
+
+use super::{Meter, Movers, Pair, keys::Keys};
+use crate::{
+    adapters::kube::{KubeError, evidence},
+    engine::{Cx, Failure, Kind},
+    transfer::{ControlError, Fault, Side},
+};
+
+/// Something to be done with the movers of one volume. It may be done again: after a mover was lost it
+/// begins anew, with what is on the target already.
+pub type Work<T> = Arc<dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync>;
+
+/// So many losses without an end are no accident.
+const LOSSES: u32 = 20;
+/// Between a loss and the next try: doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Why a try with the movers of a volume ended.
+pub(super) enum Loss {
+    /// A mover, or the way to it, was lost: the work may go on with the next one.
+    Passing(anyhow::Error),
+    /// Trying again would end in the same way.
+    Never(anyhow::Error),
+}
+
+impl From<ControlError> for Loss {
+    fn from(error: ControlError) -> Self {
+        let passing = match &error {
+            ControlError::Connection { .. } | ControlError::Silent { .. } => true,
+            ControlError::Fault(fault) => matches!(
+                fault,
+                Fault::PeerLost { .. } | Fault::NoPeer | Fault::Stopped | Fault::Busy { .. }
+            ),
+            _ => false,
+        };
+        if passing { Self::Passing(error.into()) } else { Self::Never(explained(error)) }
+    }
+}
+
+impl From<KubeError> for Loss {
+    fn from(error: KubeError) -> Self {
+        // The pod ended between being seen and being dialled, or the API server is away for a while.
+        let passing = error.is_passing()
+            || error.is_not_found()
+            || matches!(error, KubeError::PodNotRunning { .. } | KubeError::TimedOut { .. } | KubeError::Other { .. });
+        if passing { Self::Passing(error.into()) } else { Self::Never(error.into()) }
+    }
+}
+
+/// A mover's fault with the ending that it is.
+fn explained(error: ControlError) -> anyhow::Error {
+    let kind = match &error {
+        ControlError::Fault(Fault::Foreign { .. } | Fault::NameTaken { .. }) => Kind::Blocked,
+        ControlError::Fault(Fault::Fenced { .. } | Fault::Superseded) => Kind::LockLost,
+        _ => return error.into(),
+    };
+    Failure::new(kind, error.to_string()).into()
+}
+
+impl Movers {
+    /// Does the work with the movers of every volume at once. The answers come in the volumes' order.
+    ///
+    /// `expected` is how many bytes each volume holds, for the figures of a verification.
+    pub async fn each<T: Send>(
+        &self,
+        cx: &Cx,
+        meter: &Meter,
+        expected: &[u64],
+        work: &Work<T>,
+    ) -> Result<Vec<T>> {
+        let all: Vec<_> = (0..self.volumes.len()).collect();
+        self.some(&all, cx, meter, expected, work).await
+    }
+
+    /// The same with some of the volumes, by their numbers.
+    pub async fn some<T: Send>(
+        &self,
+        indices: &[usize],
+        cx: &Cx,
+        meter: &Meter,
+        expected: &[u64],
+        work: &Work<T>,
+    ) -> Result<Vec<T>> {
+        let keys = self.keys().await?;
+        let all = indices.iter().map(|index| {
+            let expected = expected.get(*index).copied().unwrap_or_default();
+            self.with(*index, &keys, cx, meter, expected, work)
+        });
+        try_join_all(all).await
+    }
+
+    async fn with<T: Send>(
+        &self,
+        index: usize,
+        keys: &Keys,
+        cx: &Cx,
+        meter: &Meter,
+        expected: u64,
+        work: &Work<T>,
+    ) -> Result<T> {
+        let mut pause = FIRST_PAUSE;
+        let mut losses = 0;
+        loop {
+            let error = match self.once(index, keys, cx, meter, expected, work).await {
+                Ok(answer) => return Ok(answer),
+                Err(Loss::Never(error)) => {
+                    return Err(error).with_context(|| format!("claim {}", self.volumes[index].source));
+                }
+                Err(Loss::Passing(error)) => error,
+            };
+            losses += 1;
+            let seen = self.seen(index).await;
+            if losses >= LOSSES {
+                let message = format!(
+                    "the movers of claim {} were lost {losses} times, the last time: {error:#}",
+                    self.volumes[index].source
+                );
+                return Err(Failure::new(Kind::Error, message).with_evidence(seen).into());
+            }
+            let seen = seen.join("; ");
+            cx.sink.notice(format!(
+                "claim {}: {error:#}{}{seen}; going on with what is there",
+                self.volumes[index].source,
+                if seen.is_empty() { "" } else { "; " }
+            ));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn once<T: Send>(
+        &self,
+        index: usize,
+        keys: &Keys,
+        cx: &Cx,
+        meter: &Meter,
+        expected: u64,
+        work: &Work<T>,
+    ) -> Result<T, Loss> {
+        let running = self.running(index, keys, &cx.sink, &meter.step()).await;
+        let running = running.map_err(Loss::Never)?;
+        let mut pair = self.link(&running, keys, cx.fence, meter, expected).await?;
+        Ok(work(&mut pair).await?)
+    }
+
+    /// What is to be seen of both movers of a volume now.
+    async fn seen(&self, index: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for side in [Side::Source, Side::Target] {
+            let place = self.place(side);
+            let name = self.name(&super::Mover { index, side });
+            lines.extend(evidence::of_job(&place.cluster, &place.namespace, &name).await);
+        }
+        lines
+    }
+}

@@ -1,0 +1,98 @@
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::inventory::Inventory;
+use crate::engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone, Verdict};
+
+/// Every check of every step, before anything is begun.
+pub struct Preflight {
+    /// The steps whose checks are made.
+    pub steps: Vec<Arc<dyn Step>>,
+    /// What the migration is about; it goes into the journal from here.
+    pub inventory: Inventory,
+    /// What is checked beside the steps: rights, versions.
+    pub also: Vec<Arc<dyn Look>>,
+}
+
+/// A look at the world that belongs to no step.
+#[async_trait]
+pub trait Look: Send + Sync {
+    /// What it found.
+    async fn look(&self) -> Result<Vec<Check>>;
+}
+
+/// What preflight leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checked {
+    /// What the migration is about, as it was when it began.
+    pub inventory: Inventory,
+    /// How many checks found all as it should be.
+    pub passed: usize,
+    /// What the operator was told.
+    pub warnings: Vec<Check>,
+}
+
+/// What preflight leaves in the journal.
+pub const CHECKED: Key<Checked> = Key::new("preflight");
+
+impl Preflight {
+    /// All checks, in the order of the steps.
+    pub async fn checks(&self, cx: &Cx) -> Result<Vec<Check>> {
+        let also = try_join_all(self.also.iter().map(|look| look.look())).await?;
+        let steps = try_join_all(self.steps.iter().map(|step| step.preflight(cx))).await?;
+        Ok(also.into_iter().chain(steps).flatten().collect())
+    }
+}
+
+#[async_trait]
+impl Step for Preflight {
+    fn id(&self) -> &'static str {
+        "preflight"
+    }
+
+    fn title(&self) -> String {
+        "check everything that can be known before".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+
+    async fn preflight(&self, cx: &Cx) -> Result<Vec<Check>> {
+        self.checks(cx).await
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let checks = self.checks(cx).await?;
+        if checks.iter().any(|check| check.verdict == Verdict::Block) {
+            return Ok(Outcome::Blocked(checks));
+        }
+        let count = checks.len();
+        let warnings: Vec<_> = checks
+            .into_iter()
+            .filter(|check| check.verdict == Verdict::Warn)
+            .collect();
+        Ok(Outcome::Done(serde_json::to_value(Checked {
+            inventory: self.inventory.clone(),
+            passed: count - warnings.len(),
+            warnings,
+        })?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored)
+    }
+}

@@ -1,0 +1,142 @@
+//! What the source's objects become at the target: raw JSON, so that fields this program does not know
+//! are kept.
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::inventory::{Inventory, Mode, Volume};
+use crate::{marks, plan::Plan};
+
+/// Annotations that say what another tool last applied, or what a controller bound: they are of the
+/// source alone.
+const FOREIGN_ANNOTATIONS: [&str; 5] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+    "pv.kubernetes.io/",
+    "volume.beta.kubernetes.io/",
+    "volume.kubernetes.io/",
+];
+
+/// An object as it would be made at the target: no status, no identity, no owner, our marks.
+#[must_use]
+pub fn transplant(source: &Value, namespace: &str, labels: BTreeMap<String, String>) -> Value {
+    let old = &source["metadata"];
+    let mut metadata = json!({"name": old["name"], "namespace": namespace});
+    let mut all: Map<String, Value> = old["labels"].as_object().cloned().unwrap_or_default();
+    all.extend(labels.into_iter().map(|(key, value)| (key, Value::from(value))));
+    metadata["labels"] = Value::Object(all);
+    let annotations: Map<String, Value> = old["annotations"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != marks::ORIGINAL)
+        .filter(|(key, _)| !FOREIGN_ANNOTATIONS.iter().any(|foreign| key.starts_with(foreign)))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    if !annotations.is_empty() {
+        metadata["annotations"] = Value::Object(annotations);
+    }
+    let mut object = source.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+        fields.insert("metadata".to_owned(), metadata);
+    }
+    object
+}
+
+/// A ConfigMap, Secret, ServiceAccount or Service as it would be made at the target.
+#[must_use]
+pub fn copied(source: &Value, namespace: &str, labels: BTreeMap<String, String>) -> Value {
+    let mut object = transplant(source, namespace, labels);
+    if let Some(fields) = object.as_object_mut() {
+        // A service account's token Secrets are made by its own cluster.
+        fields.remove("secrets");
+    }
+    if let Some(spec) = object["spec"].as_object_mut() {
+        let headless = spec.get("clusterIP").is_some_and(|address| address == "None");
+        for field in ["clusterIP", "clusterIPs", "healthCheckNodePort", "loadBalancerIP"] {
+            spec.remove(field);
+        }
+        if headless {
+            spec.insert("clusterIP".to_owned(), json!("None"));
+        }
+        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+        }
+    }
+    object
+}
+
+/// The claim that a volume becomes.
+#[must_use]
+pub fn claim(volume: &Volume, namespace: &str, labels: &BTreeMap<String, String>) -> Value {
+    let mut spec = json!({
+        "accessModes": volume.access,
+        "resources": {"requests": {"storage": volume.size}},
+        "volumeMode": match volume.mode { Mode::Filesystem => "Filesystem", Mode::Block => "Block" },
+    });
+    if let Some(class) = &volume.class {
+        spec["storageClassName"] = json!(class);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": volume.target, "namespace": namespace, "labels": labels},
+        "spec": spec,
+    })
+}
+
+/// The StatefulSet as it would be made at the target, with the replicas it had.
+#[must_use]
+pub fn statefulset(
+    plan: &Plan,
+    inventory: &Inventory,
+    namespace: &str,
+    labels: BTreeMap<String, String>,
+) -> Value {
+    let target = &plan.spec.target;
+    let mut object = transplant(&inventory.workload, namespace, labels);
+    object["apiVersion"] = json!("apps/v1");
+    object["kind"] = json!("StatefulSet");
+    if let Some(name) = &target.statefulset {
+        object["metadata"]["name"] = json!(name);
+    }
+    object["spec"]["replicas"] = json!(inventory.replicas);
+    let templates = object["spec"]["volumeClaimTemplates"].as_array_mut();
+    for template in templates.into_iter().flatten() {
+        let name = template["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let own = target.volumes.get(&name);
+        let class = own
+            .and_then(|own| own.storage_class.clone())
+            .or_else(|| target.storage_class.clone());
+        let size = own.and_then(|own| own.size.clone()).or_else(|| target.size.clone());
+        if let Some(fields) = template.as_object_mut() {
+            fields.remove("status");
+        }
+        if let Some(metadata) = template["metadata"].as_object_mut() {
+            metadata.remove("creationTimestamp");
+        }
+        match class {
+            Some(class) => template["spec"]["storageClassName"] = json!(class),
+            // The source's class means nothing in another cluster; the claims got the default there.
+            None if target.context.is_some() => {
+                if let Some(spec) = template["spec"].as_object_mut() {
+                    spec.remove("storageClassName");
+                }
+            }
+            None => {}
+        }
+        if let Some(size) = size {
+            template["spec"]["resources"]["requests"]["storage"] = json!(size.to_string());
+        }
+        if let Some(spec) = template["spec"].as_object_mut() {
+            // A template that was bound by hand to one volume or filled from a snapshot would do it again.
+            for field in ["volumeName", "dataSource", "dataSourceRef"] {
+                spec.remove(field);
+            }
+        }
+    }
+    object
+}

@@ -1,0 +1,173 @@
+//! Verification: both sides are read back and compared, by movers that know nothing of the copying.
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    copy::{FINAL, WARM},
+    freeze::Guard,
+    movers::{Doing, Meter, Movers, Work},
+};
+use crate::{
+    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    transfer::{Difference, Finding, Verification, What},
+};
+
+/// Compares source and target by content.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// The movers.
+    pub movers: Movers,
+    /// What tells when the freeze is broken; none where nothing is frozen.
+    pub guard: Option<Guard>,
+}
+
+/// What verification leaves in the journal: the receipt.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Verified {
+    /// Both sides of each volume.
+    pub volumes: Vec<VerifiedVolume>,
+}
+
+/// Both sides of one volume, as they were read back.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct VerifiedVolume {
+    /// The source's claim.
+    pub source: String,
+    /// The target's claim.
+    pub target: String,
+    /// Entries.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// Digest of the source's tree.
+    pub source_digest: String,
+    /// Digest of the target's tree.
+    pub target_digest: String,
+    /// How many differences there are.
+    pub differences: u64,
+    /// What the target cannot keep, and is therefore different in.
+    pub findings: Vec<Finding>,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// What verification leaves in the journal.
+pub const VERIFIED: Key<Verified> = Key::new("verify");
+
+/// Differences that are told in full; the rest is counted.
+const TOLD: usize = 50;
+
+impl Verify {
+    fn work(excused: Vec<What>) -> Work<Verification> {
+        Arc::new(move |pair| {
+            let excused = excused.clone();
+            Box::pin(async move { pair.verify(&excused).await })
+        })
+    }
+}
+
+#[async_trait]
+impl Step for Verify {
+    fn id(&self) -> &'static str {
+        "verify"
+    }
+
+    fn title(&self) -> String {
+        "read both sides back and compare every file by content".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let copied = cx.find(&FINAL)?.or(cx.find(&WARM)?);
+        let copied = copied.map_or_else(Vec::new, |copied| copied.volumes);
+        let expected: Vec<_> = copied.iter().map(|volume| volume.bytes).collect();
+        let excused: BTreeSet<_> = copied
+            .iter()
+            .flat_map(|volume| &volume.findings)
+            .map(|finding| finding.what.clone())
+            .collect();
+        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
+        let work = Self::work(excused.into_iter().collect());
+        let found = tokio::select! {
+            found = self.movers.each(cx, &meter, &expected, &work) => found?,
+            broken = Guard::watch(self.guard.as_ref(), cx) => return Err(broken.into()),
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        let volumes = &self.movers.volumes;
+        let differing = found.iter().filter(|one| !one.is_equal()).count();
+        if differing > 0 {
+            let count: u64 = found.iter().map(|one| one.difference_count).sum();
+            let evidence = volumes
+                .iter()
+                .zip(&found)
+                .flat_map(|(volume, one)| {
+                    one.differences.iter().map(|difference| told(&volume.source, difference))
+                })
+                .take(TOLD)
+                .collect();
+            let why = format!("source and target differ in {count} places, in {differing} of {} volumes", volumes.len());
+            return Err(Failure::new(Kind::Difference, why).with_evidence(evidence).into());
+        }
+        let verified = Verified {
+            volumes: volumes
+                .iter()
+                .zip(found)
+                .map(|(volume, one)| VerifiedVolume {
+                    source: volume.source.clone(),
+                    target: volume.target.clone(),
+                    entries: one.source.entries,
+                    files: one.source.files,
+                    bytes: one.source.bytes,
+                    source_digest: one.source.digest.to_string(),
+                    target_digest: one.target.digest.to_string(),
+                    differences: one.difference_count,
+                    findings: one.findings,
+                    seconds: std::time::Duration::from_millis(one.milliseconds).as_secs_f64(),
+                })
+                .collect(),
+        };
+        Ok(Outcome::Done(serde_json::to_value(verified)?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored)
+    }
+}
+
+/// A difference as a line of evidence: `data-orders-db-0: ./a/b: content: 1f… ≠ 2e…`.
+fn told(claim: &str, difference: &Difference) -> String {
+    let kind = serde_json::to_value(&difference.kind).map_or_else(|_| String::new(), |kind| match kind {
+        serde_json::Value::String(kind) => kind,
+        other => other.to_string(),
+    });
+    let side = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+    format!(
+        "{claim}: {}: {kind}: source {}, target {}",
+        difference.path,
+        side(&difference.source),
+        side(&difference.target)
+    )
+}
