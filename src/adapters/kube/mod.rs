@@ -12,6 +12,7 @@ mod error;
 mod flags;
 mod guard;
 mod kubeconfig;
+pub mod lease;
 mod objects;
 mod retry;
 mod status;
