@@ -15,6 +15,8 @@ pub const HOME: &str = "kubectl-migrate/home";
 pub const RUN: &str = "kubectl-migrate/run";
 /// What an object is for: `mover-source`, `mover-target`, `volume`, `copy`, `journal`.
 pub const ROLE: &str = "kubectl-migrate/role";
+/// The [`ROLE`] of a claim that was there before us and that we write to.
+pub const ADOPTED: &str = "adopted-volume";
 /// On a frozen workload: what it was before, so that it can be put back even if the journal is lost.
 pub const ORIGINAL: &str = "kubectl-migrate/original";
 
@@ -57,10 +59,17 @@ impl Belongs {
         format!("{MIGRATION}={},{HOME}={}", self.migration, self.home)
     }
 
-    /// Whether the object was made by this very run.
+    /// Whether the object carries the marks of this very run.
     #[must_use]
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         let labels = object.labels.as_ref();
         labels.is_some_and(|labels| labels.get(RUN) == Some(&self.run))
+    }
+
+    /// Whether the object was made by this very run, and not only taken for its use.
+    #[must_use]
+    pub fn made(&self, object: &ObjectMeta) -> bool {
+        let role = object.labels.as_ref().and_then(|labels| labels.get(ROLE));
+        self.owns(object) && role.is_none_or(|role| role != ADOPTED)
     }
 }

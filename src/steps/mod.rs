@@ -1,6 +1,21 @@
 //! Changes to the world, shared by verbs and playbooks.
+pub mod copy;
+pub mod hand_over;
 pub mod inventory;
 pub mod movers;
 mod place;
+pub mod preflight;
+pub mod prepare;
+pub mod rights;
+pub mod start_target;
+mod target_objects;
+pub mod verify;
 
 pub use place::Place;
+
+/// The size in bytes that a volume asks for at the target.
+fn target_capacity(volume: &inventory::Volume) -> u64 {
+    let size: Result<crate::plan::Quantity, _> = volume.size.parse();
+    // It was read from the plan or from the API server; both write quantities only.
+    size.map_or(volume.capacity, |size| size.bytes())
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::inventory::{Inventory, Mode, Volume};
+use super::inventory::{Inventory, Volume};
 use crate::{marks, plan::Plan};
 
 /// Annotations that say what another tool last applied, or what a controller bound: they are of the
@@ -75,7 +75,7 @@ pub fn claim(volume: &Volume, namespace: &str, labels: &BTreeMap<String, String>
     let mut spec = json!({
         "accessModes": volume.access,
         "resources": {"requests": {"storage": volume.size}},
-        "volumeMode": match volume.mode { Mode::Filesystem => "Filesystem", Mode::Block => "Block" },
+        "volumeMode": volume.mode.name(),
     });
     if let Some(class) = &volume.class {
         spec["storageClassName"] = json!(class);

@@ -45,6 +45,17 @@ pub enum Mode {
     Block,
 }
 
+impl Mode {
+    /// As a claim's `volumeMode` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filesystem => "Filesystem",
+            Self::Block => "Block",
+        }
+    }
+}
+
 /// A pod that uses a claim.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]

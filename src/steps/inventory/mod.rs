@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Place;
 use crate::{
     adapters::kube::KubeError,
-    engine::{Failure, Key, Kind},
+    engine::{Failure, Kind},
     plan::{Plan, Quantity},
 };
 
@@ -34,9 +34,6 @@ pub struct Inventory {
     /// Claims that look like the workload's and belong to no pod of it: they are not copied.
     pub left_out: Vec<String>,
 }
-
-/// What the step `preflight` leaves in the journal.
-pub const INVENTORY: Key<Inventory> = Key::new("preflight");
 
 impl Inventory {
     /// The capacity of all source volumes in bytes.

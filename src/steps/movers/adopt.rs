@@ -14,7 +14,7 @@ use crate::{
 impl Movers {
     /// Marks these target claims as being written to by this run.
     pub async fn adopt(&self, found: &[String]) -> Result<()> {
-        let marks = self.belongs.marks("volume");
+        let marks = self.belongs.marks(marks::ADOPTED);
         for claim in found {
             self.mark(claim, &json!({"metadata": {"labels": marks}})).await?;
         }

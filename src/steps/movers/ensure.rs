@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use super::{Mover, Movers, keys::Keys};
 use crate::{
     adapters::kube::{
-        Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, evidence, wait_for_all,
+        Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence, wait_for_all,
     },
     engine::{Failure, Kind, Sink},
     steps::inventory::Use,
@@ -100,7 +100,7 @@ impl Movers {
                     KubeError::TimedOut { .. } => Kind::TimedOut,
                     _ => Kind::Error,
                 };
-                let seen = evidence::of_job(&place.cluster, &place.namespace, &self.name(&mover)).await;
+                let seen = job_evidence(&place.cluster, &place.namespace, &self.name(&mover)).await;
                 Err(Failure::new(kind, error.to_string()).with_evidence(seen).into())
             }
         }

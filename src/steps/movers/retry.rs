@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, try_join_all};
 
 use super::{Meter, Movers, Pair, keys::Keys};
 use crate::{
-    adapters::kube::{KubeError, evidence},
+    adapters::kube::{KubeError, job_evidence},
     engine::{Cx, Failure, Kind},
     transfer::{ControlError, Fault, Side},
 };
@@ -154,7 +154,7 @@ impl Movers {
         for side in [Side::Source, Side::Target] {
             let place = self.place(side);
             let name = self.name(&super::Mover { index, side });
-            lines.extend(evidence::of_job(&place.cluster, &place.namespace, &name).await);
+            lines.extend(job_evidence(&place.cluster, &place.namespace, &name).await);
         }
         lines
     }

@@ -1,0 +1,242 @@
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, PostParams},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::{
+    Place,
+    inventory::Inventory,
+    movers::{Doing, Meter, Movers, Work},
+    target_objects,
+};
+use crate::{
+    adapters::kube::{
+        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all, pod_evidence,
+        wait_for, wait_for_all,
+    },
+    engine::{Check, Cx, Failure, Freezes, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    marks::Belongs,
+    plan::Plan,
+};
+
+/// Starts the StatefulSet at the target.
+#[derive(Clone, Debug)]
+pub struct StartTarget {
+    /// The plan.
+    pub plan: Plan,
+    /// The migration.
+    pub belongs: Belongs,
+    /// Where the target is.
+    pub target: Place,
+    /// What is moved.
+    pub inventory: Inventory,
+    /// The movers, which leave before the pods come.
+    pub movers: Movers,
+    /// The source's name, for a warning where both are in one namespace.
+    pub source: Place,
+}
+
+/// What starting leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// The StatefulSet's uid.
+    pub uid: String,
+    /// Pods that are ready.
+    pub ready: u32,
+}
+
+/// What starting leaves in the journal.
+pub const STARTED: Key<Started> = Key::new("start-target");
+
+/// A database may recover for a while before it is ready.
+const READY: Duration = Duration::from_secs(900);
+/// Pods end within their grace; a node may be slow to say so.
+const GONE: Duration = Duration::from_secs(600);
+
+impl StartTarget {
+    fn name(&self) -> String {
+        let name = self.plan.spec.target.statefulset.clone();
+        name.or_else(|| self.plan.spec.source.statefulset.clone()).unwrap_or_default()
+    }
+
+    fn wanted(&self) -> Result<DynamicObject> {
+        let labels = self.belongs.marks("workload");
+        let object =
+            target_objects::statefulset(&self.plan, &self.inventory, &self.target.namespace, labels);
+        Ok(serde_json::from_value(object)?)
+    }
+
+    fn raw(place: &Place) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<StatefulSet>(&());
+        Api::namespaced_with(place.cluster.client(), &place.namespace, &resource)
+    }
+
+    fn object(&self) -> String {
+        self.target.object("statefulset", &self.name())
+    }
+
+    async fn wait_ready(&self, cx: &Cx) -> Result<u32> {
+        let wanted = i32::try_from(self.inventory.replicas).unwrap_or(i32::MAX);
+        let what = format!("{} to have {wanted} ready pods", self.object());
+        let tell = |seen: &str| cx.sink.waiting(self.id(), format!("{what}: {seen}"));
+        let wait = Wait::new(&what, READY).telling(&tell);
+        let waited = wait_for(&self.target.api::<StatefulSet>(), &self.name(), &wait, |set| {
+            let status = set.and_then(|set| set.status.as_ref());
+            let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+            if set.is_none() {
+                Look::Never("it was deleted".to_owned())
+            } else if ready >= wanted {
+                Look::Done
+            } else {
+                Look::NotYet(format!("{ready} of {wanted} are ready"))
+            }
+        })
+        .await;
+        let Err(error) = waited else {
+            return Ok(self.inventory.replicas);
+        };
+        let mut seen = Vec::new();
+        for pod in self.pods().await.unwrap_or_default() {
+            if !is_ready(&pod) {
+                let name = pod.metadata.name.unwrap_or_default();
+                seen.extend(pod_evidence(&self.target.cluster, &self.target.namespace, &name).await);
+            }
+        }
+        let kind = match error {
+            KubeError::TimedOut { .. } => Kind::TimedOut,
+            _ => Kind::Error,
+        };
+        Err(Failure::new(kind, error.to_string()).with_evidence(seen).into())
+    }
+
+    async fn pods(&self) -> Result<Vec<Pod>, KubeError> {
+        let name = self.name();
+        let all = list_all(&self.target.api::<Pod>(), &Selector::all()).await?;
+        Ok(all.into_iter().filter(|pod| is_of(pod, &name)).collect())
+    }
+}
+
+fn is_of(pod: &Pod, statefulset: &str) -> bool {
+    pod.metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.kind == "StatefulSet" && owner.name == statefulset)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[async_trait]
+impl Step for StartTarget {
+    fn id(&self) -> &'static str {
+        "start-target"
+    }
+
+    fn title(&self) -> String {
+        format!("start statefulset/{} in {}", self.name(), self.target)
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("delete it; its volumes stay".to_owned())
+    }
+
+    fn freezes(&self) -> Freezes {
+        Freezes::End
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        let mut checks = Vec::new();
+        let found = get_opt(&Self::raw(&self.target), &self.name()).await?;
+        checks.push(match found {
+            None => Check::pass("target workload", self.object(), "does not exist yet"),
+            Some(found) if self.belongs.made(&found.metadata) => {
+                Check::pass("target workload", self.object(), "was made by this migration")
+            }
+            Some(_) => Check::block(
+                "target workload",
+                self.object(),
+                "exists already, and was not made by this migration",
+                "delete it, or let the plan name another (spec.target.statefulset)",
+            ),
+        });
+        if !self.target.remote && self.target.namespace == self.source.namespace {
+            checks.push(Check::warn(
+                "one namespace",
+                self.object(),
+                "has the same labels as the source, in the same namespace: a Service selects the pods of both",
+                "keep the source frozen until it is cleaned up, as the migration does by itself",
+            ));
+        }
+        Ok(checks)
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        let dry = Place {
+            cluster: self.target.cluster.dry_run(),
+            ..self.target.clone()
+        };
+        let created = Self::raw(&dry).create(&PostParams::default(), &self.wanted()?).await;
+        created.map_err(KubeError::from)?;
+        Ok(vec![format!("{} created (server dry run)", self.object())])
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let api = Self::raw(&self.target);
+        if get_opt(&api, &self.name()).await?.is_none() {
+            // Once its pods have run, the volumes are theirs.
+            let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+            let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
+            let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
+            self.movers.each(cx, &meter, &[], &work).await?;
+            self.movers.remove().await?;
+        }
+        let made = create_owned(&api, &self.wanted()?).await?.into_object();
+        self.movers.remove().await?;
+        let ready = self.wait_ready(cx).await?;
+        Ok(Outcome::Done(serde_json::to_value(Started {
+            uid: made.metadata.uid.unwrap_or_default(),
+            ready,
+        })?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        let api = Self::raw(&self.target);
+        if let Some(found) = get_opt(&api, &self.name()).await?
+            && self.belongs.made(&found.metadata)
+        {
+            let what = format!("{} to be gone", self.object());
+            let uid = found.metadata.uid.as_deref();
+            delete_and_wait(&api, &self.name(), uid, &Wait::new(&what, GONE)).await?;
+        }
+        let name = self.name();
+        let what = format!("the pods of {} to be gone", self.object());
+        wait_for_all(&self.target.api::<Pod>(), &Selector::all(), &Wait::new(&what, GONE), |pods: &[Pod]| {
+            let left: Vec<_> = pods
+                .iter()
+                .filter(|pod| is_of(pod, &name))
+                .filter_map(|pod| pod.metadata.name.clone())
+                .collect();
+            if left.is_empty() { Look::Done } else { Look::NotYet(left.join(", ")) }
+        })
+        .await?;
+        Ok(Undone::Restored)
+    }
+}

@@ -1,0 +1,206 @@
+//! Lists a volume in the background, batch by batch in canonical order, with digests made by a few threads at once.
+use super::cancel::Cancel;
+use super::counters::{Counters, add};
+use super::entry::{Entry, Kind};
+use super::fault::Fault;
+use super::path::TreePath;
+use super::read::digest_file;
+use super::report::EXAMPLES;
+use super::volume::Volume;
+use super::walk::Walker;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::Duration;
+
+/// A batch has no more entries,
+const BATCH_ENTRIES: usize = 256;
+/// no more bytes of names and extended attributes than these and one entry's,
+const BATCH_BYTES: usize = 128 << 10;
+/// and, with digests, no more to read than this and one file: large files are digested side by side.
+const BATCH_READ: u64 = 4 << 20;
+/// So many batches are made ahead of the one that is taken: about 16,000 entries, a few MiB.
+const AHEAD: usize = 64;
+
+/// How to list.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    /// A name in the root to pass over.
+    pub(crate) passed_over: Vec<u8>,
+    /// Digest every file.
+    pub(crate) digests: bool,
+    /// Read from the disk, not from what is in memory.
+    pub(crate) from_disk: bool,
+    /// Leave sockets out and count them.
+    pub(crate) without_sockets: bool,
+}
+
+/// Sockets that were left out.
+#[derive(Clone, Default)]
+pub(crate) struct Sockets {
+    pub(crate) count: u64,
+    pub(crate) examples: Vec<TreePath>,
+}
+
+type Batch = Result<Vec<Entry>, Fault>;
+
+/// What comes next.
+pub(crate) enum Next {
+    Batch(Vec<Entry>),
+    /// Nothing yet, within the time that was given.
+    Waiting,
+    End,
+}
+
+/// A listing that is being made. Dropping it ends its threads.
+pub(crate) struct Listing {
+    order: Receiver<Receiver<Batch>>,
+    current: Option<Receiver<Batch>>,
+    sockets: Arc<Mutex<Sockets>>,
+    abandoned: Arc<Cancel>,
+}
+
+impl Listing {
+    /// Begins to list, in threads of this scope.
+    pub(crate) fn begin<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        volume: &'scope Volume,
+        options: Options,
+        counters: &'scope Counters,
+    ) -> Self {
+        let (order_sender, order) = sync_channel(AHEAD);
+        let (job_sender, jobs) = sync_channel::<(Vec<Entry>, SyncSender<Batch>)>(AHEAD);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let abandoned = Arc::new(Cancel::default());
+        let sockets = Arc::new(Mutex::new(Sockets::default()));
+        if options.digests {
+            for _ in 0..threads() {
+                let (jobs, options, abandoned) = (jobs.clone(), options.clone(), abandoned.clone());
+                scope.spawn(move || digest_batches(volume, &options, &jobs, &abandoned, counters));
+            }
+        }
+        let made_sockets = sockets.clone();
+        scope.spawn(move || {
+            let emit = |batch: Batch| -> bool {
+                let (result_sender, result) = sync_channel(1);
+                if order_sender.send(result).is_err() {
+                    return false;
+                }
+                match batch {
+                    Ok(entries) if options.digests => job_sender.send((entries, result_sender)).is_ok(),
+                    done => result_sender.send(done).is_ok(),
+                }
+            };
+            if let Err(fault) = walk(volume, &options, &made_sockets, &emit) {
+                emit(Err(fault));
+            }
+        });
+        Self { order, current: None, sockets, abandoned }
+    }
+
+    /// The next batch.
+    pub(crate) fn next(&mut self, wait: Duration) -> Result<Next, Fault> {
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => match self.order.recv_timeout(wait) {
+                Ok(current) => current,
+                Err(RecvTimeoutError::Timeout) => return Ok(Next::Waiting),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Next::End),
+            },
+        };
+        match current.recv_timeout(wait) {
+            Ok(batch) => batch.map(Next::Batch),
+            Err(RecvTimeoutError::Timeout) => {
+                self.current = Some(current);
+                Ok(Next::Waiting)
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(Fault::Stopped),
+        }
+    }
+
+    /// Sockets that were left out so far.
+    pub(crate) fn sockets(&self) -> Sockets {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.abandoned.stop(Fault::Stopped);
+    }
+}
+
+/// As many threads as there are processors, but never a crowd: disks and links are full before.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 8)
+}
+
+fn walk(volume: &Volume, options: &Options, sockets: &Mutex<Sockets>, emit: &impl Fn(Batch) -> bool) -> Result<(), Fault> {
+    let root = match volume {
+        Volume::Directory(root) => root,
+        Volume::Device(device) => {
+            emit(Ok(vec![device.entry()]));
+            return Ok(());
+        }
+    };
+    let mut walker = Walker::new(root, &options.passed_over);
+    let (mut batch, mut bytes, mut to_read) = (Vec::new(), 0, 0);
+    while let Some(entry) = walker.next()? {
+        if entry.kind == Kind::Socket && options.without_sockets {
+            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            sockets.count += 1;
+            if sockets.examples.len() < EXAMPLES {
+                sockets.examples.push(entry.path);
+            }
+            continue;
+        }
+        bytes += weight(&entry);
+        if let (Kind::File { size, .. }, true) = (&entry.kind, options.digests) {
+            to_read += size;
+        }
+        batch.push(entry);
+        if batch.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES || to_read >= BATCH_READ {
+            if !emit(Ok(std::mem::take(&mut batch))) {
+                return Ok(());
+            }
+            (bytes, to_read) = (0, 0);
+        }
+    }
+    if !batch.is_empty() {
+        emit(Ok(batch));
+    }
+    Ok(())
+}
+
+fn weight(entry: &Entry) -> usize {
+    let xattrs = entry.metadata.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len());
+    entry.path.as_bytes().len() + xattrs.sum::<usize>()
+}
+
+fn digest_batches(
+    volume: &Volume,
+    options: &Options,
+    jobs: &Mutex<Receiver<(Vec<Entry>, SyncSender<Batch>)>>,
+    abandoned: &Cancel,
+    counters: &Counters,
+) {
+    let (mut opener, mut buffer) = (volume.opener(), Vec::new());
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((mut entries, result)) = job else { return };
+        let digested = entries.iter_mut().try_for_each(|entry| {
+            let Kind::File { size, digest } = &mut entry.kind else { return Ok(()) };
+            let each = |length| {
+                add(&counters.bytes_checked, length);
+                abandoned.check()
+            };
+            let read = digest_file(volume, &mut opener, &entry.path, options.from_disk, &mut buffer, each)?;
+            // A length other than the listed one: it changed in between, and its digest would not belong to the entry.
+            *digest = read.filter(|(length, _)| length == size).map(|(_, digest)| digest);
+            add(&counters.files_checked, 1);
+            Ok(())
+        });
+        // Whoever listed may have gone.
+        let _ = result.send(digested.map(|()| entries));
+    }
+}

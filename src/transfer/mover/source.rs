@@ -1,0 +1,164 @@
+//! What the source's mover answers to the target's: listings and the contents of files.
+use crate::transfer::channel::{Channel, ChannelError};
+use crate::transfer::counters::Counters;
+use crate::transfer::entry::{Digest, Metadata};
+use crate::transfer::fault::Fault;
+use crate::transfer::listing::{Listing, Next, Options};
+use crate::transfer::path::TreePath;
+use crate::transfer::protocol::{PeerReply, PeerRequest};
+use crate::transfer::read::{OpenFile, Opened, Piece, hash_zeros};
+use crate::transfer::root::Root;
+use crate::transfer::volume::{Opener, Volume};
+use crate::transfer::walk;
+use crate::transfer::work;
+use crate::transfer::xattr::XattrReader;
+use rustix::fs::AtFlags;
+use std::time::{Duration, Instant};
+
+/// A digest of a large file takes its time; the target hears this often that we are alive.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// Answers requests on one connection until it ends.
+pub(crate) fn answer(volume: &Volume, run: &str, channel: &mut Channel) -> Result<(), ChannelError> {
+    let mut reader = Reader { opener: volume.opener(), buffer: Vec::new(), xattrs: XattrReader::default() };
+    loop {
+        match channel.receive()? {
+            PeerRequest::List { digests } => list(volume, run, digests, channel)?,
+            PeerRequest::Fetch { paths } => {
+                for path in &paths {
+                    if let Err(Failure::Fault(fault)) = pass(reader.send(volume, path, channel))? {
+                        channel.send(&PeerReply::Refused(fault))?;
+                        break;
+                    }
+                }
+                channel.flush()?;
+            }
+        }
+    }
+}
+
+/// A file failed, or the connection did.
+enum Failure {
+    Fault(Fault),
+    Channel(ChannelError),
+}
+
+impl From<ChannelError> for Failure {
+    fn from(error: ChannelError) -> Self {
+        Self::Channel(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+fn pass(result: Result<(), Failure>) -> Result<Result<(), Failure>, ChannelError> {
+    match result {
+        Err(Failure::Channel(error)) => Err(error),
+        other => Ok(other),
+    }
+}
+
+fn list(volume: &Volume, run: &str, digests: bool, channel: &mut Channel) -> Result<(), ChannelError> {
+    if let Volume::Directory(root) = volume {
+        if let Err(fault) = name_is_free(root, run) {
+            return channel.send_now(&PeerReply::Refused(fault));
+        }
+    }
+    let counters = Counters::default();
+    let options = Options { digests, without_sockets: true, ..Options::default() };
+    std::thread::scope(|scope| {
+        let mut listing = Listing::begin(scope, volume, options, &counters);
+        loop {
+            match listing.next(ALIVE) {
+                Ok(Next::Batch(entries)) => channel.send_now(&PeerReply::Entries(entries))?,
+                Ok(Next::Waiting) => channel.send_now(&PeerReply::Alive)?,
+                Ok(Next::End) => break,
+                Err(fault) => return channel.send_now(&PeerReply::Refused(fault)),
+            }
+        }
+        let sockets = listing.sockets();
+        channel.send_now(&PeerReply::Listed { sockets: sockets.examples, socket_count: sockets.count })
+    })
+}
+
+/// The target keeps its working directory under this name, so the source must not hold an entry of it.
+fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
+    let name = work::name(run);
+    match rustix::fs::statat(root.fd(), &name[..], AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Fault::NameTaken { path: TreePath::root().join(&name) }),
+        Err(_) => Ok(()),
+    }
+}
+
+struct Reader<'volume> {
+    opener: Opener<'volume>,
+    buffer: Vec<u8>,
+    xattrs: XattrReader,
+}
+
+impl Reader<'_> {
+    /// Sends one file: what it is, its pieces, and the digest of them.
+    fn send(&mut self, volume: &Volume, path: &TreePath, channel: &mut Channel) -> Result<(), Failure> {
+        let Opened::File(file) = OpenFile::open(volume, &mut self.opener, path)? else {
+            return Ok(channel.send(&PeerReply::Gone)?);
+        };
+        let Some(metadata) = self.metadata(volume, path, &file)? else {
+            return Ok(channel.send(&PeerReply::Gone)?);
+        };
+        channel.send(&PeerReply::File { metadata, size: file.size })?;
+        let mut hasher = blake3::Hasher::new();
+        let mut broken = None;
+        let mut told = Instant::now();
+        let fault = |call: &str, errno| volume.fault(path, call, errno);
+        let read = file.read(&mut self.buffer, fault, |piece| {
+            match piece {
+                Piece::Data { offset, bytes } => {
+                    hasher.update(bytes);
+                    let sent = channel.send(&PeerReply::Content { offset }).and_then(|()| channel.send_content(bytes));
+                    if let Err(error) = sent {
+                        broken = Some(error);
+                        return Err(Fault::Stopped);
+                    }
+                }
+                Piece::Hole { length } => {
+                    hash_zeros(&mut hasher, length);
+                    if told.elapsed() >= ALIVE {
+                        told = Instant::now();
+                        if let Err(error) = channel.send_now(&PeerReply::Alive) {
+                            broken = Some(error);
+                            return Err(Fault::Stopped);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        });
+        if let Some(error) = broken {
+            return Err(error.into());
+        }
+        let length = read?;
+        let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
+        Ok(channel.send(&if unchanged && length == file.size {
+            PeerReply::End { length, digest: Digest::from(hasher.finalize()) }
+        } else {
+            PeerReply::Changed
+        })?)
+    }
+
+    fn metadata(&mut self, volume: &Volume, path: &TreePath, file: &OpenFile) -> Result<Option<Metadata>, Fault> {
+        let Opener::Directory(parents) = &mut self.opener else {
+            let Volume::Device(device) = volume else { return Ok(None) };
+            return Ok(Some(device.entry().metadata));
+        };
+        let Ok(parent) = parents.of(path) else { return Ok(None) };
+        match self.xattrs.read(parent, path.split().1) {
+            Ok(xattrs) => Ok(Some(walk::metadata(&file.stat, xattrs))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(volume.fault(path, "listxattr", errno)),
+        }
+    }
+}

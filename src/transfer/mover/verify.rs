@@ -1,0 +1,181 @@
+//! Verification: both sides read everything back, and the two listings are merged.
+use super::operation::Operation;
+use super::stream::Stream;
+use crate::transfer::channel::Channel;
+use crate::transfer::compare::{differences, explanation};
+use crate::transfer::counters::add;
+use crate::transfer::entry::{Entry, Kind, TreeHasher};
+use crate::transfer::fault::Fault;
+use crate::transfer::listing::{Listing, Next, Options};
+use crate::transfer::path::TreePath;
+use crate::transfer::report::{Difference, DifferenceKind, Phase, TreeSummary, Verification, What};
+use crate::transfer::volume::Volume;
+use crate::transfer::work;
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+/// So many differences are named; the rest is counted.
+const NAMED: usize = 200;
+/// How often a listing that is waited for looks whether it was stopped.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Compares everything with everything.
+pub(crate) fn verify(operation: &Operation<'_>, excused: &[What], peers: &mut [Channel]) -> Result<Verification, Fault> {
+    let begun = Instant::now();
+    operation.counters.set_phase(Phase::Verifying);
+    if let Volume::Directory(root) = operation.volume {
+        // What is not on the disk yet cannot be read back from it.
+        rustix::fs::syncfs(root.fd()).map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
+    }
+    let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
+    let options = Options {
+        passed_over: work::name(operation.run),
+        digests: true,
+        from_disk: true,
+        without_sockets: false,
+    };
+    let mut merged = Merged::new(operation, excused);
+    std::thread::scope(|scope| {
+        let mut source = Stream::begin(channel, true)?;
+        let mut target = Local {
+            listing: Listing::begin(scope, operation.volume, options, operation.counters),
+            batch: Vec::new().into_iter(),
+            operation,
+        };
+        let (mut one, mut other) = (source.next()?, target.next()?);
+        loop {
+            operation.cancel.check()?;
+            let order = match (&one, &other) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(one), Some(other)) => one.path.cmp(&other.path),
+            };
+            merged.take(
+                one.as_ref().filter(|_| order != Ordering::Greater),
+                other.as_ref().filter(|_| order != Ordering::Less),
+            );
+            if order != Ordering::Greater {
+                add(&operation.counters.entries, 1);
+                one = source.next()?;
+            }
+            if order != Ordering::Less {
+                other = target.next()?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Verification {
+        source: merged.source.finish(),
+        target: merged.target.finish(),
+        difference_count: merged.count,
+        differences: merged.differences,
+        findings: operation.findings.list(),
+        milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Our own listing, entry by entry.
+struct Local<'a> {
+    listing: Listing,
+    batch: std::vec::IntoIter<Entry>,
+    operation: &'a Operation<'a>,
+}
+
+impl Local<'_> {
+    fn next(&mut self) -> Result<Option<Entry>, Fault> {
+        loop {
+            if let Some(entry) = self.batch.next() {
+                return Ok(Some(entry));
+            }
+            match self.listing.next(LOOK)? {
+                Next::Batch(batch) => self.batch = batch.into_iter(),
+                Next::Waiting => self.operation.cancel.check()?,
+                Next::End => return Ok(None),
+            }
+        }
+    }
+}
+
+/// What is summed up of one side.
+struct Summing {
+    hasher: TreeHasher,
+    entries: u64,
+    files: u64,
+    bytes: u64,
+}
+
+impl Summing {
+    fn new() -> Self {
+        Self { hasher: TreeHasher::new(), entries: 0, files: 0, bytes: 0 }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        self.hasher.add(entry);
+        self.entries += 1;
+        if let Kind::File { size, .. } = entry.kind {
+            self.files += 1;
+            self.bytes += size;
+        }
+    }
+
+    fn finish(self) -> TreeSummary {
+        TreeSummary { digest: self.hasher.finish(), entries: self.entries, files: self.files, bytes: self.bytes }
+    }
+}
+
+struct Merged<'a> {
+    operation: &'a Operation<'a>,
+    excused: &'a [What],
+    source: Summing,
+    target: Summing,
+    count: u64,
+    differences: Vec<Difference>,
+}
+
+impl<'a> Merged<'a> {
+    fn new(operation: &'a Operation<'a>, excused: &'a [What]) -> Self {
+        Self {
+            operation,
+            excused,
+            source: Summing::new(),
+            target: Summing::new(),
+            count: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, source: Option<&Entry>, target: Option<&Entry>) {
+        if let Some(entry) = source {
+            self.source.add(entry);
+        }
+        if let Some(entry) = target {
+            self.target.add(entry);
+        }
+        let found = match (source, target) {
+            (Some(source), Some(target)) => differences(source, target),
+            (Some(source), None) => vec![alone(source, DifferenceKind::Missing)],
+            (None, Some(target)) => vec![alone(target, DifferenceKind::Extra)],
+            (None, None) => Vec::new(),
+        };
+        for difference in found {
+            match explanation(&difference, source.map(|entry| &entry.kind)) {
+                Some(what) if self.excused.contains(&what) => {
+                    self.operation.findings.add(&difference.path, what, "the target could not keep it when it was copied");
+                }
+                _ => {
+                    self.count += 1;
+                    if self.differences.len() < NAMED {
+                        self.differences.push(difference);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn alone(entry: &Entry, kind: DifferenceKind) -> Difference {
+    let name = entry.kind.letter_and_name().1.to_owned();
+    let (source, target) = if kind == DifferenceKind::Missing { (name, String::new()) } else { (String::new(), name) };
+    Difference { path: entry.path.clone(), kind, source, target }
+}

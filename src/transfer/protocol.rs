@@ -1,0 +1,85 @@
+//! The messages: between client and mover, and between the two movers.
+use super::entry::{Digest, Entry, Metadata};
+use super::fault::Fault;
+use super::path::TreePath;
+use super::report::{Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What};
+use super::side::Side;
+use serde::{Deserialize, Serialize};
+
+/// From a client to a mover. The fencing number is that of the client's Lease.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Request {
+    pub(crate) fence: u64,
+    pub(crate) command: Command,
+}
+
+/// What a client may ask for, one at a time.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum Command {
+    /// The first one: takes over from any connection before.
+    Attach,
+    Reach { address: String, connections: usize },
+    Inspect { run: String },
+    Round { run: String, kind: RoundKind, began: bool },
+    Verify { run: String, excused: Vec<What> },
+    Finish { run: String },
+    Wipe { run: String },
+    Stop,
+}
+
+/// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum Reply {
+    Alive,
+    Progress(Progress),
+    Attached(MoverInfo),
+    Reach(Reach),
+    Inspected(Inspection),
+    Round(RoundSummary),
+    Verified(Verification),
+    Finished,
+    Wiped { deleted: u64 },
+    Stopping,
+    Refused(Fault),
+}
+
+/// The first message on a connection between movers, in both directions.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct PeerHello {
+    pub(crate) run: String,
+    pub(crate) side: Side,
+    /// Connections made by the same `reach`; a newer group takes the place of an older one.
+    pub(crate) group: u64,
+}
+
+/// From the target's mover to the source's.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum PeerRequest {
+    /// Everything that is there, in canonical order.
+    List { digests: bool },
+    /// The contents of these files, in this order.
+    Fetch { paths: Vec<TreePath> },
+}
+
+/// From the source's mover to the target's.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum PeerReply {
+    /// Still reading; sent once a second.
+    Alive,
+    /// The next entries.
+    Entries(Vec<Entry>),
+    /// There are no more; so many sockets were left out.
+    Listed { sockets: Vec<TreePath>, socket_count: u64 },
+    /// The next file begins: what it is at this moment.
+    File { metadata: Metadata, size: u64 },
+    /// A frame of content follows, which belongs here.
+    Content { offset: u64 },
+    /// The file ends, and did not change while it was read.
+    End { length: u64, digest: Digest },
+    /// It changed while it was read.
+    Changed,
+    /// It is not there any more, or is no file any more.
+    Gone,
+    /// No more of this request.
+    Refused(Fault),
+}

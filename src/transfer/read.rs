@@ -1,0 +1,164 @@
+//! Reads the contents of a file, piece by piece, hole by hole.
+use super::entry::Digest;
+use super::fault::Fault;
+use super::path::TreePath;
+use super::volume::{Opener, Volume};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Advice, FileType, SeekFrom, Stat};
+use rustix::io::Errno;
+
+/// Read and sent at a time.
+pub(crate) const PIECE: usize = super::frame::MAX_CONTENT;
+/// Holes are passed over in such steps, so that a terabyte of nothing can be stopped.
+const HOLE: u64 = 64 << 20;
+/// Files from this size on are announced to the kernel as read from front to back.
+const LARGE: u64 = 4 << 20;
+
+/// A part of a file.
+pub(crate) enum Piece<'buffer> {
+    Data { offset: u64, bytes: &'buffer [u8] },
+    Hole { length: u64 },
+}
+
+/// A file that is open for reading.
+pub(crate) struct OpenFile {
+    file: OwnedFd,
+    pub(crate) stat: Stat,
+    pub(crate) size: u64,
+}
+
+/// What became of a file that was to be read.
+pub(crate) enum Opened {
+    File(OpenFile),
+    /// It is not there any more, or is no file any more.
+    Gone,
+}
+
+impl OpenFile {
+    pub(crate) fn open(volume: &Volume, opener: &mut Opener<'_>, path: &TreePath) -> Result<Opened, Fault> {
+        let file = match opener.open(path) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(Opened::Gone),
+            Err(errno) => return Err(volume.fault(path, "open", errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| volume.fault(path, "fstat", errno))?;
+        let size = match (volume, FileType::from_raw_mode(stat.st_mode)) {
+            (Volume::Device(device), _) => device.bytes,
+            (_, FileType::RegularFile) => stat.st_size.cast_unsigned(),
+            _ => return Ok(Opened::Gone),
+        };
+        if size >= LARGE {
+            // Advice only.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        }
+        Ok(Opened::File(Self { file, stat, size }))
+    }
+
+    /// Lets the next reading come from the disk, as far as what is in memory was written.
+    pub(crate) fn drop_cache(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
+    }
+
+    /// Gives all pieces in turn. Ends early when the file became shorter; the length that was read comes back.
+    pub(crate) fn read(
+        &self,
+        buffer: &mut Vec<u8>,
+        fault: impl Fn(&str, Errno) -> Fault,
+        mut each: impl FnMut(Piece<'_>) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
+        let sparse = FileType::from_raw_mode(self.stat.st_mode) == FileType::RegularFile
+            && self.stat.st_blocks.cast_unsigned().saturating_mul(512) < self.size;
+        let wanted = usize::try_from(self.size).unwrap_or(PIECE).clamp(1, PIECE);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        let mut position = 0;
+        while position < self.size {
+            let (start, end) = if sparse { self.data_after(position, &fault)? } else { (position, self.size) };
+            while position < start {
+                let length = (start - position).min(HOLE);
+                each(Piece::Hole { length })?;
+                position += length;
+            }
+            while position < end {
+                let length = usize::try_from(end - position).unwrap_or(PIECE).min(PIECE);
+                match rustix::io::pread(&self.file, &mut buffer[..length], position) {
+                    Ok(0) => return Ok(position),
+                    Ok(count) => {
+                        each(Piece::Data { offset: position, bytes: &buffer[..count] })?;
+                        position += count as u64;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(fault("read", errno)),
+                }
+            }
+        }
+        Ok(position)
+    }
+
+    /// The next stretch of data from here on; empty at the end of the file when only a hole is left.
+    fn data_after(&self, position: u64, fault: impl Fn(&str, Errno) -> Fault) -> Result<(u64, u64), Fault> {
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
+            Ok(start) => start.min(self.size),
+            Err(Errno::NXIO) => return Ok((self.size, self.size)),
+            // This file system cannot tell holes.
+            Err(Errno::INVAL | Errno::NOTSUP) => return Ok((position, self.size)),
+            Err(errno) => return Err(fault("lseek(SEEK_DATA)", errno)),
+        };
+        match rustix::fs::seek(&self.file, SeekFrom::Hole(start)) {
+            Ok(end) => Ok((start, end.min(self.size))),
+            Err(Errno::NXIO) => Ok((start, self.size)),
+            Err(errno) => Err(fault("lseek(SEEK_HOLE)", errno)),
+        }
+    }
+
+    /// Whether the file is as it was when it was opened.
+    pub(crate) fn is_unchanged(&self) -> Result<bool, Errno> {
+        let now = rustix::fs::fstat(&self.file)?;
+        let then = &self.stat;
+        // A device's times are those of its node.
+        let device = FileType::from_raw_mode(then.st_mode) == FileType::BlockDevice;
+        Ok(device
+            || (now.st_size, now.st_mtime, now.st_mtime_nsec, now.st_ctime, now.st_ctime_nsec)
+                == (then.st_size, then.st_mtime, then.st_mtime_nsec, then.st_ctime, then.st_ctime_nsec))
+    }
+}
+
+/// Takes so many zeros into a digest: a hole's contents.
+pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
+    static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
+    while length > 0 {
+        let count = usize::try_from(length).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        hasher.update(&ZEROS[..count]);
+        length -= count as u64;
+    }
+}
+
+/// Digests a file; none when it changed or went meanwhile. `each` hears of every piece's length and may stop it.
+pub(crate) fn digest_file(
+    volume: &Volume,
+    opener: &mut Opener<'_>,
+    path: &TreePath,
+    from_disk: bool,
+    buffer: &mut Vec<u8>,
+    mut each: impl FnMut(u64) -> Result<(), Fault>,
+) -> Result<Option<(u64, Digest)>, Fault> {
+    let Opened::File(file) = OpenFile::open(volume, opener, path)? else { return Ok(None) };
+    if from_disk {
+        file.drop_cache();
+    }
+    let mut hasher = blake3::Hasher::new();
+    let fault = |call: &str, errno| volume.fault(path, call, errno);
+    let length = file.read(buffer, fault, |piece| match piece {
+        Piece::Data { bytes, .. } => {
+            hasher.update(bytes);
+            each(bytes.len() as u64)
+        }
+        Piece::Hole { length } => {
+            hash_zeros(&mut hasher, length);
+            each(length)
+        }
+    })?;
+    let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
+    Ok((unchanged && length == file.size).then(|| (length, hasher.finalize().into())))
+}

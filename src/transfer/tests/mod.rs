@@ -1,0 +1,1 @@
+//! Two movers in one process, over loopback, with a client.

@@ -1,0 +1,86 @@
+//! Extended attributes of an entry, by the open directory that it is in: never through a symlink.
+use super::entry::Xattr;
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+/// The kernel never lists or returns more (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+const LARGEST: usize = 64 << 10;
+
+/// The label belongs to the node's policy, not to the data.
+const LEFT_ALONE: &[u8] = b"security.selinux";
+
+/// The path of an entry by its open directory; the kernel has no `getxattrat` before 6.13.
+pub(crate) fn proc_path(directory: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
+}
+
+/// Reads extended attributes with buffers of its own.
+#[derive(Default)]
+pub(crate) struct XattrReader {
+    names: Vec<u8>,
+    value: Vec<u8>,
+    /// This file system has none.
+    unsupported: bool,
+}
+
+impl XattrReader {
+    /// All extended attributes that are copied, sorted by name.
+    pub(crate) fn read(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Xattr>, Errno> {
+        if self.unsupported {
+            return Ok(Vec::new());
+        }
+        let path = proc_path(directory, name);
+        let length = match filled(&mut self.names, |buffer| rustix::fs::llistxattr(&path[..], buffer)) {
+            Err(Errno::NOTSUP) => {
+                self.unsupported = true;
+                return Ok(Vec::new());
+            }
+            result => result?,
+        };
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let mut xattrs = Vec::new();
+        for name in self.names[..length].split(|byte| *byte == 0) {
+            if name.is_empty() || name == LEFT_ALONE {
+                continue;
+            }
+            match filled(&mut self.value, |buffer| rustix::fs::lgetxattr(&path[..], name, buffer)) {
+                Ok(length) => xattrs.push(Xattr { name: name.to_vec(), value: self.value[..length].to_vec() }),
+                // Removed between the list and now, or listed without the right to read it (`trusted.*`).
+                Err(Errno::NODATA | Errno::PERM) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        xattrs.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(xattrs)
+    }
+}
+
+/// Calls with a small buffer first: the kernel allocates as much as it is offered, and most lists are empty.
+fn filled(buffer: &mut Vec<u8>, mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<usize, Errno> {
+    buffer.resize(buffer.len().max(1024), 0);
+    match call(&mut buffer[..1024]) {
+        Err(Errno::RANGE) => {
+            buffer.resize(LARGEST, 0);
+            call(buffer)
+        }
+        result => result,
+    }
+}
+
+/// Sets one extended attribute.
+pub(crate) fn set(directory: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> Result<(), Errno> {
+    rustix::fs::lsetxattr(proc_path(directory, name), &xattr.name[..], &xattr.value, XattrFlags::empty())
+}
+
+/// Removes one extended attribute; one that is not there is fine.
+pub(crate) fn remove(directory: BorrowedFd<'_>, name: &[u8], xattr: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::lremovexattr(proc_path(directory, name), xattr) {
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        result => result,
+    }
+}
