@@ -1,1 +1,45 @@
 //! Kubernetes: connecting as kubectl does, with retries, bounded waits and evidence.
+//!
+//! Everything goes through one [`Cluster`]. Its door names each request, bounds it in time, sends it
+//! again when that is safe, asks the write guard before each change, and adds the dry run.
+//! `kube::Error` becomes [`KubeError`] by `?` alone, with verb, object and cause in its text.
+mod action;
+mod cause;
+mod cluster;
+mod connect;
+mod door;
+mod error;
+mod flags;
+mod guard;
+mod kubeconfig;
+mod objects;
+mod retry;
+mod status;
+mod wait;
+mod watch;
+
+pub use action::{Action, ObjectName, singular};
+pub use cluster::Cluster;
+pub use connect::connect;
+pub use error::KubeError;
+pub use flags::ConnectionFlags;
+pub use guard::WriteGuard;
+pub use objects::{
+    Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, get_opt,
+    json_patch, list_all, merge_patch, pointer, replace, scale,
+};
+pub use retry::RetryPolicy;
+pub use wait::{Look, Wait, wait_for, wait_for_all};
+pub use watch::{Change, Selector, watch};
+
+/// The owner of our fields in `managedFields`, and the value of [`MANAGED_BY_LABEL`].
+pub const FIELD_MANAGER: &str = "kubectl-migrate";
+
+/// On every object that we make: says that we made it.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// On every object that we make: the migration that it belongs to.
+pub const MIGRATION_LABEL: &str = "kubectl-migrate/migration";
+
+#[cfg(test)]
+mod fake;

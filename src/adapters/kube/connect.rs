@@ -1,0 +1,147 @@
+//! Connects to a cluster as kubectl would.
+use std::{path::Path, time::Duration};
+
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use super::{
+    Cluster, ConnectionFlags, KubeError, RetryPolicy, cause,
+    cluster::Shown,
+    kubeconfig::{self, Environment, Found},
+};
+
+/// A host that does not answer a connection within this time is not there.
+const CONNECT_BOUND: Duration = Duration::from_secs(10);
+
+/// A bound for `--request-timeout=0`: long enough to mean "none", short enough to add to a clock.
+const NO_BOUND: Duration = Duration::from_hours(24);
+
+/// Makes a client from flags and kubeconfig. Dials nothing, but may run the kubeconfig's credential plugin.
+pub async fn connect(flags: &ConnectionFlags) -> Result<Cluster, KubeError> {
+    connect_in(flags, &Environment::of_this_process()).await
+}
+
+async fn connect_in(
+    flags: &ConnectionFlags,
+    environment: &Environment,
+) -> Result<Cluster, KubeError> {
+    let (mut config, shown) = match kubeconfig::find(flags, environment)? {
+        Found::Config(choice) => {
+            let config = from_kubeconfig(choice.kubeconfig, &choice.file).await?;
+            let context = if choice.context_name.is_empty() {
+                "(no context)".to_owned()
+            } else {
+                choice.context_name
+            };
+            let shown = Shown {
+                context,
+                server: config.cluster_url.to_string(),
+                kubeconfig_user: choice.user_name,
+            };
+            (config, shown)
+        }
+        Found::Nowhere { looked_at } => in_cluster(flags, &looked_at)?,
+    };
+    config.connect_timeout = Some(CONNECT_BOUND);
+    // Retries are ours: kube's know neither a guard nor an ambiguous create.
+    config.default_retry = false;
+    let policy = policy(flags.request_timeout);
+    let kubeconfig_user = shown.kubeconfig_user.clone();
+    let server = shown.server.clone();
+    // A credential plugin is a process that may ask or hang: not on the thread that serves everyone.
+    let made = tokio::task::spawn_blocking({
+        let runtime = tokio::runtime::Handle::current();
+        move || {
+            let _inside = runtime.enter();
+            let namespace = config.default_namespace.clone();
+            kube::Client::try_from(config).map(|client| (client, namespace))
+        }
+    })
+    .await
+    .map_err(|error| KubeError::Other {
+        what: "cannot make a client".to_owned(),
+        cause: error.to_string(),
+    })?;
+    let (client, namespace) = made.map_err(|error| match cause::class(&error) {
+        cause::Class::Auth => KubeError::Auth {
+            user: kubeconfig_user,
+            server,
+            cause: cause::text(&error),
+        },
+        _ => KubeError::Tls {
+            server,
+            cause: cause::text(&error),
+        },
+    })?;
+    Ok(Cluster::over(client, shown, &namespace, policy))
+}
+
+async fn from_kubeconfig(kubeconfig: Kubeconfig, file: &Path) -> Result<Config, KubeError> {
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| KubeError::Kubeconfig {
+            file: file.to_owned(),
+            cause: cause::text(&error),
+        })
+}
+
+/// A pod's own service account; flags that need a kubeconfig cannot work there.
+fn in_cluster(flags: &ConnectionFlags, looked_at: &Path) -> Result<(Config, Shown), KubeError> {
+    if let Some(context) = &flags.context {
+        return Err(KubeError::Kubeconfig {
+            file: looked_at.to_owned(),
+            cause: format!("no context \"{context}\": there is no such file"),
+        });
+    }
+    let mut config = Config::incluster().map_err(|error| KubeError::Kubeconfig {
+        file: looked_at.to_owned(),
+        cause: format!(
+            "there is no such file, and this is no pod ({})",
+            cause::text(&error)
+        ),
+    })?;
+    if let Some(namespace) = &flags.namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    if let Some(token) = &flags.token {
+        config.auth_info.token = Some(token.clone());
+        config.auth_info.token_file = None;
+    }
+    config.auth_info.impersonate.clone_from(&flags.impersonate);
+    config
+        .auth_info
+        .impersonate_uid
+        .clone_from(&flags.impersonate_uid);
+    if !flags.impersonate_groups.is_empty() {
+        config.auth_info.impersonate_groups = Some(flags.impersonate_groups.clone());
+    }
+    let shown = Shown {
+        context: "in-cluster".to_owned(),
+        server: config.cluster_url.to_string(),
+        kubeconfig_user: "service account of this pod".to_owned(),
+    };
+    Ok((config, shown))
+}
+
+fn policy(request_timeout: Option<Duration>) -> RetryPolicy {
+    let policy = RetryPolicy::default();
+    match request_timeout {
+        None => policy,
+        Some(Duration::ZERO) => RetryPolicy {
+            single_try: NO_BOUND,
+            total: NO_BOUND,
+            ..policy
+        },
+        Some(bound) => RetryPolicy {
+            single_try: bound,
+            total: policy.total.max(bound),
+            ..policy
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

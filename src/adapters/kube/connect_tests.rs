@@ -1,0 +1,135 @@
+use super::*;
+use std::io::Write;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Answers one request on loopback and gives back its head.
+async fn one_exchange(listener: tokio::net::TcpListener, body: &'static str) -> String {
+    let (mut stream, _) = listener.accept().await.expect("a client");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a whole head"));
+    }
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await.expect("a reader");
+    String::from_utf8(head).expect("a text")
+}
+
+fn kubeconfig(server: &str, user: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    write!(
+        file,
+        "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: k, cluster: {{server: '{server}'}}}}], \
+         contexts: [{{name: c, context: {{cluster: k, user: jane, namespace: shop}}}}], users: [{{name: jane, user: {user}}}]}}"
+    )
+    .expect("room");
+    file
+}
+
+fn flags(file: &tempfile::NamedTempFile) -> ConnectionFlags {
+    ConnectionFlags {
+        kubeconfig: Some(file.path().to_owned()),
+        ..Default::default()
+    }
+}
+
+const VERSION: &str = r#"{"major":"1","minor":"33","gitVersion":"v1.33.1","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+
+#[tokio::test]
+async fn impersonation_reaches_the_server_with_uid_and_extra() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(one_exchange(listener, VERSION));
+    let file = kubeconfig(&format!("http://{address}"), "{token: secret}");
+    let flags = ConnectionFlags {
+        impersonate: Some("ann".to_owned()),
+        impersonate_groups: vec!["ops".to_owned(), "dev".to_owned()],
+        impersonate_uid: Some("42".to_owned()),
+        impersonate_extra: vec![("example.com/scope".to_owned(), "all".to_owned())],
+        ..flags(&file)
+    };
+    let cluster = connect(&flags).await.expect("a client");
+    assert_eq!(cluster.default_namespace(), "shop");
+    assert_eq!(
+        cluster.version().await.expect("a version").git_version,
+        "v1.33.1"
+    );
+    let head = server.await.expect("an exchange").to_lowercase();
+    for line in [
+        "authorization: bearer secret",
+        "impersonate-user: ann",
+        "impersonate-group: ops",
+        "impersonate-group: dev",
+        "impersonate-uid: 42",
+        "impersonate-extra-example.com%2fscope: all",
+    ] {
+        assert!(head.contains(line), "{line} is missing in {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_server_behind_https_is_a_tls_error_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .expect("a reader");
+        stream.read_u8().await
+    });
+    let file = kubeconfig(&format!("https://{address}"), "{}");
+    let cluster = connect(&ConnectionFlags {
+        insecure_skip_tls_verify: true,
+        ..flags(&file)
+    })
+    .await
+    .expect("a client");
+    let error = cluster.version().await.expect_err("no TLS there");
+    assert!(matches!(error, KubeError::Tls { .. }), "{error}");
+    assert!(server.await.expect("a server").is_ok());
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_said_with_server_and_tries() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let file = kubeconfig(&format!("http://{address}"), "{}");
+    let cluster = connect(&flags(&file)).await.expect("a client");
+    let short = RetryPolicy {
+        first_contact: Duration::from_millis(1),
+        ..cluster.retry()
+    };
+    let error = cluster
+        .with_retry(short)
+        .version()
+        .await
+        .expect_err("nobody listens");
+    assert!(
+        matches!(&error, KubeError::Unreachable { server, cause, .. }
+            if *server == format!("http://{address}") && cause.contains("Connection refused")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_failing_credential_plugin_names_the_kubeconfigs_user() {
+    let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, \
+                args: ['-c', 'echo session expired >&2; exit 3']}}";
+    let file = kubeconfig("https://127.0.0.1:1", exec);
+    let error = connect(&flags(&file)).await.expect_err("no credentials");
+    let text = error.to_string();
+    assert!(matches!(error, KubeError::Auth { .. }), "{text}");
+    assert!(text.contains("kubeconfig user \"jane\""), "{text}");
+    assert!(text.contains("session expired"), "{text}");
+}
