@@ -133,3 +133,84 @@ async fn a_failing_credential_plugin_names_the_kubeconfigs_user() {
     assert!(text.contains("kubeconfig user \"jane\""), "{text}");
     assert!(text.contains("session expired"), "{text}");
 }
+
+/// What the loopback server does with a request after it has read it.
+enum Deed {
+    Reset,
+    Hang,
+    Answer,
+}
+
+/// Reads one request per connection and does one deed each; says how many requests it saw.
+async fn serve(listener: tokio::net::TcpListener, deeds: Vec<Deed>) -> usize {
+    let mut hanging = Vec::new();
+    let count = deeds.len();
+    for deed in deeds {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        match deed {
+            // Closing without lingering sends a reset.
+            Deed::Reset => stream.set_zero_linger().expect("a socket"),
+            Deed::Hang => hanging.push(stream),
+            Deed::Answer => {
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{VERSION}",
+                    VERSION.len()
+                );
+                stream.write_all(answer.as_bytes()).await.expect("a reader");
+            }
+        }
+    }
+    count
+}
+
+#[tokio::test]
+async fn real_resets_and_hangs_are_survived_by_a_read() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(serve(listener, vec![Deed::Reset, Deed::Hang, Deed::Answer]));
+    let file = kubeconfig(&format!("http://{address}"), "{}");
+    let cluster = connect(&flags(&file)).await.expect("a client");
+    let quick = RetryPolicy {
+        single_try: Duration::from_millis(300),
+        first_wait: Duration::from_millis(5),
+        ..cluster.retry()
+    };
+    assert_eq!(
+        cluster
+            .with_retry(quick)
+            .version()
+            .await
+            .expect("the third try works")
+            .minor,
+        "33"
+    );
+    assert_eq!(server.await.expect("a server"), 3);
+}
+
+#[tokio::test]
+async fn a_real_reset_of_a_create_is_ambiguous() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(serve(listener, vec![Deed::Reset]));
+    let file = kubeconfig(&format!("http://{address}"), "{}");
+    let cluster = connect(&flags(&file)).await.expect("a client");
+    let maps: kube::Api<ConfigMap> = cluster.namespaced("shop");
+    let error = maps
+        .create(&kube::api::PostParams::default(), &ConfigMap::default())
+        .await
+        .expect_err("reset");
+    assert!(matches!(
+        KubeError::from(error),
+        KubeError::Ambiguous { .. }
+    ));
+    assert_eq!(server.await.expect("a server"), 1);
+}

@@ -117,6 +117,14 @@ pub enum KubeError {
         /// What was seen.
         why: String,
     },
+    /// A pod that should be talked to is not running.
+    #[error("pod {pod} is {phase}, not Running; see why with kubectl describe pod")]
+    PodNotRunning {
+        /// Namespace and name.
+        pod: String,
+        /// Its phase.
+        phase: String,
+    },
     /// Certificates or the TLS protocol do not fit.
     #[error(
         "cannot trust {server}: {cause}; check certificate-authority and tls-server-name in the kubeconfig"
@@ -217,7 +225,11 @@ fn in_namespace(action: &Action) -> String {
 }
 
 fn times(tries: &u32) -> String {
-    if *tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") }
+    if *tries == 1 {
+        "1 try".to_owned()
+    } else {
+        format!("{tries} tries")
+    }
 }
 
 /// Whole seconds above ten, tenths below: enough to tell a hang from a refusal.
@@ -295,6 +307,10 @@ mod tests {
                 what: "job shop/copy to complete".into(),
                 why: "BackoffLimitExceeded".into(),
             },
+            KubeError::PodNotRunning {
+                pod: "shop/mover".into(),
+                phase: "Pending".into(),
+            },
             KubeError::Tls {
                 server: server.clone(),
                 cause: "invalid peer certificate: UnknownIssuer".into(),
@@ -339,6 +355,7 @@ mod tests {
         cannot get statefulset shop/orders-db: https://prod:6443 is unreachable after 3 tries in 5.0s: connection refused; check the network, VPN and --context
         timed out after 120s waiting for pod shop/orders-db-1 to be ready; last seen: Pending
         job shop/copy to complete will not happen: BackoffLimitExceeded
+        pod shop/mover is Pending, not Running; see why with kubectl describe pod
         cannot trust https://prod:6443: invalid peer certificate: UnknownIssuer; check certificate-authority and tls-server-name in the kubeconfig
         cannot log in to https://prod:6443 as kubeconfig user "jane": token expired; log in again or renew the credentials
         did not update statefulset shop/orders-db: this run lost its lock (held by bob@desk since fence 4); another run may be at work

@@ -31,6 +31,8 @@ pub(super) enum Answer {
     Json(u16, Value),
     /// The same with headers.
     With(u16, Vec<(&'static str, String)>, Value),
+    /// 200 and a text that is no JSON.
+    Text(&'static str),
     /// A body of JSON lines, then the end; a hang instead of the end if `true`.
     Lines(Vec<Value>, bool),
     /// No answer, ever.
@@ -116,6 +118,7 @@ impl FakeApi {
         let (code, headers, body) = match answer {
             Answer::Json(code, value) => (code, Vec::new(), whole(&value)),
             Answer::With(code, headers, value) => (code, headers, whole(&value)),
+            Answer::Text(text) => (200, Vec::new(), Full::from(text).boxed_unsync()),
             Answer::Lines(lines, hang) => (200, Vec::new(), lines_body(lines, hang)),
             Answer::Hang => std::future::pending().await,
             Answer::Reset => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),

@@ -3,32 +3,43 @@
 //! Everything goes through one [`Cluster`]. Its door names each request, bounds it in time, sends it
 //! again when that is safe, asks the write guard before each change, and adds the dry run.
 //! `kube::Error` becomes [`KubeError`] by `?` alone, with verb, object and cause in its text.
+mod access;
 mod action;
 mod cause;
 mod cluster;
 mod connect;
 mod door;
 mod error;
+mod evidence;
 mod flags;
 mod guard;
 mod kubeconfig;
+pub mod lease;
 mod objects;
+mod owners;
+mod portforward;
 mod retry;
+mod role;
 mod status;
 mod wait;
 mod watch;
 
+pub use access::{Refused, Rule, refused_rules};
 pub use action::{Action, ObjectName, singular};
 pub use cluster::Cluster;
 pub use connect::connect;
 pub use error::KubeError;
+pub use evidence::{claim_evidence, job_evidence, pod_evidence};
 pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
 pub use objects::{
     Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, get_opt,
     json_patch, list_all, merge_patch, pointer, replace, scale,
 };
+pub use owners::{Finding, FreezeMode, WorkloadKind, who_would_undo};
+pub use portforward::{PortRefused, PortStream, open_port};
 pub use retry::RetryPolicy;
+pub use role::role_yaml;
 pub use wait::{Look, Wait, wait_for, wait_for_all};
 pub use watch::{Change, Selector, watch};
 
