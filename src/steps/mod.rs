@@ -1,4 +1,5 @@
 //! Changes to the world, shared by verbs and playbooks.
+pub mod freeze;
 pub mod marks;
 mod place;
 
