@@ -120,7 +120,10 @@ impl Record {
             Self::Skipped(_) => matches!(from, None | Some(Self::Blocked(_) | Self::Undone)),
             // By its probe before it began, or by its apply before it changed anything.
             Self::Blocked(_) => {
-                matches!(from, None | Some(Self::Started | Self::Blocked(_) | Self::Undone))
+                matches!(
+                    from,
+                    None | Some(Self::Started | Self::Blocked(_) | Self::Undone)
+                )
             }
             Self::Done(_) | Self::Failed { .. } | Self::Stopped | Self::Waiting(_) => {
                 matches!(from, Some(Self::Started))

@@ -235,10 +235,17 @@ async fn one(
         }
         Ok(Outcome::Blocked(checks)) => {
             let step = id.to_owned();
-            let error = RunError::Blocked { step, checks: checks.clone() };
+            let error = RunError::Blocked {
+                step,
+                checks: checks.clone(),
+            };
             // What an earlier try may have half made must stay known to rollback.
             let record = if cx.again {
-                Record::Failed { kind: Kind::Blocked, error: error.to_string(), evidence: Vec::new() }
+                Record::Failed {
+                    kind: Kind::Blocked,
+                    error: error.to_string(),
+                    evidence: Vec::new(),
+                }
             } else {
                 Record::Blocked(checks)
             };

@@ -39,7 +39,12 @@ pub(super) struct ClusterStore {
 }
 
 impl ClusterStore {
-    pub(super) fn new(cluster: &Cluster, namespace: &str, migration: &str, held: Arc<Held>) -> Self {
+    pub(super) fn new(
+        cluster: &Cluster,
+        namespace: &str,
+        migration: &str,
+        held: Arc<Held>,
+    ) -> Self {
         let name = object_name(migration);
         Self {
             api: cluster.namespaced(namespace),
@@ -73,7 +78,10 @@ pub(super) fn lines_of(map: &ConfigMap) -> Result<Vec<String>, String> {
     let count = get(COUNT).and_then(|count| count.parse::<usize>().ok());
     if count != Some(lines.len()) {
         let counted = get(COUNT).map_or("nothing", String::as_str);
-        return Err(format!("it has {} lines and says that it has {counted}", lines.len()));
+        return Err(format!(
+            "it has {} lines and says that it has {counted}",
+            lines.len()
+        ));
     }
     Ok(lines)
 }
@@ -81,7 +89,11 @@ pub(super) fn lines_of(map: &ConfigMap) -> Result<Vec<String>, String> {
 fn data_of(lines: &[String]) -> std::collections::BTreeMap<String, String> {
     let mut text = lines.join("\n");
     text.push('\n');
-    [(LINES.to_owned(), text), (COUNT.to_owned(), lines.len().to_string())].into()
+    [
+        (LINES.to_owned(), text),
+        (COUNT.to_owned(), lines.len().to_string()),
+    ]
+    .into()
 }
 
 #[async_trait]
@@ -127,9 +139,10 @@ impl Store for ClusterStore {
         for _ in 0..3 {
             let mut map = match seen.take() {
                 Some(map) => map,
-                None => self.read().await?.ok_or_else(|| {
-                    StoreError::Lost(format!("{} is gone", self.place))
-                })?,
+                None => self
+                    .read()
+                    .await?
+                    .ok_or_else(|| StoreError::Lost(format!("{} is gone", self.place)))?,
             };
             let mut lines = lines_of(&map).map_err(|why| self.failed("read", anyhow!(why)))?;
             // An earlier try whose answer was lost.
@@ -143,7 +156,12 @@ impl Store for ClusterStore {
             }
             lines.push(line.to_owned());
             map.data = Some(data_of(&lines));
-            match self.api.replace(&self.name, &PostParams::default(), &map).await.map_err(KubeError::from) {
+            match self
+                .api
+                .replace(&self.name, &PostParams::default(), &map)
+                .await
+                .map_err(KubeError::from)
+            {
                 Ok(map) => {
                     *seen = Some(map);
                     return Ok(());
@@ -153,11 +171,14 @@ impl Store for ClusterStore {
                 Err(error) => return Err(self.failed("write", error)),
             }
         }
-        Err(StoreError::Lost(format!("somebody else keeps writing {}", self.place)))
+        Err(StoreError::Lost(format!(
+            "somebody else keeps writing {}",
+            self.place
+        )))
     }
 
     async fn confirm(&self) -> Result<(), StoreError> {
-        self.held.confirm().await.map_err(StoreError::Lost)
+        self.held.check().await.map_err(StoreError::Lost)
     }
 
     fn capacity(&self) -> usize {

@@ -94,7 +94,8 @@ impl Store for FileStore {
         if self.load().await?.is_some() {
             return Err(StoreError::Exists(self.path.display().to_string()));
         }
-        self.write(line).map_err(|error| self.failed("write", error))
+        self.write(line)
+            .map_err(|error| self.failed("write", error))
     }
 
     async fn append(&self, count: usize, line: &str) -> Result<(), StoreError> {
@@ -103,7 +104,8 @@ impl Store for FileStore {
             let why = format!("{} has {lines} lines, not {count}", self.path.display());
             return Err(StoreError::Lost(why));
         }
-        self.write(line).map_err(|error| self.failed("write", error))
+        self.write(line)
+            .map_err(|error| self.failed("write", error))
     }
 
     async fn confirm(&self) -> Result<(), StoreError> {

@@ -128,10 +128,20 @@ impl Locked {
     #[must_use]
     pub fn store(&self) -> Box<dyn Store> {
         match self {
-            Self::Cluster { held, cluster, namespace, migration } => {
+            Self::Cluster {
+                held,
+                cluster,
+                namespace,
+                migration,
+            } => {
                 // Not only the Lease but every write of the journal itself asks the guard first.
                 let guarded = cluster.guarded(held.guard());
-                Box::new(ClusterStore::new(&guarded, namespace, migration, Arc::clone(held)))
+                Box::new(ClusterStore::new(
+                    &guarded,
+                    namespace,
+                    migration,
+                    Arc::clone(held),
+                ))
             }
             Self::File(store) => store(),
         }

@@ -4,7 +4,11 @@ use kube::Api;
 
 use super::{Keeper, cluster::lines_of, file, object_name};
 use crate::{
-    adapters::kube::{Cluster, Selector, get_opt, lease::{PROGRESS_ANNOTATION, OtherHolder}, list_all},
+    adapters::kube::{
+        Cluster, Selector, get_opt,
+        lease::{OtherHolder, PROGRESS_ANNOTATION},
+        list_all,
+    },
     engine::{Entry, Header, JournalError, Progress, decode},
     marks,
 };
@@ -29,7 +33,12 @@ pub async fn all(
     namespace: Option<&str>,
     labels: Option<&str>,
 ) -> Result<Vec<Result<Seen, JournalError>>> {
-    let mut selector = format!("{}={},{}=journal", marks::MANAGED_BY, marks::PROGRAM, marks::ROLE);
+    let mut selector = format!(
+        "{}={},{}=journal",
+        marks::MANAGED_BY,
+        marks::PROGRAM,
+        marks::ROLE
+    );
     if let Some(labels) = labels {
         selector = format!("{selector},{labels}");
     }
@@ -42,7 +51,8 @@ pub async fn all(
     let leases = list_all(&leases, &ours).await?;
     let lease_of = |map: &ConfigMap| {
         leases.iter().find(|lease| {
-            lease.metadata.name == map.metadata.name && lease.metadata.namespace == map.metadata.namespace
+            lease.metadata.name == map.metadata.name
+                && lease.metadata.namespace == map.metadata.namespace
         })
     };
     Ok(maps.iter().map(|map| of(map, lease_of(map))).collect())
@@ -54,7 +64,8 @@ pub async fn one(keeper: &Keeper, namespace: &str, migration: &str) -> Result<Op
     match keeper {
         Keeper::Cluster(cluster) => {
             let name = object_name(migration);
-            let Some(map) = get_opt(&cluster.namespaced::<ConfigMap>(namespace), &name).await? else {
+            let Some(map) = get_opt(&cluster.namespaced::<ConfigMap>(namespace), &name).await?
+            else {
                 return Ok(None);
             };
             let lease = get_opt(&cluster.namespaced::<Lease>(namespace), &name).await?;
@@ -64,14 +75,21 @@ pub async fn one(keeper: &Keeper, namespace: &str, migration: &str) -> Result<Op
             let mut opened = match std::fs::File::open(path) {
                 Ok(opened) => opened,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(anyhow::Error::from(error).context(format!("cannot read {place}"))),
+                Err(error) => {
+                    return Err(anyhow::Error::from(error).context(format!("cannot read {place}")));
+                }
             };
             let lines = file::lines_of(&mut opened)?;
             if lines.is_empty() {
                 return Ok(None);
             }
             let (header, entries) = decode(&place, &lines)?;
-            Ok(Some(Seen { header, entries, progress: None, holder: None }))
+            Ok(Some(Seen {
+                header,
+                entries,
+                progress: None,
+                holder: None,
+            }))
         }
     }
 }
@@ -87,11 +105,20 @@ fn of(map: &ConfigMap, lease: Option<&Lease>) -> Result<Seen, JournalError> {
     })?;
     let (header, entries) = decode(&place, &lines)?;
     let held = lease.filter(|lease| {
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
+        let holder = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_ref());
         holder.is_some_and(|holder| !holder.is_empty())
     });
     let progress = held
-        .and_then(|lease| lease.metadata.annotations.as_ref()?.get(PROGRESS_ANNOTATION))
+        .and_then(|lease| {
+            lease
+                .metadata
+                .annotations
+                .as_ref()?
+                .get(PROGRESS_ANNOTATION)
+        })
         .and_then(|text| serde_json::from_str(text).ok());
     Ok(Seen {
         header,

@@ -3,14 +3,23 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{inventory::Volume, movers::Work};
-use crate::transfer::{ControlError, Finding, Inspection, RoundKind, RoundSummary, Side};
+use anyhow::Result;
+
+use super::{
+    freeze::{FROZEN, Watched},
+    inventory::Volume,
+    movers::Work,
+};
+use crate::{
+    engine::{Cx, Failure, Kind},
+    transfer::{ControlError, Finding, Inspection, RoundKind, RoundSummary, Side},
+};
 
 mod final_copy;
 mod warm;
 
-pub use final_copy::FinalCopy;
-pub use warm::WarmCopy;
+pub use final_copy::{FINAL, FinalCopy};
+pub use warm::{WARM, WarmCopy};
 
 /// What copying leaves in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -90,4 +99,26 @@ fn inspect_both() -> Work<(Inspection, Inspection)> {
             Ok::<_, ControlError>((source, target))
         })
     })
+}
+
+/// Resolves when the freeze that a step relies on is broken; never, where nothing is frozen.
+pub(super) async fn broken(guard: Option<&Watched>, cx: &Cx) -> anyhow::Error {
+    let Some(guard) = guard else {
+        return std::future::pending().await;
+    };
+    match cx.get(&FROZEN) {
+        Ok(frozen) => guard.guard(&frozen).await.into(),
+        Err(error) => error,
+    }
+}
+
+/// One more look at the freeze, after the work that relied on it: what was done while somebody could
+/// write does not count.
+pub(super) async fn still_frozen(guard: Option<&Watched>, cx: &Cx) -> Result<()> {
+    if let Some(guard) = guard
+        && let Some(why) = guard.broken(&cx.get(&FROZEN)?).await?
+    {
+        return Err(Failure::new(Kind::FreezeBroken, why).into());
+    }
+    Ok(())
 }

@@ -1,3 +1,4 @@
+//! Hand-over: the operator switches the clients.
 use anyhow::Result;
 use async_trait::async_trait;
 

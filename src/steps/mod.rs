@@ -1,5 +1,6 @@
 //! Changes to the world, shared by verbs and playbooks.
 pub mod copy;
+pub mod freeze;
 pub mod hand_over;
 pub mod inventory;
 pub mod movers;

@@ -1,3 +1,4 @@
+//! Preflight: every check of every step, before anything is begun.
 use std::sync::Arc;
 
 use anyhow::Result;

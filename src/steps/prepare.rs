@@ -86,31 +86,40 @@ impl Prepare {
         if self.inventory.workload.is_null() {
             return Ok(Vec::new());
         }
-        let looks = references(&self.inventory.workload).into_iter().map(|reference| async move {
-            let there = get_opt(&dynamic(&self.target, reference.resource), &reference.name).await?;
-            if there.is_some() {
-                return Ok::<_, KubeError>(None);
-            }
-            let here = get_opt(&dynamic(&self.source, reference.resource), &reference.name).await?;
-            Ok(Some((reference, here)))
-        });
+        let looks = references(&self.inventory.workload)
+            .into_iter()
+            .map(|reference| async move {
+                let there =
+                    get_opt(&dynamic(&self.target, reference.resource), &reference.name).await?;
+                if there.is_some() {
+                    return Ok::<_, KubeError>(None);
+                }
+                let here =
+                    get_opt(&dynamic(&self.source, reference.resource), &reference.name).await?;
+                Ok(Some((reference, here)))
+            });
         Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
     fn copied(&self, object: &DynamicObject) -> Result<DynamicObject> {
         let value = serde_json::to_value(object)?;
-        let value = target_objects::copied(&value, &self.target.namespace, self.belongs.marks("copy"));
+        let value =
+            target_objects::copied(&value, &self.target.namespace, self.belongs.marks("copy"));
         Ok(serde_json::from_value(value)?)
     }
 
     async fn check_objects(&self) -> Result<Vec<Check>> {
         let mut checks = Vec::new();
         for (reference, here) in self.missing().await? {
-            let object = self.target.object(singular(reference.resource), &reference.name);
+            let object = self
+                .target
+                .object(singular(reference.resource), &reference.name);
             let check = match (&here, self.objects, reference.optional) {
-                (Some(_), Objects::Copy, _) => {
-                    Check::pass("referenced objects", object, "is missing there, and will be copied")
-                }
+                (Some(_), Objects::Copy, _) => Check::pass(
+                    "referenced objects",
+                    object,
+                    "is missing there, and will be copied",
+                ),
                 (_, _, true) => continue,
                 (Some(_), Objects::Require, false) => Check::block(
                     "referenced objects",
@@ -130,21 +139,42 @@ impl Prepare {
         if checks.is_empty() && !self.inventory.workload.is_null() {
             let count = references(&self.inventory.workload).len();
             let namespace = self.target.object("namespace", &self.target.namespace);
-            checks.push(Check::pass("referenced objects", namespace, format!("all {count} are there")));
+            checks.push(Check::pass(
+                "referenced objects",
+                namespace,
+                format!("all {count} are there"),
+            ));
         }
         Ok(checks)
     }
 
     async fn check_classes(&self) -> Result<Vec<Check>> {
-        let classes = list_all(&self.target.cluster.cluster_scoped::<StorageClass>(), &Selector::all()).await?;
-        let named = |name: &str| classes.iter().any(|class| class.metadata.name.as_deref() == Some(name));
+        let classes = list_all(
+            &self.target.cluster.cluster_scoped::<StorageClass>(),
+            &Selector::all(),
+        )
+        .await?;
+        let named = |name: &str| {
+            classes
+                .iter()
+                .any(|class| class.metadata.name.as_deref() == Some(name))
+        };
         let default = classes.iter().any(|class| {
             let annotations = class.metadata.annotations.as_ref();
-            annotations.is_some_and(|all| all.get(DEFAULT_CLASS).is_some_and(|value| value == "true"))
+            annotations
+                .is_some_and(|all| all.get(DEFAULT_CLASS).is_some_and(|value| value == "true"))
         });
-        let known: Vec<_> = classes.iter().filter_map(|class| class.metadata.name.as_deref()).collect();
+        let known: Vec<_> = classes
+            .iter()
+            .filter_map(|class| class.metadata.name.as_deref())
+            .collect();
         let cluster = self.target.cluster.context();
-        let mut wanted: Vec<_> = self.inventory.volumes.iter().map(|volume| volume.class.clone()).collect();
+        let mut wanted: Vec<_> = self
+            .inventory
+            .volumes
+            .iter()
+            .map(|volume| volume.class.clone())
+            .collect();
         wanted.sort();
         wanted.dedup();
         Ok(wanted
@@ -179,14 +209,20 @@ impl Prepare {
                     "source volume",
                     source.clone(),
                     format!("is {}, so that there is nothing to read", volume.phase),
-                    format!("see `kubectl describe pvc -n {} {}`", self.source.namespace, volume.source),
+                    format!(
+                        "see `kubectl describe pvc -n {} {}`",
+                        self.source.namespace, volume.source
+                    ),
                 ));
             }
             if target_capacity(volume) < volume.capacity {
                 checks.push(Check::warn(
                     "target size",
                     self.target.object("persistentvolumeclaim", &volume.target),
-                    format!("{} is less than the source's {} bytes", volume.size, volume.capacity),
+                    format!(
+                        "{} is less than the source's {} bytes",
+                        volume.size, volume.capacity
+                    ),
                     "it is refused before the first byte if the data does not fit",
                 ));
             }
@@ -209,7 +245,10 @@ impl Prepare {
                         Check::block(
                             "target volume",
                             object,
-                            format!("exists, and its mode is not the source's {}", volume.mode.name()),
+                            format!(
+                                "exists, and its mode is not the source's {}",
+                                volume.mode.name()
+                            ),
                             "let the plan name another target",
                         )
                     }
@@ -261,7 +300,11 @@ impl Step for Prepare {
             Objects::Copy => ", copy what the pods refer to",
             Objects::Require => "",
         };
-        format!("make {count} {} in {}{objects}", if count == 1 { "claim" } else { "claims" }, self.target)
+        format!(
+            "make {count} {} in {}{objects}",
+            if count == 1 { "claim" } else { "claims" },
+            self.target
+        )
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -276,7 +319,10 @@ impl Step for Prepare {
                 "target namespace",
                 self.target.object("namespace", namespace),
                 "does not exist",
-                format!("kubectl create namespace {namespace} --context {}", self.target.cluster.context()),
+                format!(
+                    "kubectl create namespace {namespace} --context {}",
+                    self.target.cluster.context()
+                ),
             )]);
         }
         let mut checks = self.check_claims().await?;
@@ -294,9 +340,15 @@ impl Step for Prepare {
         for claim in self.wanted_claims()? {
             let name = claim.metadata.name.clone().unwrap_or_default();
             if get_opt(&self.claims(), &name).await?.is_none() {
-                let created = dry.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await;
+                let created = dry
+                    .api::<PersistentVolumeClaim>()
+                    .create(&PostParams::default(), &claim)
+                    .await;
                 created.map_err(KubeError::from)?;
-                said.push(format!("{} created (server dry run)", dry.object("persistentvolumeclaim", &name)));
+                said.push(format!(
+                    "{} created (server dry run)",
+                    dry.object("persistentvolumeclaim", &name)
+                ));
             }
         }
         if self.objects == Objects::Copy {
@@ -304,7 +356,9 @@ impl Step for Prepare {
                 let Some(here) = here else { continue };
                 let object = self.copied(&here)?;
                 let api = dynamic(&dry, reference.resource);
-                api.create(&PostParams::default(), &object).await.map_err(KubeError::from)?;
+                api.create(&PostParams::default(), &object)
+                    .await
+                    .map_err(KubeError::from)?;
                 let name = dry.object(singular(reference.resource), &reference.name);
                 said.push(format!("{name} created (server dry run)"));
             }
@@ -338,7 +392,8 @@ impl Step for Prepare {
                     }
                     continue;
                 }
-                let here = get_opt(&dynamic(&self.source, reference.resource), &reference.name).await?;
+                let here =
+                    get_opt(&dynamic(&self.source, reference.resource), &reference.name).await?;
                 let Some(here) = here else { continue };
                 create_owned(&api, &self.copied(&here)?)
                     .await

@@ -2,7 +2,11 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Place, inventory::{Inventory, references}, preflight::Look};
+use super::{
+    Place,
+    inventory::{Inventory, references},
+    preflight::Look,
+};
 use crate::{
     adapters::kube::{Rule, refused_rules},
     engine::Check,
@@ -31,7 +35,12 @@ fn rules(namespace: &str, group: &str, resource: &str, verbs: &[&str]) -> Vec<Ru
 pub fn for_journal(namespace: &str) -> Vec<Rule> {
     [
         rules(namespace, "", "configmaps", &["get", "create", "update"]),
-        rules(namespace, "coordination.k8s.io", "leases", &["get", "create", "update"]),
+        rules(
+            namespace,
+            "coordination.k8s.io",
+            "leases",
+            &["get", "create", "update"],
+        ),
     ]
     .concat()
 }
@@ -40,8 +49,18 @@ pub fn for_journal(namespace: &str) -> Vec<Rule> {
 #[must_use]
 pub fn for_movers(namespace: &str) -> Vec<Rule> {
     [
-        rules(namespace, "batch", "jobs", &["get", "list", "watch", "create", "delete"]),
-        rules(namespace, "", "secrets", &["get", "list", "watch", "create", "delete"]),
+        rules(
+            namespace,
+            "batch",
+            "jobs",
+            &["get", "list", "watch", "create", "delete"],
+        ),
+        rules(
+            namespace,
+            "",
+            "secrets",
+            &["get", "list", "watch", "create", "delete"],
+        ),
         rules(namespace, "", "pods", &["get", "list", "watch"]),
         rules(namespace, "", "pods/portforward", &["create", "get"]),
         rules(namespace, "", "pods/log", &["get"]),
@@ -78,12 +97,22 @@ pub fn for_identity() -> Vec<Rule> {
 /// To start the StatefulSet at the target.
 #[must_use]
 pub fn for_start(namespace: &str) -> Vec<Rule> {
-    rules(namespace, "apps", "statefulsets", &["get", "list", "watch", "create", "delete"])
+    rules(
+        namespace,
+        "apps",
+        "statefulsets",
+        &["get", "list", "watch", "create", "delete"],
+    )
 }
 
 /// To look at, and where asked for to copy, what the pods refer to.
 #[must_use]
-pub fn for_objects(inventory: &Inventory, objects: Objects, source: &str, target: &str) -> (Vec<Rule>, Vec<Rule>) {
+pub fn for_objects(
+    inventory: &Inventory,
+    objects: Objects,
+    source: &str,
+    target: &str,
+) -> (Vec<Rule>, Vec<Rule>) {
     let mut here = Vec::new();
     let mut there = Vec::new();
     for reference in references(&inventory.workload) {
@@ -108,7 +137,11 @@ impl Look for Rights {
         let count = self.rules.len();
         if refused.is_empty() {
             let object = format!("context {user}");
-            return Ok(vec![Check::pass("rights", object, format!("all {count} are granted"))]);
+            return Ok(vec![Check::pass(
+                "rights",
+                object,
+                format!("all {count} are granted"),
+            )]);
         }
         Ok(refused
             .iter()

@@ -1,3 +1,4 @@
+//! Starting the StatefulSet at the target.
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::{
     adapters::kube::{
-        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all, pod_evidence,
-        wait_for, wait_for_all,
+        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,
+        pod_evidence, wait_for, wait_for_all,
     },
     engine::{Check, Cx, Failure, Freezes, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
     marks::Belongs,
@@ -64,13 +65,18 @@ const GONE: Duration = Duration::from_secs(600);
 impl StartTarget {
     fn name(&self) -> String {
         let name = self.plan.spec.target.statefulset.clone();
-        name.or_else(|| self.plan.spec.source.statefulset.clone()).unwrap_or_default()
+        name.or_else(|| self.plan.spec.source.statefulset.clone())
+            .unwrap_or_default()
     }
 
     fn wanted(&self) -> Result<DynamicObject> {
         let labels = self.belongs.marks("workload");
-        let object =
-            target_objects::statefulset(&self.plan, &self.inventory, &self.target.namespace, labels);
+        let object = target_objects::statefulset(
+            &self.plan,
+            &self.inventory,
+            &self.target.namespace,
+            labels,
+        );
         Ok(serde_json::from_value(object)?)
     }
 
@@ -88,17 +94,22 @@ impl StartTarget {
         let what = format!("{} to have {wanted} ready pods", self.object());
         let tell = |seen: &str| cx.sink.waiting(self.id(), format!("{what}: {seen}"));
         let wait = Wait::new(&what, READY).telling(&tell);
-        let waited = wait_for(&self.target.api::<StatefulSet>(), &self.name(), &wait, |set| {
-            let status = set.and_then(|set| set.status.as_ref());
-            let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
-            if set.is_none() {
-                Look::Never("it was deleted".to_owned())
-            } else if ready >= wanted {
-                Look::Done
-            } else {
-                Look::NotYet(format!("{ready} of {wanted} are ready"))
-            }
-        })
+        let waited = wait_for(
+            &self.target.api::<StatefulSet>(),
+            &self.name(),
+            &wait,
+            |set| {
+                let status = set.and_then(|set| set.status.as_ref());
+                let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+                if set.is_none() {
+                    Look::Never("it was deleted".to_owned())
+                } else if ready >= wanted {
+                    Look::Done
+                } else {
+                    Look::NotYet(format!("{ready} of {wanted} are ready"))
+                }
+            },
+        )
         .await;
         let Err(error) = waited else {
             return Ok(self.inventory.replicas);
@@ -107,14 +118,18 @@ impl StartTarget {
         for pod in self.pods().await.unwrap_or_default() {
             if !is_ready(&pod) {
                 let name = pod.metadata.name.unwrap_or_default();
-                seen.extend(pod_evidence(&self.target.cluster, &self.target.namespace, &name).await);
+                seen.extend(
+                    pod_evidence(&self.target.cluster, &self.target.namespace, &name).await,
+                );
             }
         }
         let kind = match error {
             KubeError::TimedOut { .. } => Kind::TimedOut,
             _ => Kind::Error,
         };
-        Err(Failure::new(kind, error.to_string()).with_evidence(seen).into())
+        Err(Failure::new(kind, error.to_string())
+            .with_evidence(seen)
+            .into())
     }
 
     async fn pods(&self) -> Result<Vec<Pod>, KubeError> {
@@ -133,7 +148,10 @@ fn is_of(pod: &Pod, statefulset: &str) -> bool {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     conditions
         .into_iter()
         .flatten()
@@ -163,9 +181,11 @@ impl Step for StartTarget {
         let found = get_opt(&Self::raw(&self.target), &self.name()).await?;
         checks.push(match found {
             None => Check::pass("target workload", self.object(), "does not exist yet"),
-            Some(found) if self.belongs.made(&found.metadata) => {
-                Check::pass("target workload", self.object(), "was made by this migration")
-            }
+            Some(found) if self.belongs.made(&found.metadata) => Check::pass(
+                "target workload",
+                self.object(),
+                "was made by this migration",
+            ),
             Some(_) => Check::block(
                 "target workload",
                 self.object(),
@@ -189,7 +209,9 @@ impl Step for StartTarget {
             cluster: self.target.cluster.dry_run(),
             ..self.target.clone()
         };
-        let created = Self::raw(&dry).create(&PostParams::default(), &self.wanted()?).await;
+        let created = Self::raw(&dry)
+            .create(&PostParams::default(), &self.wanted()?)
+            .await;
         created.map_err(KubeError::from)?;
         Ok(vec![format!("{} created (server dry run)", self.object())])
     }
@@ -202,7 +224,11 @@ impl Step for StartTarget {
         let api = Self::raw(&self.target);
         if get_opt(&api, &self.name()).await?.is_none() {
             // Once its pods have run, the volumes are theirs.
-            let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+            let names = self
+                .movers
+                .volumes
+                .iter()
+                .map(|volume| volume.source.clone());
             let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
             let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
             self.movers.each(cx, &meter, &[], &work).await?;
@@ -228,14 +254,23 @@ impl Step for StartTarget {
         }
         let name = self.name();
         let what = format!("the pods of {} to be gone", self.object());
-        wait_for_all(&self.target.api::<Pod>(), &Selector::all(), &Wait::new(&what, GONE), |pods: &[Pod]| {
-            let left: Vec<_> = pods
-                .iter()
-                .filter(|pod| is_of(pod, &name))
-                .filter_map(|pod| pod.metadata.name.clone())
-                .collect();
-            if left.is_empty() { Look::Done } else { Look::NotYet(left.join(", ")) }
-        })
+        wait_for_all(
+            &self.target.api::<Pod>(),
+            &Selector::all(),
+            &Wait::new(&what, GONE),
+            |pods: &[Pod]| {
+                let left: Vec<_> = pods
+                    .iter()
+                    .filter(|pod| is_of(pod, &name))
+                    .filter_map(|pod| pod.metadata.name.clone())
+                    .collect();
+                if left.is_empty() {
+                    Look::Done
+                } else {
+                    Look::NotYet(left.join(", "))
+                }
+            },
+        )
         .await?;
         Ok(Undone::Restored)
     }

@@ -23,14 +23,22 @@ pub fn transplant(source: &Value, namespace: &str, labels: BTreeMap<String, Stri
     let old = &source["metadata"];
     let mut metadata = json!({"name": old["name"], "namespace": namespace});
     let mut all: Map<String, Value> = old["labels"].as_object().cloned().unwrap_or_default();
-    all.extend(labels.into_iter().map(|(key, value)| (key, Value::from(value))));
+    all.extend(
+        labels
+            .into_iter()
+            .map(|(key, value)| (key, Value::from(value))),
+    );
     metadata["labels"] = Value::Object(all);
     let annotations: Map<String, Value> = old["annotations"]
         .as_object()
         .into_iter()
         .flatten()
         .filter(|(key, _)| *key != marks::ORIGINAL)
-        .filter(|(key, _)| !FOREIGN_ANNOTATIONS.iter().any(|foreign| key.starts_with(foreign)))
+        .filter(|(key, _)| {
+            !FOREIGN_ANNOTATIONS
+                .iter()
+                .any(|foreign| key.starts_with(foreign))
+        })
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     if !annotations.is_empty() {
@@ -53,14 +61,26 @@ pub fn copied(source: &Value, namespace: &str, labels: BTreeMap<String, String>)
         fields.remove("secrets");
     }
     if let Some(spec) = object["spec"].as_object_mut() {
-        let headless = spec.get("clusterIP").is_some_and(|address| address == "None");
-        for field in ["clusterIP", "clusterIPs", "healthCheckNodePort", "loadBalancerIP"] {
+        let headless = spec
+            .get("clusterIP")
+            .is_some_and(|address| address == "None");
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "healthCheckNodePort",
+            "loadBalancerIP",
+        ] {
             spec.remove(field);
         }
         if headless {
             spec.insert("clusterIP".to_owned(), json!("None"));
         }
-        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        for port in spec
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if let Some(port) = port.as_object_mut() {
                 port.remove("nodePort");
             }
@@ -106,12 +126,17 @@ pub fn statefulset(
     object["spec"]["replicas"] = json!(inventory.replicas);
     let templates = object["spec"]["volumeClaimTemplates"].as_array_mut();
     for template in templates.into_iter().flatten() {
-        let name = template["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = template["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let own = target.volumes.get(&name);
         let class = own
             .and_then(|own| own.storage_class.clone())
             .or_else(|| target.storage_class.clone());
-        let size = own.and_then(|own| own.size.clone()).or_else(|| target.size.clone());
+        let size = own
+            .and_then(|own| own.size.clone())
+            .or_else(|| target.size.clone());
         if let Some(fields) = template.as_object_mut() {
             fields.remove("status");
         }

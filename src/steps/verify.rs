@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    copy::{FINAL, WARM},
-    freeze::Guard,
+    copy::{FINAL, WARM, broken, still_frozen},
+    freeze::Watched,
     movers::{Doing, Meter, Movers, Work},
 };
 use crate::{
@@ -21,7 +21,7 @@ pub struct Verify {
     /// The movers.
     pub movers: Movers,
     /// What tells when the freeze is broken; none where nothing is frozen.
-    pub guard: Option<Guard>,
+    pub guard: Option<Watched>,
 }
 
 /// What verification leaves in the journal: the receipt.
@@ -108,14 +108,19 @@ impl Step for Verify {
             .flat_map(|volume| &volume.findings)
             .map(|finding| finding.what.clone())
             .collect();
-        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let names = self
+            .movers
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
         let work = Self::work(excused.into_iter().collect());
         let found = tokio::select! {
             found = self.movers.each(cx, &meter, &expected, &work) => found?,
-            broken = Guard::watch(self.guard.as_ref(), cx) => return Err(broken.into()),
+            broken = broken(self.guard.as_ref(), cx) => return Err(broken),
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
+        still_frozen(self.guard.as_ref(), cx).await?;
         let volumes = &self.movers.volumes;
         let differing = found.iter().filter(|one| !one.is_equal()).count();
         if differing > 0 {
@@ -124,12 +129,19 @@ impl Step for Verify {
                 .iter()
                 .zip(&found)
                 .flat_map(|(volume, one)| {
-                    one.differences.iter().map(|difference| told(&volume.source, difference))
+                    one.differences
+                        .iter()
+                        .map(|difference| told(&volume.source, difference))
                 })
                 .take(TOLD)
                 .collect();
-            let why = format!("source and target differ in {count} places, in {differing} of {} volumes", volumes.len());
-            return Err(Failure::new(Kind::Difference, why).with_evidence(evidence).into());
+            let why = format!(
+                "source and target differ in {count} places, in {differing} of {} volumes",
+                volumes.len()
+            );
+            return Err(Failure::new(Kind::Difference, why)
+                .with_evidence(evidence)
+                .into());
         }
         let verified = Verified {
             volumes: volumes
@@ -159,11 +171,20 @@ impl Step for Verify {
 
 /// A difference as a line of evidence: `data-orders-db-0: ./a/b: content: 1f… ≠ 2e…`.
 fn told(claim: &str, difference: &Difference) -> String {
-    let kind = serde_json::to_value(&difference.kind).map_or_else(|_| String::new(), |kind| match kind {
-        serde_json::Value::String(kind) => kind,
-        other => other.to_string(),
-    });
-    let side = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+    let kind = serde_json::to_value(&difference.kind).map_or_else(
+        |_| String::new(),
+        |kind| match kind {
+            serde_json::Value::String(kind) => kind,
+            other => other.to_string(),
+        },
+    );
+    let side = |text: &str| {
+        if text.is_empty() {
+            "–".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     format!(
         "{claim}: {}: {kind}: source {}, target {}",
         difference.path,

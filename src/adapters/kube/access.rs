@@ -92,15 +92,18 @@ pub struct Refused {
 /// Asks the server for every right; gives back those that are refused, in the order asked.
 pub async fn refused_rules(cluster: &Cluster, rules: &[Rule]) -> Result<Vec<Refused>, KubeError> {
     let api: Api<SelfSubjectAccessReview> = cluster.cluster_scoped();
-    let reviews = rules.iter().map(|rule| review(&api, rule));
+    let reviews: Vec<_> = rules
+        .iter()
+        .map(|rule| review(api.clone(), rule.clone()))
+        .collect();
     let answers: Vec<_> = stream::iter(reviews).buffered(PARALLEL).collect().await;
     let answers: Result<Vec<Option<Refused>>, KubeError> = answers.into_iter().collect();
     Ok(answers?.into_iter().flatten().collect())
 }
 
 async fn review(
-    api: &Api<SelfSubjectAccessReview>,
-    rule: &Rule,
+    api: Api<SelfSubjectAccessReview>,
+    rule: Rule,
 ) -> Result<Option<Refused>, KubeError> {
     let attributes = ResourceAttributes {
         group: Some(rule.group.clone()),

@@ -1,11 +1,11 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Copied, CopiedVolume, round};
+use super::{Copied, CopiedVolume, broken, round, still_frozen};
 use crate::{
     engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
     steps::{
-        freeze::Guard,
+        freeze::Watched,
         movers::{Doing, Meter, Movers},
     },
     transfer::RoundKind,
@@ -17,7 +17,7 @@ pub struct FinalCopy {
     /// The movers.
     pub movers: Movers,
     /// What tells when the freeze is broken; none where nothing is frozen.
-    pub guard: Option<Guard>,
+    pub guard: Option<Watched>,
 }
 
 /// What the final copy leaves in the journal.
@@ -50,14 +50,19 @@ impl Step for FinalCopy {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
-        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let names = self
+            .movers
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
         let work = round(RoundKind::Final, true);
         let rounds = tokio::select! {
             rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,
-            broken = Guard::watch(self.guard.as_ref(), cx) => return Err(broken.into()),
+            broken = broken(self.guard.as_ref(), cx) => return Err(broken),
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
+        still_frozen(self.guard.as_ref(), cx).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         for (volume, round) in volumes.iter_mut().zip(rounds) {
             volume.add(round);

@@ -37,7 +37,11 @@ const LITTLE: u64 = 100;
 
 impl WarmCopy {
     fn meter(&self, cx: &Cx) -> Meter {
-        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let names = self
+            .movers
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
         Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names)
     }
 
@@ -46,13 +50,23 @@ impl WarmCopy {
         let both = self.movers.each(cx, meter, &[], &inspect_both()).await?;
         let mut checks = Vec::new();
         for (volume, (source, target)) in self.movers.volumes.iter().zip(both) {
-            let object = self.movers.target.object("persistentvolumeclaim", &volume.target);
-            if matches!(target.ownership, Ownership::Foreign | Ownership::OtherRun(_)) {
+            let object = self
+                .movers
+                .target
+                .object("persistentvolumeclaim", &volume.target);
+            if matches!(
+                target.ownership,
+                Ownership::Foreign | Ownership::OtherRun(_)
+            ) {
                 let examples: Vec<_> = target.examples.iter().map(ToString::to_string).collect();
                 checks.push(Check::block(
                     "target is empty",
                     &object,
-                    format!("it holds {} entries, such as {}", target.entries, examples.join(", ")),
+                    format!(
+                        "it holds {} entries, such as {}",
+                        target.entries,
+                        examples.join(", ")
+                    ),
                     "empty it, or let the plan name another target",
                 ));
             }
@@ -61,7 +75,10 @@ impl WarmCopy {
                 checks.push(Check::block(
                     "data fits",
                     &object,
-                    format!("it has {capacity} bytes, and the source holds {}", source.bytes),
+                    format!(
+                        "it has {capacity} bytes, and the source holds {}",
+                        source.bytes
+                    ),
                     "give the target a larger size",
                 ));
             }
@@ -82,7 +99,9 @@ impl WarmCopy {
                 (volume.left as f64 + 2.0 * volume.bytes as f64) / rate
             })
             .fold(0.0, f64::max);
-        Duration::try_from_secs_f64(slowest).ok().map(|copying| self.stopping + copying)
+        Duration::try_from_secs_f64(slowest)
+            .ok()
+            .map(|copying| self.stopping + copying)
     }
 
     fn enough(volumes: &[CopiedVolume], before: u64) -> bool {
@@ -124,7 +143,9 @@ impl Step for WarmCopy {
             self.movers.remove().await?;
             return Ok(Outcome::Blocked(checks));
         }
-        let found = cx.find(&PREPARED)?.map_or_else(Vec::new, |prepared| prepared.found);
+        let found = cx
+            .find(&PREPARED)?
+            .map_or_else(Vec::new, |prepared| prepared.found);
         self.movers.adopt(&found).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         let mut before = u64::MAX;
@@ -163,7 +184,9 @@ impl Step for WarmCopy {
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
         // Claims that we made are deleted whole by the step that made them; what was there before us is
         // emptied again, if we wrote to it.
-        let found = cx.find(&PREPARED)?.map_or_else(Vec::new, |prepared| prepared.found);
+        let found = cx
+            .find(&PREPARED)?
+            .map_or_else(Vec::new, |prepared| prepared.found);
         let adopted = self.movers.adopted(&found).await?;
         if !adopted.is_empty() {
             let meter = self.meter(cx);

@@ -1,7 +1,10 @@
 //! Claims that were there before us: marked before the first byte, so that rollback empties exactly those
 //! that we wrote to.
 use anyhow::Result;
-use k8s_openapi::api::{batch::v1::Job, core::v1::{PersistentVolumeClaim, Secret}};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{PersistentVolumeClaim, Secret},
+};
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
@@ -16,7 +19,8 @@ impl Movers {
     pub async fn adopt(&self, found: &[String]) -> Result<()> {
         let marks = self.belongs.marks(marks::ADOPTED);
         for claim in found {
-            self.mark(claim, &json!({"metadata": {"labels": marks}})).await?;
+            self.mark(claim, &json!({"metadata": {"labels": marks}}))
+                .await?;
         }
         Ok(())
     }
@@ -38,13 +42,15 @@ impl Movers {
 
     /// Takes the marks away again.
     pub async fn release(&self, adopted: &[usize]) -> Result<()> {
-        let none: serde_json::Map<String, Value> = [marks::MIGRATION, marks::HOME, marks::RUN, marks::ROLE]
-            .map(|label| (label.to_owned(), Value::Null))
-            .into_iter()
-            .collect();
+        let none: serde_json::Map<String, Value> =
+            [marks::MIGRATION, marks::HOME, marks::RUN, marks::ROLE]
+                .map(|label| (label.to_owned(), Value::Null))
+                .into_iter()
+                .collect();
         for index in adopted {
             let claim = &self.volumes[*index].target;
-            self.mark(claim, &json!({"metadata": {"labels": none}})).await?;
+            self.mark(claim, &json!({"metadata": {"labels": none}}))
+                .await?;
         }
         Ok(())
     }
@@ -65,11 +71,20 @@ impl Movers {
             let secrets: kube::Api<Secret> = cluster.namespaced(&place.namespace);
             let jobs: kube::Api<Job> = cluster.namespaced(&place.namespace);
             let params = PostParams::default();
-            secrets.create(&params, &secret).await.map_err(KubeError::from)?;
+            secrets
+                .create(&params, &secret)
+                .await
+                .map_err(KubeError::from)?;
             jobs.create(&params, &job).await.map_err(KubeError::from)?;
             let name = self.name(&mover);
-            said.push(format!("{} created (server dry run)", place.object("secret", &name)));
-            said.push(format!("{} created (server dry run)", place.object("job", &name)));
+            said.push(format!(
+                "{} created (server dry run)",
+                place.object("secret", &name)
+            ));
+            said.push(format!(
+                "{} created (server dry run)",
+                place.object("job", &name)
+            ));
         }
         Ok(said)
     }

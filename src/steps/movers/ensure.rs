@@ -10,7 +10,8 @@ use k8s_openapi::api::{
 use super::{Mover, Movers, keys::Keys};
 use crate::{
     adapters::kube::{
-        Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence, wait_for_all,
+        Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence,
+        wait_for_all,
     },
     engine::{Failure, Kind, Sink},
     steps::inventory::Use,
@@ -34,7 +35,13 @@ pub(super) struct Running {
 
 impl Movers {
     /// Makes sure that both movers of a volume run, and says where.
-    pub(super) async fn running(&self, index: usize, keys: &Keys, sink: &Sink, step: &str) -> Result<[Running; 2]> {
+    pub(super) async fn running(
+        &self,
+        index: usize,
+        keys: &Keys,
+        sink: &Sink,
+        step: &str,
+    ) -> Result<[Running; 2]> {
         let both = [Side::Source, Side::Target]
             .map(|side| self.one(Mover { index, side }, keys, sink, step));
         let both = try_join_all(both).await?;
@@ -75,7 +82,10 @@ impl Movers {
         if mover.side == Side::Target || !single {
             return None;
         }
-        volume.used.iter().find_map(|Use { node, .. }| node.as_deref())
+        volume
+            .used
+            .iter()
+            .find_map(|Use { node, .. }| node.as_deref())
     }
 
     async fn wait_running(&self, mover: Mover, sink: &Sink, step: &str) -> Result<Running> {
@@ -101,7 +111,9 @@ impl Movers {
                     _ => Kind::Error,
                 };
                 let seen = job_evidence(&place.cluster, &place.namespace, &self.name(&mover)).await;
-                Err(Failure::new(kind, error.to_string()).with_evidence(seen).into())
+                Err(Failure::new(kind, error.to_string())
+                    .with_evidence(seen)
+                    .into())
             }
         }
     }
@@ -115,15 +127,23 @@ impl Movers {
         ));
         let what = format!("events of {}", place.object("job", &name));
         let wait = Wait::new(&what, RUNS * 2);
-        let events = wait_for_all(&place.api::<Event>(), &selector, &wait, |events: &[Event]| {
-            if events.is_empty() {
-                Look::NotYet("none".to_owned())
-            } else {
-                Look::Done
-            }
-        })
+        let events = wait_for_all(
+            &place.api::<Event>(),
+            &selector,
+            &wait,
+            |events: &[Event]| {
+                if events.is_empty() {
+                    Look::NotYet("none".to_owned())
+                } else {
+                    Look::Done
+                }
+            },
+        )
         .await?;
-        let said = events.last().and_then(|event| event.message.clone()).unwrap_or_default();
+        let said = events
+            .last()
+            .and_then(|event| event.message.clone())
+            .unwrap_or_default();
         let why = format!(
             "{} may make no pod: {said}; change what forbids it, or spec.mover.runAs",
             place.object("job", &name)
@@ -133,9 +153,16 @@ impl Movers {
 }
 
 fn has_ended(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = job
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| {
-        condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed" | "FailureTarget")
+        condition.status == "True"
+            && matches!(
+                condition.type_.as_str(),
+                "Complete" | "Failed" | "FailureTarget"
+            )
     })
 }
 
@@ -156,7 +183,14 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
         if container.is_some_and(|container| container.ready)
             && let Some(address) = status.pod_ip.clone()
         {
-            return (Look::Done, Some(Running { mover, pod: name, address }));
+            return (
+                Look::Done,
+                Some(Running {
+                    mover,
+                    pod: name,
+                    address,
+                }),
+            );
         }
         let waiting = container
             .and_then(|container| container.state.as_ref()?.waiting.as_ref())
@@ -168,10 +202,16 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
             // These do not pass by waiting; a first failed pull (ErrImagePull) may.
             if matches!(
                 reason.as_str(),
-                "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError"
+                "ImagePullBackOff"
+                    | "InvalidImageName"
+                    | "ErrImageNeverPull"
+                    | "CreateContainerConfigError"
                     | "CreateContainerError"
             ) {
-                return (Look::Never(format!("pod {name}: {reason}: {message}")), None);
+                return (
+                    Look::Never(format!("pod {name}: {reason}: {message}")),
+                    None,
+                );
             }
             seen = format!("pod {name}: {reason}");
             continue;
@@ -183,7 +223,10 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
         seen = match (unschedulable, status.phase.as_deref()) {
             (Some(condition), _) => {
-                format!("pod {name}: {}", condition.message.clone().unwrap_or_default())
+                format!(
+                    "pod {name}: {}",
+                    condition.message.clone().unwrap_or_default()
+                )
             }
             (None, phase) => format!("pod {name} is {}", phase.unwrap_or("unknown")),
         };

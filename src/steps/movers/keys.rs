@@ -44,12 +44,19 @@ impl Movers {
                 labels: Some(self.belongs.labels("keys")),
                 ..ObjectMeta::default()
             },
-            data: Some(files.into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect()),
+            data: Some(
+                files
+                    .into_iter()
+                    .map(|(name, bytes)| (name, ByteString(bytes)))
+                    .collect(),
+            ),
             immutable: Some(true),
             ..Secret::default()
         };
         // The one that was there first wins; its keys are the run's.
-        let secret = create_owned(&self.source.api::<Secret>(), &wanted).await?.into_object();
+        let secret = create_owned(&self.source.api::<Secret>(), &wanted)
+            .await?
+            .into_object();
         let files: Files = secret
             .data
             .unwrap_or_default()

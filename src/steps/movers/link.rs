@@ -5,8 +5,8 @@ use crate::{
     adapters::kube::{PortStream, open_port},
     engine::{Failure, Kind},
     transfer::{
-        Control, ControlError, Inspection, Reach, RoundKind, RoundSummary, Side, Verification, What,
-        DEFAULT_CONNECTIONS,
+        Control, ControlError, DEFAULT_CONNECTIONS, Inspection, Reach, RoundKind, RoundSummary,
+        Side, Verification, What,
     },
 };
 
@@ -61,10 +61,19 @@ impl Movers {
             "the movers of claim {} cannot reach each other, in neither direction; allow connections between pods of {} and {} on port {PORT}",
             self.volumes[pair.index].source, self.source, self.target
         );
-        Err(Loss::Never(Failure::new(Kind::Blocked, why).with_evidence(declined).into()))
+        Err(Loss::Never(
+            Failure::new(Kind::Blocked, why)
+                .with_evidence(declined)
+                .into(),
+        ))
     }
 
-    async fn control(&self, running: &Running, keys: &Keys, fence: u64) -> Result<Control<PortStream>, Loss> {
+    async fn control(
+        &self,
+        running: &Running,
+        keys: &Keys,
+        fence: u64,
+    ) -> Result<Control<PortStream>, Loss> {
         let side = running.mover.side;
         let place = self.place(side);
         let stream = open_port(&place.cluster, &place.namespace, &running.pod, PORT).await?;
@@ -88,7 +97,11 @@ impl Pair {
     }
 
     /// Copies what differs.
-    pub async fn round(&mut self, kind: RoundKind, began: bool) -> Result<RoundSummary, ControlError> {
+    pub async fn round(
+        &mut self,
+        kind: RoundKind,
+        began: bool,
+    ) -> Result<RoundSummary, ControlError> {
         let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
         let mut tell = move |progress| meter.moved(index, &progress, expected);
         self.target.round(&self.run, kind, began, &mut tell).await

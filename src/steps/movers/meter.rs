@@ -45,17 +45,28 @@ const WINDOW: Duration = Duration::from_secs(5);
 impl Meter {
     /// A meter for these volumes.
     #[must_use]
-    pub fn new(sink: Sink, step: &str, doing: Doing, names: impl IntoIterator<Item = String>) -> Self {
+    pub fn new(
+        sink: Sink,
+        step: &str,
+        doing: Doing,
+        names: impl IntoIterator<Item = String>,
+    ) -> Self {
         let parts = names
             .into_iter()
-            .map(|name| Part { name, done: 0, total: 0 })
+            .map(|name| Part {
+                name,
+                done: 0,
+                total: 0,
+            })
             .collect();
         Self(Arc::new(Mutex::new(State {
             sink,
             step: step.to_owned(),
             doing,
             parts,
-            rate: Rate { samples: std::collections::VecDeque::new() },
+            rate: Rate {
+                samples: std::collections::VecDeque::new(),
+            },
             told: None,
         })))
     }
@@ -93,7 +104,10 @@ impl Meter {
 
 impl State {
     fn tell(&mut self, now: Instant) {
-        if self.told.is_some_and(|told| now.duration_since(told) < TELL) {
+        if self
+            .told
+            .is_some_and(|told| now.duration_since(told) < TELL)
+        {
             return;
         }
         self.told = Some(now);
@@ -127,7 +141,11 @@ impl Rate {
         }
         let (first, before) = self.samples[0];
         let seconds = now.duration_since(first).as_secs_f64();
-        if seconds > 0.0 { (done - before) as f64 / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            (done - before) as f64 / seconds
+        } else {
+            0.0
+        }
     }
 }
 
@@ -137,7 +155,9 @@ mod tests {
 
     #[test]
     fn the_rate_is_of_the_last_seconds_and_survives_a_new_round() {
-        let mut rate = Rate { samples: std::collections::VecDeque::new() };
+        let mut rate = Rate {
+            samples: std::collections::VecDeque::new(),
+        };
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(rate.add(at(0), 0).abs() < f64::EPSILON);

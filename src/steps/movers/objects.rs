@@ -10,11 +10,8 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::{Mover, Movers};
-use crate::{
-    plan::RunAs,
-    steps::inventory::Mode,
-    transfer::Side,
-};
+use crate::marks;
+use crate::{plan::RunAs, steps::inventory::Mode, transfer::Side};
 
 /// Port on which a mover listens, for the other mover and for the client.
 pub(super) const PORT: u16 = 7400;
@@ -80,7 +77,11 @@ impl Movers {
     pub(super) fn job(&self, mover: &Mover, node: Option<&str>) -> Result<Job> {
         let volume = &self.volumes[mover.index];
         let source = mover.side == Side::Source;
-        let claim = if source { &volume.source } else { &volume.target };
+        let claim = if source {
+            &volume.source
+        } else {
+            &volume.target
+        };
         let mut args = vec![
             "mover".to_owned(),
             format!("--side={}", mover.side),

@@ -11,7 +11,8 @@ use kube::Api;
 use super::{Mover, Movers};
 use crate::{
     adapters::kube::{Look, Object, Selector, Wait, delete_and_wait, wait_for_all},
-    marks, steps::Place,
+    marks,
+    steps::Place,
     transfer::Side,
 };
 
@@ -30,35 +31,54 @@ impl Movers {
     /// Takes all movers away, and the run's keys.
     pub async fn remove(&self) -> Result<()> {
         try_join_all([Side::Source, Side::Target].map(|side| self.remove_side(side))).await?;
-        self.delete(&self.source, self.source.api::<Secret>(), "secret", &self.keys_name()).await
+        self.delete(
+            &self.source,
+            self.source.api::<Secret>(),
+            "secret",
+            &self.keys_name(),
+        )
+        .await
     }
 
     async fn remove_one(&self, mover: Mover) -> Result<()> {
         let place = self.place(mover.side);
         let name = self.name(&mover);
         self.delete(place, place.api::<Job>(), "job", &name).await?;
-        self.delete(place, place.api::<Secret>(), "secret", &name).await?;
+        self.delete(place, place.api::<Secret>(), "secret", &name)
+            .await?;
         let what = format!("the pods of {} to be gone", place.object("job", &name));
         let selector = Selector::labels(self.selector(&mover));
-        wait_for_all(&place.api::<Pod>(), &selector, &Wait::new(&what, GONE), |pods: &[Pod]| {
-            match pods.first().and_then(|pod| pod.metadata.name.clone()) {
+        wait_for_all(
+            &place.api::<Pod>(),
+            &selector,
+            &Wait::new(&what, GONE),
+            |pods: &[Pod]| match pods.first().and_then(|pod| pod.metadata.name.clone()) {
                 None => Look::Done,
                 Some(pod) => Look::NotYet(format!("pod {pod} is still there")),
-            }
-        })
+            },
+        )
         .await?;
         Ok(())
     }
 
     /// Deletes an object if it is this migration's; another's of the same name is left alone.
-    async fn delete<K: Object>(&self, place: &Place, api: Api<K>, kind: &str, name: &str) -> Result<()> {
+    async fn delete<K: Object>(
+        &self,
+        place: &Place,
+        api: Api<K>,
+        kind: &str,
+        name: &str,
+    ) -> Result<()> {
         let Some(found) = crate::adapters::kube::get_opt(&api, name).await? else {
             return Ok(());
         };
         let labels = found.meta().labels.clone().unwrap_or_default();
-        let ours = [(marks::MIGRATION, &self.belongs.migration), (marks::HOME, &self.belongs.home)]
-            .iter()
-            .all(|(key, value)| labels.get(*key) == Some(value));
+        let ours = [
+            (marks::MIGRATION, &self.belongs.migration),
+            (marks::HOME, &self.belongs.home),
+        ]
+        .iter()
+        .all(|(key, value)| labels.get(*key) == Some(value));
         if !ours {
             return Ok(());
         }

@@ -12,7 +12,9 @@ use crate::{
 
 /// Something to be done with the movers of one volume. It may be done again: after a mover was lost it
 /// begins anew, with what is on the target already.
-pub type Work<T> = Arc<dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync>;
+pub type Work<T> = Arc<
+    dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync,
+>;
 
 /// So many losses without an end are no accident.
 const LOSSES: u32 = 20;
@@ -38,7 +40,11 @@ impl From<ControlError> for Loss {
             ),
             _ => false,
         };
-        if passing { Self::Passing(error.into()) } else { Self::Never(explained(error)) }
+        if passing {
+            Self::Passing(error.into())
+        } else {
+            Self::Never(explained(error))
+        }
     }
 }
 
@@ -47,8 +53,17 @@ impl From<KubeError> for Loss {
         // The pod ended between being seen and being dialled, or the API server is away for a while.
         let passing = error.is_passing()
             || error.is_not_found()
-            || matches!(error, KubeError::PodNotRunning { .. } | KubeError::TimedOut { .. } | KubeError::Other { .. });
-        if passing { Self::Passing(error.into()) } else { Self::Never(error.into()) }
+            || matches!(
+                error,
+                KubeError::PodNotRunning { .. }
+                    | KubeError::TimedOut { .. }
+                    | KubeError::Other { .. }
+            );
+        if passing {
+            Self::Passing(error.into())
+        } else {
+            Self::Never(error.into())
+        }
     }
 }
 
@@ -109,7 +124,8 @@ impl Movers {
             let error = match self.once(index, keys, cx, meter, expected, work).await {
                 Ok(answer) => return Ok(answer),
                 Err(Loss::Never(error)) => {
-                    return Err(error).with_context(|| format!("claim {}", self.volumes[index].source));
+                    return Err(error)
+                        .with_context(|| format!("claim {}", self.volumes[index].source));
                 }
                 Err(Loss::Passing(error)) => error,
             };
@@ -120,7 +136,9 @@ impl Movers {
                     "the movers of claim {} were lost {losses} times, the last time: {error:#}",
                     self.volumes[index].source
                 );
-                return Err(Failure::new(Kind::Error, message).with_evidence(seen).into());
+                return Err(Failure::new(Kind::Error, message)
+                    .with_evidence(seen)
+                    .into());
             }
             let seen = seen.join("; ");
             cx.sink.notice(format!(

@@ -142,7 +142,9 @@ pub struct OtherHolder {
 }
 
 impl OtherHolder {
-    pub(super) fn of(lease: &Lease) -> Self {
+    /// Reads the holder off a Lease.
+    #[must_use]
+    pub fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let identity = spec.holder_identity.unwrap_or_default();
         let process = identity.parse::<HolderIdentity>().ok();
