@@ -17,6 +17,7 @@ pub mod commands;
 pub mod engine;
 pub mod plan;
 pub mod playbooks;
+pub mod report;
 pub mod state;
 pub mod steps;
 pub mod transfer;

@@ -58,7 +58,8 @@ impl Belongs {
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         let labels = object.labels.as_ref();
         labels.is_some_and(|labels| {
-            labels.get(RUN) == Some(&self.run) && labels.get(MANAGED_BY).is_some_and(|by| by == PROGRAM)
+            labels.get(RUN) == Some(&self.run)
+                && labels.get(MANAGED_BY).is_some_and(|by| by == PROGRAM)
         })
     }
 }

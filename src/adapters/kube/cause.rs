@@ -94,7 +94,10 @@ fn chain<'a>(
 }
 
 fn source_of<'a>(link: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match link.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match link
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         Some(inner) => Some(inner),
         None => link.source(),
     }
