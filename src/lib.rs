@@ -13,12 +13,18 @@
 //! | **adapter** | the door to one outside system ([`adapters`]) |
 //! | **mover** | our own binary running in a pod, next to a volume, as the data plane ([`transfer`]) |
 pub mod adapters;
+pub mod cli;
 pub mod commands;
+pub mod context;
 pub mod engine;
+pub mod error;
 pub mod marks;
 pub mod plan;
 pub mod playbooks;
+pub mod report;
 pub mod state;
 pub mod steps;
 pub mod transfer;
 pub mod ui;
+
+pub use cli::run;

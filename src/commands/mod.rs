@@ -1,1 +1,87 @@
 //! One verb, one file: its arguments (whose comments are the help) and what it does.
+pub(crate) mod cleanup;
+pub(crate) mod complete;
+pub(crate) mod completion;
+pub(crate) mod copy;
+pub(crate) mod ending;
+pub(crate) mod freeze;
+pub(crate) mod mark;
+pub(crate) mod mover;
+mod named;
+mod path;
+pub(crate) mod plan;
+pub(crate) mod preflight;
+pub(crate) mod report;
+pub(crate) mod rollback;
+pub(crate) mod run;
+mod session;
+mod signals;
+pub(crate) mod status;
+pub(crate) mod thaw;
+pub(crate) mod version;
+
+use std::io::Write as _;
+
+use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
+
+use crate::{
+    cli::Global,
+    error::Kind,
+    ui::{Ending, Options, Ui},
+};
+
+/// The screen's options out of the global flags.
+pub(crate) fn ui_options(program: String, flags: &Global) -> Options {
+    Options {
+        program,
+        no_color: flags.no_color,
+        quiet: flags.quiet,
+        yes: flags.yes,
+        verbose: flags.verbose > 0,
+        confirm: flags.confirm.clone(),
+    }
+}
+
+/// Logs to standard error: warnings by default, requests from `-v 6`, everything from `-v 8`, much as
+/// kubectl's levels are used.
+pub(crate) fn log(ui: &Ui, level: u8) {
+    let filter = match level {
+        0..=3 => return,
+        4 | 5 => "info",
+        6 | 7 => "debug",
+        _ => "trace",
+    };
+    let ui = ui.clone();
+    let writer = BoxMakeWriter::new(move || ui.log());
+    // A second run in the same process keeps the first one's log.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(writer)
+        .with_ansi(false)
+        .try_init()
+        .ok();
+}
+
+/// Shows what the command line's parser has to say: help and version are no errors.
+pub(crate) fn refused(error: &clap::Error) -> u8 {
+    error.print().ok();
+    std::io::stdout().flush().ok();
+    if error.use_stderr() {
+        Kind::Usage.code()
+    } else {
+        Kind::Done.code()
+    }
+}
+
+/// The runtime could not be made.
+pub(crate) fn failed_to_start(program: &str, error: &std::io::Error) -> u8 {
+    let ui = Ui::new(Options {
+        program: program.to_owned(),
+        ..Options::default()
+    });
+    ui.ending(&Ending {
+        message: format!("failed to start threads: {error}"),
+        ..Ending::default()
+    });
+    Kind::Error.code()
+}

@@ -89,8 +89,18 @@ impl Sink {
 
     /// Sends an event. A reader that has gone away is no error: the journal is the truth.
     pub fn send(&self, event: Event) {
-        if let Event::Progress(progress) = &event {
-            self.latest.send_replace(Some(progress.clone()));
+        match &event {
+            Event::Progress(progress) => {
+                self.latest.send_replace(Some(progress.clone()));
+            }
+            // Whoever looks sees at least which step is at work.
+            Event::Recorded(entry) => {
+                let step = entry.step.clone();
+                let doing = entry.record.name().replace('_', " ");
+                let progress = Progress { step, doing, ..Progress::default() };
+                self.latest.send_replace(Some(progress));
+            }
+            Event::Waiting { .. } | Event::Notice(_) => {}
         }
         self.events.send(event).ok();
     }

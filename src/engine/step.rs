@@ -131,6 +131,12 @@ impl<T> Key<T> {
             of: PhantomData,
         }
     }
+
+    /// The step's id.
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        self.step
+    }
 }
 
 /// The operator's wish to stop, as seen by a step.
@@ -184,6 +190,15 @@ impl Cx {
             fence: 0,
             sink,
             stop,
+        }
+    }
+
+    /// A context with what a journal's steps left.
+    #[must_use]
+    pub fn of(state: &super::State, sink: Sink, stop: Stop) -> Self {
+        Self {
+            outputs: state.outputs().clone(),
+            ..Self::fresh(sink, stop)
         }
     }
 

@@ -62,6 +62,23 @@ pub struct Spec {
     pub mover: Mover,
 }
 
+impl Spec {
+    /// A plan with nothing but what must be there.
+    #[must_use]
+    pub fn new(playbook: Playbook, source: Source) -> Self {
+        Self {
+            playbook,
+            source,
+            target: Target::default(),
+            freeze: Freeze::default(),
+            verify: Verify::default(),
+            objects: Objects::default(),
+            warm: Warm::default(),
+            mover: Mover::default(),
+        }
+    }
+}
+
 /// Which list of steps a plan becomes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]

@@ -4,6 +4,19 @@ use super::{API_VERSION, KIND, Plan, Playbook, Source};
 /// must stay within the 63 bytes of a label.
 const LONGEST_NAME: usize = 40;
 
+/// A name that is not longer than a migration's may be: a longer one is cut, and told from others by a
+/// digest at its end.
+#[must_use]
+pub fn short_name(name: &str) -> String {
+    const DIGEST: usize = 8;
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    let head: String = name.chars().take(LONGEST_NAME - DIGEST - 1).collect();
+    format!("{}-{}", head.trim_end_matches(['-', '.']), &digest[..DIGEST])
+}
+
 /// Checks what types cannot say. An error is the field's path and the problem.
 pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     let refuse = |field: &str, problem: String| Err((field.to_owned(), problem));

@@ -7,6 +7,7 @@ pub mod movers;
 mod place;
 pub mod preflight;
 pub mod prepare;
+pub mod release;
 pub mod rights;
 pub mod start_target;
 mod target_objects;

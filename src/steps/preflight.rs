@@ -42,11 +42,22 @@ pub struct Checked {
 pub const CHECKED: Key<Checked> = Key::new("preflight");
 
 impl Preflight {
-    /// All checks, in the order of the steps.
-    pub async fn checks(&self, cx: &Cx) -> Result<Vec<Check>> {
+    /// All checks, in the order of the steps, with the step that made them.
+    pub async fn named_checks(&self, cx: &Cx) -> Result<Vec<(String, Check)>> {
         let also = try_join_all(self.also.iter().map(|look| look.look())).await?;
         let steps = try_join_all(self.steps.iter().map(|step| step.preflight(cx))).await?;
-        Ok(also.into_iter().chain(steps).flatten().collect())
+        let ids = self.steps.iter().map(|step| step.id());
+        let named = |(id, checks): (&str, Vec<Check>)| {
+            let id = id.to_owned();
+            checks.into_iter().map(move |check| (id.clone(), check))
+        };
+        let also = also.into_iter().map(|checks| (self.id(), checks)).flat_map(named);
+        Ok(also.chain(ids.zip(steps).flat_map(named)).collect())
+    }
+
+    async fn checks(&self, cx: &Cx) -> Result<Vec<Check>> {
+        let named = self.named_checks(cx).await?;
+        Ok(named.into_iter().map(|(_, check)| check).collect())
     }
 }
 

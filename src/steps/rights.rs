@@ -81,11 +81,14 @@ pub fn for_claims(source: &str, target: &str) -> (Vec<Rule>, Vec<Rule>) {
 
 /// To look at what the target's claims need, which belongs to no namespace.
 #[must_use]
-pub fn for_target_checks(namespace: &str) -> Vec<Rule> {
-    vec![
-        Rule::new("list", "storage.k8s.io", "storageclasses", None),
-        Rule::new("get", "", "namespaces", None).on(namespace),
-    ]
+pub fn for_target_checks() -> Vec<Rule> {
+    vec![Rule::new("list", "storage.k8s.io", "storageclasses", None)]
+}
+
+/// To look at a namespace's own object: whether it is there, and which Pod Security it enforces.
+#[must_use]
+pub fn for_namespace(namespace: &str) -> Vec<Rule> {
+    vec![Rule::new("get", "", "namespaces", None).on(namespace)]
 }
 
 /// To tell one cluster from another.

@@ -9,12 +9,10 @@ use kube::{
     api::{ApiResource, DynamicObject, PostParams},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use super::{
     Place,
     inventory::Inventory,
-    movers::{Doing, Meter, Movers, Work},
     target_objects,
 };
 use crate::{
@@ -38,8 +36,6 @@ pub struct StartTarget {
     pub target: Place,
     /// What is moved.
     pub inventory: Inventory,
-    /// The movers, which leave before the pods come.
-    pub movers: Movers,
     /// The source's name, for a warning where both are in one namespace.
     pub source: Place,
 }
@@ -222,20 +218,7 @@ impl Step for StartTarget {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let api = Self::raw(&self.target);
-        if get_opt(&api, &self.name()).await?.is_none() {
-            // Once its pods have run, the volumes are theirs.
-            let names = self
-                .movers
-                .volumes
-                .iter()
-                .map(|volume| volume.source.clone());
-            let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-            let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
-            self.movers.each(cx, &meter, &[], &work).await?;
-            self.movers.remove().await?;
-        }
         let made = create_owned(&api, &self.wanted()?).await?.into_object();
-        self.movers.remove().await?;
         let ready = self.wait_ready(cx).await?;
         Ok(Outcome::Done(serde_json::to_value(Started {
             uid: made.metadata.uid.unwrap_or_default(),

@@ -1,1 +1,27 @@
-//! The only room that prints.
+//! Everything that a person sees. This is the only room that prints.
+//!
+//! Data goes to standard output; progress, questions and endings go to standard error. Every text that
+//! comes from elsewhere is made safe for a terminal here ([`visible`]).
+pub mod amount;
+mod error;
+mod format;
+mod look;
+mod options;
+mod plan;
+mod preflight;
+mod screen;
+mod status;
+mod stream;
+mod table;
+mod visible;
+
+pub use error::Ending;
+pub use format::{Format, FormatError};
+pub use look::{Look, Tone};
+pub use options::{Environment, Options};
+pub use plan::{FreezeForecast, PlanStep, PlanView};
+pub use preflight::{PreflightView, StepCheck};
+pub use screen::{Ui, Written};
+pub use status::StatusRow;
+pub use stream::OutputError;
+pub use visible::{visible, visible_bytes, visible_lines};

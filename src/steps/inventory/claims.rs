@@ -73,7 +73,7 @@ pub(super) fn replicas(workload: &Value) -> u32 {
         .map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The volumes of a StatefulSet, and the claims that look like its own but belong to no pod of it.
+/// The volumes of a StatefulSet or Deployment, and the claims that look like its own but belong to no pod of it.
 pub(super) fn of_statefulset(
     plan: &Plan,
     object: &str,

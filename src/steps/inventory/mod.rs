@@ -6,16 +6,19 @@ mod claims;
 mod references;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{PersistentVolumeClaim, Pod},
+};
+use kube::api::{Api, ApiResource, DynamicObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Place;
 use crate::{
-    adapters::kube::KubeError,
+    adapters::kube::{KubeError, Selector, get_opt, list_all},
     engine::{Failure, Kind},
-    plan::{Plan, Quantity},
+    plan::{Plan, Quantity, Workload},
 };
 
 pub use claims::{Mode, Use, Volume};
@@ -51,41 +54,39 @@ impl Inventory {
             .collect()
     }
 
-    /// Takes the inventory of a StatefulSet.
+    /// Takes the inventory of a StatefulSet, which must have volumes.
     pub async fn of_statefulset(plan: &Plan, source: &Place, name: &str) -> Result<Self> {
-        let object = source.object("statefulset", name);
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            source.cluster.client(),
-            &source.namespace,
-            &kube::api::ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
-        );
-        let workload = api
-            .get_opt(name)
-            .await
-            .map_err(KubeError::from)?
-            .ok_or_else(|| {
-                Failure::new(
-                    Kind::Blocked,
-                    format!(
-                        "{object} does not exist; `kubectl get statefulset -n {}` shows what does",
-                        source.namespace
-                    ),
-                )
-            })?;
-        let workload = serde_json::to_value(workload)?;
-        let pods = pods_of(source).await?;
-        let claims = source
-            .api::<PersistentVolumeClaim>()
-            .list(&ListParams::default())
-            .await
-            .map_err(KubeError::from)?
-            .items;
-        let (volumes, left_out) =
-            claims::of_statefulset(plan, &object, name, &workload, &claims, &pods)?;
-        if volumes.is_empty() {
+        let workload = Workload::StatefulSet(name.to_owned());
+        let inventory = Self::of_workload(plan, source, &workload).await?;
+        if inventory.volumes.is_empty() {
+            let object = source.object("statefulset", name);
             let why = format!("{object} has no volumes of its own: there is no state to move");
             return Err(Failure::new(Kind::Blocked, why).into());
         }
+        Ok(inventory)
+    }
+
+    /// Takes the inventory of a workload.
+    pub async fn of_workload(plan: &Plan, source: &Place, workload: &Workload) -> Result<Self> {
+        let name = workload.name();
+        let object = source.object(workload.kind(), name);
+        let resource = match workload {
+            Workload::StatefulSet(_) => ApiResource::erase::<StatefulSet>(&()),
+            Workload::Deployment(_) => ApiResource::erase::<Deployment>(&()),
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(source.cluster.client(), &source.namespace, &resource);
+        let workload = get_opt(&api, name).await?.ok_or_else(|| {
+            let plural = &resource.plural;
+            let namespace = &source.namespace;
+            let why = format!("{object} does not exist; `kubectl get {plural} -n {namespace}` shows what does");
+            Failure::new(Kind::Blocked, why)
+        })?;
+        let workload = serde_json::to_value(workload)?;
+        let pods = pods_of(source).await?;
+        let claims = list_all(&source.api::<PersistentVolumeClaim>(), &Selector::all()).await?;
+        let (volumes, left_out) =
+            claims::of_statefulset(plan, &object, name, &workload, &claims, &pods)?;
         Ok(Self {
             replicas: claims::replicas(&workload),
             workload,
@@ -131,6 +132,5 @@ impl Inventory {
 }
 
 async fn pods_of(place: &Place) -> Result<Vec<Pod>, KubeError> {
-    let list = place.api::<Pod>().list(&ListParams::default()).await;
-    Ok(list.map_err(KubeError::from)?.items)
+    list_all(&place.api::<Pod>(), &Selector::all()).await
 }

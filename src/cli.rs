@@ -1,0 +1,203 @@
+//! Every verb on one page.
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    adapters::kube::ConnectionFlags, commands, context::Context, error::Kind, ui::Ui,
+};
+
+/// Move the state of running workloads, with proof that nothing was lost and a way back at every step
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "Flags stand after the verb: kubectl migrate status --context prod"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every verb has.
+#[derive(clap::Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Global {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionFlags,
+    /// Kubeconfig context of the target's cluster
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
+    pub(crate) to_context: Option<String>,
+    /// Kubeconfig file of the target's cluster
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Target")]
+    pub(crate) to_kubeconfig: Option<PathBuf>,
+    /// Namespace of the target
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
+    pub(crate) to_namespace: Option<String>,
+    /// Keep the journal in this file instead of in the cluster
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Image of the pods that carry the data
+    #[arg(long, global = true, value_name = "IMAGE")]
+    pub(crate) mover_image: Option<String>,
+    /// Name under which changes are recorded on objects
+    #[arg(long, global = true, value_name = "NAME", default_value = "kubectl-migrate")]
+    pub(crate) field_manager: String,
+    /// Say nothing but failures
+    #[arg(long, short = 'q', global = true)]
+    pub(crate) quiet: bool,
+    /// Answer the harmless questions with yes
+    #[arg(long, short = 'y', global = true)]
+    pub(crate) yes: bool,
+    /// Name of what is changed for ever, in place of typing it
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    /// Print without colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// How much is logged, from 0 to 9
+    #[arg(long, short = 'v', global = true, value_name = "LEVEL", default_value_t = 0)]
+    pub(crate) verbose: u8,
+}
+
+/// Whether changes are made, only checked by the server, or only shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Make the changes
+    #[default]
+    None,
+    /// Show what would be done
+    Client,
+    /// Send each change to the server, which checks it and drops it
+    Server,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Plan(commands::plan::Args),
+    Preflight(commands::preflight::Args),
+    Run(commands::run::Args),
+    Status(commands::status::Args),
+    Mark(commands::mark::Args),
+    Rollback(commands::rollback::Args),
+    Cleanup(commands::cleanup::Args),
+    Report(commands::report::Args),
+    Freeze(commands::freeze::Args),
+    Thaw(commands::thaw::Args),
+    Copy(commands::copy::Args),
+    Completion(commands::completion::Args),
+    Version(commands::version::Args),
+    #[command(hide = true)]
+    Mover(commands::mover::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(commands::complete::Args),
+}
+
+/// Runs the program on these arguments, the program's own name first, and gives its exit code.
+///
+/// It can be called any number of times in one process.
+#[must_use]
+pub fn run(args: Vec<OsString>) -> u8 {
+    let program = shown_name(args.first());
+    let args = commands::complete::as_completer(args);
+    let cli = match parse(&program, args) {
+        Ok(cli) => cli,
+        Err(error) => return commands::refused(&error),
+    };
+    if let Command::Mover(args) = &cli.command {
+        // A mover has threads of its own and no use for a runtime.
+        return commands::mover::run(args).code();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return commands::failed_to_start(&program, &error),
+    };
+    let code = runtime.block_on(dispatch(program, cli));
+    // Threads that wait for a terminal's input would hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(program: String, cli: Cli) -> u8 {
+    let ui = Ui::new(commands::ui_options(program, &cli.global));
+    commands::log(&ui, cli.global.verbose);
+    let cx = Context::new(cli.global, ui);
+    let ended = match cli.command {
+        Command::Plan(args) => commands::plan::run(&cx, args).await,
+        Command::Preflight(args) => commands::preflight::run(&cx, args).await,
+        Command::Run(args) => commands::run::run(&cx, args).await,
+        Command::Status(args) => commands::status::run(&cx, args).await,
+        Command::Mark(args) => commands::mark::run(&cx, args).await,
+        Command::Rollback(args) => commands::rollback::run(&cx, args).await,
+        Command::Cleanup(args) => commands::cleanup::run(&cx, args).await,
+        Command::Report(args) => commands::report::run(&cx, args).await,
+        Command::Freeze(args) => commands::freeze::run(&cx, args).await,
+        Command::Thaw(args) => commands::thaw::run(&cx, args).await,
+        Command::Copy(args) => commands::copy::run(&cx, args).await,
+        Command::Completion(args) => commands::completion::run(&cx, &args),
+        Command::Version(args) => commands::version::run(&cx, args).await,
+        Command::Mover(args) => return commands::mover::run(&args).code(),
+        Command::Complete(args) => commands::complete::run(&cx, args).await,
+    };
+    match ended {
+        Ok(kind) => kind.code(),
+        Err(error) => {
+            let kind = Kind::of(&error);
+            if kind != Kind::Done && error.downcast_ref::<crate::error::Stopped>().is_none() {
+                cx.ui.ending(&commands::ending::of(&cx, &error));
+            }
+            kind.code()
+        }
+    }
+}
+
+/// The command line with the name under which it was called.
+pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let command = Cli::command().bin_name(program.to_owned()).name(program.to_owned());
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+/// How the program is called in help and messages: `kubectl migrate` where kubectl started it.
+fn shown_name(called: Option<&OsString>) -> String {
+    let called = called.map(PathBuf::from).unwrap_or_default();
+    let name = called
+        .file_stem()
+        .map_or_else(|| "kubectl-migrate".into(), |name| name.to_string_lossy().into_owned());
+    match name.strip_prefix("kubectl-") {
+        // A plugin's underscores are dashes on kubectl's command line.
+        Some(verb) => format!("kubectl {}", verb.replace('_', "-")),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shown_name_is_what_the_user_types() {
+        for (called, shown) in [
+            ("/usr/bin/kubectl-migrate", "kubectl migrate"),
+            ("kubectl-state_migrate", "kubectl state-migrate"),
+            ("./migrate", "migrate"),
+            ("", "kubectl-migrate"),
+        ] {
+            assert_eq!(shown_name(Some(&called.into())), shown, "{called}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,72 @@
+use anyhow::Result;
+
+use super::session::{Session, Subject, Way};
+use crate::{
+    cli::DryRun,
+    context::Context,
+    error::Kind,
+    plan::{self, Metadata, Plan, Playbook, Quantity, RunAs, Source, Spec, Target},
+};
+
+/// Copy a volume to another, verified
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The claim that is copied, as pvc/NAME
+    #[arg(value_name = "SRC", value_parser = claim)]
+    source: String,
+    /// The claim that receives the copy, as pvc/NAME; it is made if it does not exist
+    #[arg(value_name = "DST", value_parser = claim)]
+    target: String,
+    /// Storage class of a claim that is made
+    #[arg(long, value_name = "NAME")]
+    storage_class: Option<String>,
+    /// Size of a claim that is made
+    #[arg(long, value_name = "QUANTITY")]
+    size: Option<Quantity>,
+    /// User that the movers run as: auto, root, workload or UID:GID
+    #[arg(long, value_name = "USER", default_value = "auto")]
+    run_as: RunAs,
+    /// Take the copy over from a run elsewhere that is dead
+    #[arg(long)]
+    take_over: bool,
+    /// Only show (client) or only check (server) what would be done
+    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    dry_run: DryRun,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let mut spec = Spec::new(Playbook::Copy, Source { pvc: Some(args.source.clone()), ..Source::default() });
+    spec.target = Target {
+        pvc: Some(args.target.clone()),
+        storage_class: args.storage_class,
+        size: args.size,
+        ..Target::default()
+    };
+    spec.mover.run_as = args.run_as;
+    let name = plan::short_name(&format!("copy-{}-{}", args.source, args.target));
+    let plan = Plan {
+        api_version: plan::API_VERSION.to_owned(),
+        kind: plan::KIND.to_owned(),
+        metadata: Metadata { name, namespace: None },
+        spec,
+    };
+    let subject = Subject::Plan(Box::new(plan));
+    if args.dry_run != DryRun::None {
+        return super::run::dry_run(cx, subject, args.dry_run).await;
+    }
+    Session::open(cx, subject, args.take_over).await?.go(Way::On).await
+}
+
+/// A claim's name, with or without its kind.
+fn claim(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        Some(("pvc" | "persistentvolumeclaim" | "persistentvolumeclaims", name)) => name,
+        Some((kind, _)) => return Err(format!("`{kind}` is not pvc")),
+        None => text,
+    };
+    if name.is_empty() {
+        return Err("it has no name".to_owned());
+    }
+    Ok(name.to_owned())
+}

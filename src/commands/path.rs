@@ -1,0 +1,74 @@
+//! The places of a migration, from a plan and the flags.
+use anyhow::{Result, bail};
+
+use crate::{
+    adapters::kube::WriteGuard,
+    context::Context,
+    marks::Belongs,
+    plan::Plan,
+    playbooks::Sides,
+    steps::Place,
+};
+
+/// A plan with everything that flags and the user's context say: what the journal keeps.
+pub(super) async fn complete(cx: &Context, mut plan: Plan) -> Result<Plan> {
+    if plan.metadata.namespace.is_none() || cx.flags.connection.namespace.is_some() {
+        let namespace = cx.namespace().await?;
+        if let Some(own) = &plan.metadata.namespace
+            && *own != namespace
+        {
+            bail!(
+                "the plan is for namespace {own}, and -n says {namespace}: leave one of them out"
+            );
+        }
+        plan.metadata.namespace = Some(namespace);
+    }
+    let target = &mut plan.spec.target;
+    if let Some(context) = &cx.flags.to_context {
+        target.context = Some(context.clone());
+    }
+    if let Some(namespace) = &cx.flags.to_namespace {
+        target.namespace = Some(namespace.clone());
+    }
+    if let Some(image) = &cx.flags.mover_image {
+        plan.spec.mover.image = Some(image.clone());
+    }
+    Ok(plan)
+}
+
+/// Both sides of a plan. With a guard, every change asks it first.
+pub(super) async fn sides(
+    cx: &Context,
+    plan: &Plan,
+    run: &str,
+    guard: Option<&WriteGuard>,
+) -> Result<Sides> {
+    let source = cx.source().await?;
+    let target = cx.target(plan).await?;
+    let remote = target.is_some();
+    let namespace = match &plan.metadata.namespace {
+        Some(namespace) => namespace.clone(),
+        None => source.default_namespace().to_owned(),
+    };
+    let guarded = |cluster: &crate::adapters::kube::Cluster| match guard {
+        Some(guard) => cluster.guarded(guard.clone()),
+        None => cluster.clone(),
+    };
+    Ok(Sides {
+        belongs: Belongs {
+            migration: plan.metadata.name.clone(),
+            home: namespace.clone(),
+            run: run.to_owned(),
+        },
+        target: Place {
+            cluster: guarded(target.as_ref().unwrap_or(source)),
+            namespace: plan.spec.target.namespace.clone().unwrap_or_else(|| namespace.clone()),
+            remote,
+        },
+        source: Place {
+            cluster: guarded(source),
+            namespace,
+            remote: false,
+        },
+    })
+}

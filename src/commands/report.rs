@@ -1,0 +1,21 @@
+use anyhow::Result;
+
+use super::named;
+use crate::{context::Context, error::Kind, ui::Format};
+
+/// Tell what happened, with numbers and digests
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The migration
+    name: String,
+    /// How to print it
+    #[arg(long, short = 'o', value_name = "FORMAT", default_value = "table", value_parser = Format::parser(&Format::REPORT))]
+    output: Format,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let (report, _) = named::report(&named::seen(cx, &args.name).await?);
+    cx.ui.report(args.output, &report)?;
+    Ok(Kind::Done)
+}

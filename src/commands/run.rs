@@ -1,0 +1,96 @@
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::{
+    path,
+    session::{Session, Subject, Way, unchanged},
+};
+use crate::{
+    cli::DryRun,
+    context::Context,
+    engine::{Cx, Record, Sink, Stop},
+    error::Kind,
+    playbooks,
+    ui::Format,
+};
+
+/// Run a plan, or go on where a migration stopped
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The migration to go on with
+    name: Option<String>,
+    /// The plan file; - for standard input
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "name")]
+    filename: Option<PathBuf>,
+    /// Take the migration over from a run elsewhere that is dead
+    #[arg(long)]
+    take_over: bool,
+    /// Only show (client) or only check (server) what would be done
+    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    dry_run: DryRun,
+    /// Refuse a cut-over that would stop writes for longer
+    #[arg(long, value_name = "SPAN")]
+    max_freeze: Option<crate::plan::Span>,
+    /// Exit with 3 when there is nothing to do
+    #[arg(long)]
+    error_unchanged: bool,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let subject = match (&args.name, &args.filename) {
+        (None, None) => bail!(crate::plan::PlanError {
+            file: "command line".to_owned(),
+            line: None,
+            field: String::new(),
+            problem: "name a plan file (-f FILE) or a migration that has begun".to_owned(),
+        }),
+        (Some(name), _) => Subject::Name(name.clone()),
+        (None, Some(file)) => {
+            let mut plan = crate::plan::read(file)?;
+            plan.spec.freeze.max = args.max_freeze.or(plan.spec.freeze.max);
+            Subject::Plan(Box::new(plan))
+        }
+    };
+    if args.dry_run != DryRun::None {
+        return dry_run(cx, subject, args.dry_run).await;
+    }
+    let session = Session::open(cx, subject, args.take_over).await?;
+    let state = session.journal.state();
+    let settled = |id: &String| state.last(id).is_some_and(Record::is_settled);
+    if session.journal.header().steps.iter().all(settled) {
+        let text = format!("migration/{} unchanged: every step is done", session.journal.header().migration);
+        session.leave().await;
+        return Ok(unchanged(cx, &text, args.error_unchanged));
+    }
+    session.go(Way::On).await
+}
+
+/// The same way, stopped early: the steps, and for `server` each of their first writes as the server
+/// takes them.
+pub(super) async fn dry_run(cx: &Context, subject: Subject, how: DryRun) -> Result<Kind> {
+    let plan = match subject {
+        Subject::Plan(plan) => path::complete(cx, *plan).await?,
+        Subject::Name(name) => {
+            let seen = super::named::seen(cx, &name).await?;
+            serde_json::from_value(seen.header.plan)?
+        }
+    };
+    let sides = path::sides(cx, &plan, "dryrun", None).await?;
+    let playbook = playbooks::build(&plan, &sides, None).await?;
+    if how == DryRun::Client {
+        let view = super::plan::view(&plan, &sides.belongs.home, &playbook);
+        cx.ui.plan(Format::Table, &view)?;
+        return Ok(Kind::Done);
+    }
+    let (sink, _, _) = Sink::new();
+    let (_wish, stop) = Stop::new();
+    let look = Cx::fresh(sink, stop);
+    for step in &playbook.steps {
+        for line in step.rehearse(&look).await? {
+            cx.ui.data(&line)?;
+        }
+    }
+    Ok(Kind::Done)
+}

@@ -1,0 +1,58 @@
+use anyhow::Result;
+
+use super::{
+    freeze::migration_of,
+    session::{Session, Subject, Way, unchanged},
+};
+use crate::{
+    context::Context,
+    error::Kind,
+    plan::Workload,
+    state,
+    steps::{Place, freeze::{Thawed, Whose, thaw}},
+};
+
+/// Put back exactly what was there before a freeze
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The workload, as statefulset/NAME or deployment/NAME
+    #[arg(value_name = "KIND/NAME")]
+    workload: Workload,
+    /// Also when a migration that is not done froze it
+    #[arg(long)]
+    force: bool,
+    /// Take the migration over from a run elsewhere that is dead
+    #[arg(long)]
+    take_over: bool,
+    /// Exit with 3 when there is nothing to do
+    #[arg(long)]
+    error_unchanged: bool,
+}
+
+/// Runs the verb: by the journal where there is one, else by the note on the workload alone.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let name = migration_of(&args.workload);
+    let namespace = cx.namespace().await?;
+    let journal = state::one(&cx.keeper().await?, &namespace, &name).await?;
+    let frozen = journal.as_ref().is_some_and(|seen| super::named::report(seen).0.frozen.now);
+    if frozen {
+        let session = Session::open(cx, Subject::Name(name), args.take_over).await?;
+        return session.go(Way::Back(None)).await;
+    }
+    let place = Place {
+        cluster: cx.source().await?.clone(),
+        namespace,
+        remote: false,
+    };
+    let whose = if args.force { Whose::Anyones } else { Whose::Nobodys };
+    match thaw(&place, &args.workload, whose).await? {
+        Thawed::Restored { .. } => {
+            cx.ui.say(&format!("{} thawed", args.workload));
+            Ok(Kind::Done)
+        }
+        Thawed::NotFrozen => {
+            let text = format!("{} unchanged: it is not frozen by this program", args.workload);
+            Ok(unchanged(cx, &text, args.error_unchanged))
+        }
+    }
+}

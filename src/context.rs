@@ -1,0 +1,91 @@
+//! What commands share: flags, the screen, and clusters that are connected to on first use.
+use anyhow::{Context as _, Result};
+use tokio::sync::OnceCell;
+
+use crate::{
+    adapters::kube::{Cluster, ConnectionFlags, connect},
+    cli::Global,
+    plan::Plan,
+    state::Keeper,
+    ui::Ui,
+};
+
+/// The one thing that every command is given.
+pub struct Context {
+    /// Flags of every verb.
+    pub flags: Global,
+    /// The screen.
+    pub ui: Ui,
+    source: OnceCell<Cluster>,
+}
+
+impl Context {
+    pub(crate) fn new(flags: Global, ui: Ui) -> Self {
+        Self {
+            flags,
+            ui,
+            source: OnceCell::new(),
+        }
+    }
+
+    /// The cluster of the user's context: that of the source and of the journal.
+    pub async fn source(&self) -> Result<&Cluster> {
+        let connect = || async {
+            let cluster = connect(&self.flags.connection).await?;
+            Ok::<_, anyhow::Error>(cluster.with_field_manager(&self.flags.field_manager))
+        };
+        self.source.get_or_try_init(connect).await
+    }
+
+    /// The target's cluster, if the plan or a flag names another than the source's.
+    pub async fn target(&self, plan: &Plan) -> Result<Option<Cluster>> {
+        let context = plan.spec.target.context.clone();
+        if context.is_none() && self.flags.to_kubeconfig.is_none() {
+            return Ok(None);
+        }
+        let own = &self.flags.connection;
+        let flags = ConnectionFlags {
+            kubeconfig: self.flags.to_kubeconfig.clone().or_else(|| own.kubeconfig.clone()),
+            context,
+            impersonate: own.impersonate.clone(),
+            impersonate_groups: own.impersonate_groups.clone(),
+            impersonate_uid: own.impersonate_uid.clone(),
+            impersonate_extra: own.impersonate_extra.clone(),
+            request_timeout: own.request_timeout,
+            ..ConnectionFlags::default()
+        };
+        let cluster = connect(&flags).await.context("cannot use the target's cluster")?;
+        Ok(Some(cluster.with_field_manager(&self.flags.field_manager)))
+    }
+
+    /// The namespace of `-n`, of the context, or `default`.
+    pub async fn namespace(&self) -> Result<String> {
+        Ok(self.source().await?.default_namespace().to_owned())
+    }
+
+    /// Where journals are kept.
+    pub async fn keeper(&self) -> Result<Keeper> {
+        match &self.flags.journal {
+            Some(file) => Ok(Keeper::File(file.clone())),
+            None => Ok(Keeper::Cluster(Box::new(self.source().await?.clone()))),
+        }
+    }
+
+    /// A command line that the user can type: the verb and its arguments with the flags that say where.
+    #[must_use]
+    pub fn command(&self, words: &str) -> String {
+        let mut line = format!("{} {words}", self.ui.program());
+        let own = &self.flags.connection;
+        for (flag, value) in [
+            ("-n", own.namespace.clone()),
+            ("--context", own.context.clone()),
+            ("--kubeconfig", own.kubeconfig.as_ref().map(|path| path.display().to_string())),
+            ("--journal", self.flags.journal.as_ref().map(|path| path.display().to_string())),
+        ] {
+            if let Some(value) = value {
+                line = format!("{line} {flag} {value}");
+            }
+        }
+        line
+    }
+}

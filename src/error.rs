@@ -1,0 +1,129 @@
+//! Endings: the kind alone picks the exit code.
+use crate::{
+    adapters::kube::KubeError,
+    engine::{Failure, JournalError, Kind as FailureKind, RunError, StoreError},
+    plan::PlanError,
+    state::LockError,
+    ui::{OutputError, PromptError},
+};
+
+/// How the program ended. The numbers are an API; the README has them in one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Done.
+    Done,
+    /// Anything that has no number of its own.
+    Error,
+    /// The command line or the plan is wrong.
+    Usage,
+    /// Nothing was to be done, and `--error-unchanged` was given.
+    Unchanged,
+    /// Preflight found a blocker, or the world does not allow it.
+    Blocked,
+    /// Another run holds the migration.
+    Locked,
+    /// Source and target differ.
+    Difference,
+    /// The operator has to do something.
+    Waiting,
+    /// Stopped, and a freeze is still on.
+    Frozen,
+    /// A bounded wait ran out.
+    TimedOut,
+    /// Interrupted; it can go on.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Error => 1,
+            Self::Usage => 2,
+            Self::Unchanged => 3,
+            Self::Blocked => 10,
+            Self::Locked => 11,
+            Self::Difference => 12,
+            Self::Waiting => 13,
+            Self::Frozen => 14,
+            Self::TimedOut => 124,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The kind of an error.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        if OutputError::is_closed(error) {
+            return Self::Done;
+        }
+        error.chain().find_map(kind_of_cause).unwrap_or_else(|| {
+            // A failure that is only a context is no link of the chain.
+            match Failure::kind_of(error) {
+                FailureKind::Error => Self::Error,
+                kind => Self::of_failure(kind),
+            }
+        })
+    }
+
+    fn of_failure(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Error | FailureKind::FreezeBroken => Self::Error,
+            FailureKind::Blocked => Self::Blocked,
+            FailureKind::Difference => Self::Difference,
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::LockLost => Self::Locked,
+        }
+    }
+
+    /// The same, when a freeze was left on: a difference, a lock and a wait keep their own number.
+    #[must_use]
+    pub fn while_frozen(self) -> Self {
+        match self {
+            Self::Error | Self::TimedOut | Self::Interrupted => Self::Frozen,
+            other => other,
+        }
+    }
+}
+
+fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    if let Some(error) = cause.downcast_ref::<Stopped>() {
+        return Some(error.0);
+    }
+    if cause.downcast_ref::<PlanError>().is_some() {
+        return Some(Kind::Usage);
+    }
+    if let Some(PromptError::Interrupted) = cause.downcast_ref::<PromptError>() {
+        return Some(Kind::Interrupted);
+    }
+    if let Some(LockError::Held { .. } | LockError::FileHeld { .. }) = cause.downcast_ref::<LockError>() {
+        return Some(Kind::Locked);
+    }
+    match cause.downcast_ref::<RunError>() {
+        Some(RunError::Blocked { .. }) => return Some(Kind::Blocked),
+        Some(RunError::Failed { kind, .. }) if *kind != FailureKind::Error => {
+            return Some(Kind::of_failure(*kind));
+        }
+        _ => {}
+    }
+    if let Some(JournalError::Store(StoreError::Lost(_))) = cause.downcast_ref::<JournalError>() {
+        return Some(Kind::Locked);
+    }
+    if let Some(StoreError::Lost(_)) = cause.downcast_ref::<StoreError>() {
+        return Some(Kind::Locked);
+    }
+    match cause.downcast_ref::<KubeError>() {
+        Some(KubeError::LockLost { .. }) => return Some(Kind::Locked),
+        Some(KubeError::TimedOut { .. }) => return Some(Kind::TimedOut),
+        _ => {}
+    }
+    let failure = cause.downcast_ref::<Failure>()?;
+    Some(Kind::of_failure(failure.kind)).filter(|kind| *kind != Kind::Error)
+}
+
+/// An ending that is no error of anything: the text has been said already, only the number is left.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped(pub Kind);

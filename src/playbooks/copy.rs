@@ -1,0 +1,86 @@
+//! One volume to another: the verb `copy`.
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+
+use super::{Playbook, Sides, movers, with_preflight};
+use crate::{
+    engine::Step,
+    plan::{Objects, Plan},
+    steps::{
+        copy::{FinalCopy, WarmCopy},
+        inventory::Inventory,
+        prepare::Prepare,
+        release::Release,
+        rights,
+        verify::Verify,
+    },
+};
+
+pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+    let name = plan.spec.source.pvc.clone().unwrap_or_default();
+    let inventory = match recorded {
+        Some(inventory) => inventory,
+        None => Inventory::of_claim(plan, &sides.source, &name).await?,
+    };
+    let movers = movers::of_plan(plan, sides, &inventory).await?;
+    let steps: Vec<Arc<dyn Step>> = vec![
+        Arc::new(Prepare {
+            belongs: sides.belongs.clone(),
+            source: sides.source.clone(),
+            target: sides.target.clone(),
+            inventory: inventory.clone(),
+            objects: Objects::Require,
+        }),
+        Arc::new(WarmCopy {
+            movers: movers.clone(),
+            // Nothing is frozen: one round moves everything, and the final one proves it by content.
+            rounds: plan.spec.warm.rounds.min(1),
+            max_freeze: None,
+            stopping: Duration::ZERO,
+        }),
+        Arc::new(FinalCopy {
+            movers: movers.clone(),
+            guard: None,
+        }),
+        Arc::new(Verify {
+            movers: movers.clone(),
+            guard: None,
+        }),
+        Arc::new(Release {
+            movers: movers.clone(),
+        }),
+    ];
+    let (from, to) = (&sides.source.namespace, &sides.target.namespace);
+    let (read_claims, make_claims) = rights::for_claims(from, to);
+    let rules = (
+        [
+            rights::for_identity(),
+            rights::for_journal(from),
+            rights::for_movers(from),
+            rights::for_namespace(from),
+            read_claims,
+        ]
+        .concat(),
+        [
+            rights::for_movers(to),
+            rights::for_target_checks(),
+            rights::for_namespace(to),
+            make_claims,
+        ]
+        .concat(),
+    );
+    let target = inventory.volumes.first().map_or("", |volume| volume.target.as_str());
+    let summary = format!("pvc/{name} → {}/pvc/{target}", sides.target);
+    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> = vec![Arc::new(super::MoverLook(movers))];
+    let (steps, preflight, source_rules, target_rules) =
+        with_preflight(sides, inventory, steps, rules, looks);
+    Ok(Playbook {
+        steps,
+        preflight,
+        summary,
+        source_rules,
+        target_rules,
+        allowed_freeze: None,
+    })
+}

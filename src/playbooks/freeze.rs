@@ -1,0 +1,60 @@
+//! Stop the writes of a workload: the verb `freeze`, whose rollback is `thaw`.
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use super::{Playbook, Sides, with_preflight};
+use crate::{
+    engine::Step,
+    plan::{Plan, Workload},
+    steps::{
+        freeze::{self, FreezeStep},
+        inventory::Inventory,
+        rights,
+    },
+};
+
+/// How long pods may take to end: longer than any grace that is usual.
+const BOUND: Duration = Duration::from_secs(900);
+
+pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+    let source = &plan.spec.source;
+    let workload = source
+        .statefulset
+        .clone()
+        .map(Workload::StatefulSet)
+        .or_else(|| source.deployment.clone().map(Workload::Deployment))
+        .context("the plan names no workload")?;
+    let inventory = match recorded {
+        Some(inventory) => inventory,
+        None => Inventory::of_workload(plan, &sides.source, &workload).await?,
+    };
+    let frozen = FreezeStep {
+        place: sides.source.clone(),
+        workload: workload.clone(),
+        mode: plan.spec.freeze.mode,
+        belongs: sides.belongs.clone(),
+        claims: inventory.claims(),
+        bound: BOUND,
+    };
+    let namespace = &sides.source.namespace;
+    let rules = [
+        rights::for_identity(),
+        rights::for_journal(namespace),
+        rights::for_claims(namespace, namespace).0,
+        freeze::rules(&frozen),
+    ]
+    .concat();
+    let summary = format!("{workload} in {}, mode {}", sides.source, plan.spec.freeze.mode);
+    let steps: Vec<Arc<dyn Step>> = vec![Arc::new(frozen)];
+    let (steps, preflight, source_rules, target_rules) =
+        with_preflight(sides, inventory, steps, (rules, Vec::new()), Vec::new());
+    Ok(Playbook {
+        steps,
+        preflight,
+        summary,
+        source_rules,
+        target_rules,
+        allowed_freeze: None,
+    })
+}

@@ -1,0 +1,130 @@
+//! A StatefulSet with its volumes, to another namespace, name, storage class, size or cluster.
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+
+use super::{Playbook, Sides, movers, with_preflight};
+use crate::{
+    engine::Step,
+    plan::{Plan, Workload},
+    steps::{
+        copy::{FinalCopy, WarmCopy},
+        freeze::{self, FreezeStep},
+        hand_over::HandOver,
+        inventory::Inventory,
+        prepare::Prepare,
+        release::Release,
+        rights,
+        start_target::StartTarget,
+        verify::Verify,
+    },
+};
+
+/// Beyond a pod's own grace: the time in which a node tells that it has ended.
+const SLACK: Duration = Duration::from_secs(120);
+/// A pod's grace where its template names none (Kubernetes' default).
+const GRACE: u64 = 30;
+
+pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+    let name = plan.spec.source.statefulset.clone().unwrap_or_default();
+    let inventory = match recorded {
+        Some(inventory) => inventory,
+        None => Inventory::of_statefulset(plan, &sides.source, &name).await?,
+    };
+    let movers = movers::of_plan(plan, sides, &inventory).await?;
+    let grace = inventory.workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        .as_u64()
+        .unwrap_or(GRACE);
+    let grace = Duration::from_secs(grace);
+    let frozen = FreezeStep {
+        place: sides.source.clone(),
+        workload: Workload::StatefulSet(name.clone()),
+        mode: plan.spec.freeze.mode,
+        belongs: sides.belongs.clone(),
+        claims: inventory.claims(),
+        // Pods may end one after the other.
+        bound: grace * inventory.replicas.max(1) + SLACK,
+    };
+    let guard = Some(frozen.watched());
+    let target_name = plan.spec.target.statefulset.clone().unwrap_or_else(|| name.clone());
+    let steps: Vec<Arc<dyn Step>> = vec![
+        Arc::new(Prepare {
+            belongs: sides.belongs.clone(),
+            source: sides.source.clone(),
+            target: sides.target.clone(),
+            inventory: inventory.clone(),
+            objects: plan.spec.objects,
+        }),
+        Arc::new(WarmCopy {
+            movers: movers.clone(),
+            rounds: plan.spec.warm.rounds,
+            max_freeze: plan.spec.freeze.max,
+            stopping: grace,
+        }),
+        Arc::new(frozen.clone()),
+        Arc::new(FinalCopy {
+            movers: movers.clone(),
+            guard: guard.clone(),
+        }),
+        Arc::new(Verify {
+            movers: movers.clone(),
+            guard,
+        }),
+        Arc::new(Release {
+            movers: movers.clone(),
+        }),
+        Arc::new(StartTarget {
+            plan: plan.clone(),
+            belongs: sides.belongs.clone(),
+            target: sides.target.clone(),
+            inventory: inventory.clone(),
+            source: sides.source.clone(),
+        }),
+        Arc::new(HandOver {
+            from: sides.source.object("statefulset", &name),
+            to: sides.target.object("statefulset", &target_name),
+            migration: sides.belongs.migration.clone(),
+        }),
+    ];
+    let (from, to) = (&sides.source.namespace, &sides.target.namespace);
+    let (read_claims, make_claims) = rights::for_claims(from, to);
+    let (here, there) = rights::for_objects(&inventory, plan.spec.objects, from, to);
+    let rules = (
+        [
+            rights::for_identity(),
+            rights::for_journal(from),
+            rights::for_movers(from),
+            rights::for_namespace(from),
+            freeze::rules(&frozen),
+            read_claims,
+            here,
+        ]
+        .concat(),
+        [
+            rights::for_movers(to),
+            rights::for_start(to),
+            rights::for_target_checks(),
+            rights::for_namespace(to),
+            make_claims,
+            there,
+        ]
+        .concat(),
+    );
+    let summary = format!(
+        "statefulset/{name} → {}/statefulset/{target_name}, {} pods, {} volumes",
+        sides.target,
+        inventory.replicas,
+        inventory.volumes.len()
+    );
+    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> = vec![Arc::new(super::MoverLook(movers))];
+    let (steps, preflight, source_rules, target_rules) =
+        with_preflight(sides, inventory, steps, rules, looks);
+    Ok(Playbook {
+        steps,
+        preflight,
+        summary,
+        source_rules,
+        target_rules,
+        allowed_freeze: plan.spec.freeze.max.map(|max| max.0),
+    })
+}

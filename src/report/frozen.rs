@@ -1,0 +1,77 @@
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Seen, seconds_between};
+use crate::engine::{Entry, Record};
+
+/// How long nobody could write, neither to the source nor to the target.
+///
+/// Counted for the worse: from the beginning of the step that stops writes to the end of the step with
+/// which they may begin again.
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
+pub struct Frozen {
+    /// Whether it is so at the time of the report.
+    pub now: bool,
+    /// Seconds, all periods together.
+    pub seconds: f64,
+    /// Each time, oldest first.
+    pub periods: Vec<Period>,
+}
+
+/// One time that nobody could write.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Period {
+    /// When writes stopped.
+    pub since: Timestamp,
+    /// When they could begin again; none while they cannot.
+    pub until: Option<Timestamp>,
+    /// Seconds, up to the report where it has not ended.
+    pub seconds: f64,
+}
+
+impl Frozen {
+    pub(super) fn of(entries: &[Entry], seen: &Seen<'_>) -> Self {
+        let mut frozen = Self::default();
+        let mut stopped = false;
+        let mut begun_again = false;
+        for entry in entries {
+            if entry.step == seen.freeze_begin {
+                stopped = match entry.record {
+                    // What was done before us is frozen, too; what failed half-way may be.
+                    Record::Started | Record::Skipped(_) => true,
+                    Record::Undone | Record::Broken(_) => false,
+                    _ => stopped,
+                };
+            } else if entry.step == seen.freeze_end {
+                begun_again = match entry.record {
+                    Record::Done(_) | Record::Skipped(_) | Record::Marked(_) => true,
+                    Record::UndoStarted | Record::Broken(_) => false,
+                    _ => begun_again,
+                };
+            }
+            frozen.turn(stopped && !begun_again, entry.at);
+        }
+        for period in &mut frozen.periods {
+            period.seconds = seconds_between(period.since, period.until.unwrap_or(seen.now));
+            frozen.seconds += period.seconds;
+        }
+        frozen
+    }
+
+    fn turn(&mut self, now: bool, at: Timestamp) {
+        match (self.now, now) {
+            (false, true) => self.periods.push(Period {
+                since: at,
+                until: None,
+                seconds: 0.0,
+            }),
+            (true, false) => {
+                if let Some(period) = self.periods.last_mut() {
+                    period.until = Some(at);
+                }
+            }
+            _ => {}
+        }
+        self.now = now;
+    }
+}

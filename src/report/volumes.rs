@@ -1,0 +1,145 @@
+//! What copying and verifying steps leave per volume, read from their outputs as far as it is there.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a copying step did on a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopiedVolume {
+    /// The step.
+    pub step: String,
+    /// The source's claim.
+    pub source: String,
+    /// The target's claim.
+    pub target: String,
+    /// How often the volume was gone through.
+    pub rounds: u64,
+    /// Files that there are.
+    pub files: u64,
+    /// Bytes that there are.
+    pub bytes: u64,
+    /// Files that were sent.
+    pub files_sent: u64,
+    /// Bytes that were sent.
+    pub bytes_sent: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// What the verification compared on a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedVolume {
+    /// The step.
+    pub step: String,
+    /// The source's claim.
+    pub source: String,
+    /// The target's claim.
+    pub target: String,
+    /// Files that were compared.
+    pub files: u64,
+    /// Bytes that were compared.
+    pub bytes: u64,
+    /// Digest of the source.
+    pub source_digest: String,
+    /// Digest of the target.
+    pub target_digest: String,
+    /// How many files are not the same.
+    pub differences: u64,
+}
+
+/// Something that was found on a volume.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct Finding {
+    /// The step that found it.
+    pub step: String,
+    /// The source's claim.
+    pub volume: String,
+    /// What.
+    pub what: String,
+    /// How often.
+    pub count: u64,
+    /// Some of the names.
+    pub examples: Vec<String>,
+}
+
+/// Reads each entry of `volumes` in the outputs of these steps, in their order.
+pub(super) fn each<'a, T>(
+    steps: impl Iterator<Item = &'a str>,
+    outputs: &BTreeMap<String, Value>,
+    read: impl Fn(&str, &Value) -> Option<T>,
+) -> Vec<T> {
+    steps
+        .filter_map(|step| Some((step, outputs.get(step)?.get("volumes")?.as_array()?)))
+        .flat_map(|(step, volumes)| volumes.iter().map(move |volume| (step, volume)))
+        .filter_map(|(step, volume)| read(step, volume))
+        .collect()
+}
+
+/// What was found on a volume; what cannot be read as a finding is left to the JSON.
+pub(super) fn findings(step: &str, volume: &Value) -> Vec<Finding> {
+    #[derive(Deserialize)]
+    struct Found {
+        what: String,
+        count: u64,
+        #[serde(default)]
+        examples: Vec<String>,
+    }
+    volume
+        .get("findings")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|found| Found::deserialize(found).ok())
+        .map(|found| Finding {
+            step: step.to_owned(),
+            volume: text(volume, "source"),
+            what: found.what,
+            count: found.count,
+            examples: found.examples,
+        })
+        .collect()
+}
+
+impl CopiedVolume {
+    pub(super) fn read(step: &str, volume: &Value) -> Option<Self> {
+        Some(Self {
+            step: step.to_owned(),
+            source: text(volume, "source"),
+            target: text(volume, "target"),
+            rounds: number(volume, "rounds"),
+            files: number(volume, "files"),
+            bytes: number(volume, "bytes"),
+            files_sent: number(volume, "files_sent"),
+            // It is what tells a copy from a comparison.
+            bytes_sent: volume.get("bytes_sent")?.as_u64()?,
+            seconds: volume.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
+        })
+    }
+}
+
+impl VerifiedVolume {
+    pub(super) fn read(step: &str, volume: &Value) -> Option<Self> {
+        Some(Self {
+            step: step.to_owned(),
+            source: text(volume, "source"),
+            target: text(volume, "target"),
+            files: number(volume, "files"),
+            bytes: number(volume, "bytes"),
+            source_digest: text(volume, "source_digest"),
+            target_digest: text(volume, "target_digest"),
+            differences: volume.get("differences")?.as_u64()?,
+        })
+    }
+}
+
+fn text(of: &Value, key: &str) -> String {
+    of.get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn number(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or(0)
+}

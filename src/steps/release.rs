@@ -1,0 +1,57 @@
+//! Release: the traces of copying are taken off the target, and the movers away.
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+
+use super::movers::{Doing, Meter, Movers, Work};
+use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+
+/// Takes the movers away, so that the volumes are their pods' alone.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The movers.
+    pub movers: Movers,
+}
+
+#[async_trait]
+impl Step for Release {
+    fn id(&self) -> &'static str {
+        "release"
+    }
+
+    fn title(&self) -> String {
+        "take the movers away".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
+        let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
+        self.movers.each(cx, &meter, &[], &work).await?;
+        self.movers.remove().await?;
+        Ok(Outcome::Done(serde_json::Value::Null))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        // Half way, some are there still: a target that starts, or a source that wakes, needs its volumes.
+        self.movers.remove().await?;
+        Ok(Undone::Restored)
+    }
+}

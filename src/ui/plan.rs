@@ -1,0 +1,440 @@
+use std::{num::NonZero, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    Format, FormatError, Look, Tone, Ui, amount,
+    look::columns,
+    table::{Cell, Column, Table},
+    visible::visible,
+};
+use crate::{
+    engine::{Freezes, Step, UndoPlan},
+    report::API_VERSION,
+};
+
+/// What `plan` shows: every step, how it is undone, where writes stop and where the way back ends.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `Plan`.
+    pub kind: &'static str,
+    /// The migration's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The playbook's name.
+    pub playbook: String,
+    /// From what to what, and how much: `statefulset/a → prod-eu: shop/statefulset/a, 3 pods, 42.1 GiB`.
+    pub summary: String,
+    /// The steps, in order.
+    pub steps: Vec<PlanStep>,
+    /// How long nobody can write, as far as it can be said.
+    pub freeze: FreezeForecast,
+}
+
+/// One step of a [`PlanView`].
+#[derive(Clone, Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// Its name.
+    pub step: String,
+    /// What it does.
+    pub what: String,
+    /// How it is undone; none where it changes nothing, or where it cannot be undone.
+    pub undo: Option<String>,
+    /// Why it cannot be undone; none where it can.
+    pub irreversible: Option<String>,
+    /// How many seconds it is expected to take; none where that cannot be said.
+    pub expected_seconds: Option<f64>,
+    /// Writes stop with it.
+    pub freezes: bool,
+    /// Writes may begin again with it.
+    pub thaws: bool,
+}
+
+/// How long nobody can write.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezeForecast {
+    /// Seconds that are expected; none where writes do not stop.
+    pub expected_seconds: Option<f64>,
+    /// Steps in it of which nobody knows how long they take.
+    pub unknown: Vec<String>,
+    /// Seconds that the plan allows.
+    pub allowed_seconds: Option<f64>,
+}
+
+impl PlanStep {
+    /// What a step says of itself.
+    #[must_use]
+    pub fn of(step: &dyn Step) -> Self {
+        let (undo, irreversible) = match step.undo_plan() {
+            UndoPlan::Nothing => (None, None),
+            UndoPlan::By(what) => (Some(what), None),
+            UndoPlan::Never(why) => (None, Some(why)),
+        };
+        Self {
+            step: step.id().to_owned(),
+            what: step.title(),
+            undo,
+            irreversible,
+            expected_seconds: step.expected().map(|span| span.as_secs_f64()),
+            freezes: step.freezes() == Freezes::Begin,
+            thaws: step.freezes() == Freezes::End,
+        }
+    }
+}
+
+impl PlanView {
+    /// A view of these steps. `allowed` is how long writes may stop at most.
+    #[must_use]
+    pub fn new(
+        (namespace, name): (&str, &str),
+        playbook: &str,
+        summary: impl Into<String>,
+        steps: Vec<PlanStep>,
+        allowed: Option<Duration>,
+    ) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "Plan",
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            playbook: playbook.to_owned(),
+            summary: summary.into(),
+            freeze: FreezeForecast::of(&steps, allowed),
+            steps,
+        }
+    }
+
+    fn render(&self, look: Look, program: &str) -> String {
+        let mut lines = vec![
+            visible(&format!(
+                "Migration {}/{} ({}): {}",
+                self.namespace, self.name, self.playbook, self.summary
+            ))
+            .into_owned(),
+            String::new(),
+        ];
+        lines.extend(self.table(look));
+        lines.push(String::new());
+        lines.extend(self.freeze.sentence(look));
+        lines.extend(self.point_of_no_return(look));
+        let keep = format!(
+            "The source is kept until you run `{program} cleanup {}`.",
+            visible(&self.name)
+        );
+        match lines.last_mut() {
+            Some(last) if last.starts_with("Expected freeze") => {
+                last.push(' ');
+                last.push_str(&keep);
+            }
+            _ => lines.push(keep),
+        }
+        lines.join("\n")
+    }
+
+    fn table(&self, look: Look) -> Vec<String> {
+        let mut table = Table::new(vec![
+            Column::whole("#").right(),
+            Column::text("STEP", 8),
+            Column::text("WHAT IT DOES", 12),
+            Column::text("UNDO", 8).expendable(1),
+            Column::whole("EXPECTED").right().expendable(2),
+        ]);
+        for (at, step) in self.steps.iter().enumerate() {
+            table.row(vec![
+                (at + 1).to_string().into(),
+                Cell::toned(&step.step, Tone::Strong),
+                step.what.as_str().into(),
+                step.undo_cell(),
+                expected(step.expected_seconds).into(),
+            ]);
+        }
+        // The numbers stand one column in, so that rules can begin there, too.
+        let inner = Look {
+            width: look.width.map(|width| width.saturating_sub(1)),
+            ..look
+        };
+        let rows = table.lines(inner);
+        let longest = rows.iter().map(|row| bare_columns(row)).max().unwrap_or(0);
+        let mut lines = Vec::with_capacity(rows.len() + 2);
+        let mut rows = rows.into_iter();
+        lines.extend(rows.next().map(|row| format!(" {row}")));
+        for (step, row) in self.steps.iter().zip(rows) {
+            let first = self.steps.iter().find(|step| step.irreversible.is_some());
+            if first.is_some_and(|first| std::ptr::eq(first, step)) {
+                let rule = inner.rule("no way back from here", longest);
+                lines.push(format!(" {}", look.paint(Tone::Bad, rule)));
+            }
+            lines.push(format!(" {row}"));
+            if step.freezes {
+                let rule = inner.rule("writes stop here", longest);
+                lines.push(format!(" {}", look.paint(Tone::Notice, rule)));
+            }
+        }
+        lines
+    }
+
+    fn point_of_no_return(&self, look: Look) -> Option<String> {
+        let (at, step) = self
+            .steps
+            .iter()
+            .enumerate()
+            .find(|(_, step)| step.irreversible.is_some())?;
+        let why = step.irreversible.as_deref().unwrap_or_default();
+        let head = look.paint(Tone::Bad, format!("No way back from step {} on:", at + 1));
+        Some(format!("{head} {}.", visible(why)))
+    }
+}
+
+impl PlanStep {
+    fn undo_cell(&self) -> Cell {
+        match (&self.irreversible, &self.undo) {
+            (Some(_), _) => Cell::toned("none", Tone::Bad),
+            (None, Some(undo)) => Cell::new(undo),
+            (None, None) => Cell::new("–"),
+        }
+    }
+}
+
+impl FreezeForecast {
+    fn of(steps: &[PlanStep], allowed: Option<Duration>) -> Self {
+        let begin = steps.iter().position(|step| step.freezes);
+        let end = steps
+            .iter()
+            .position(|step| step.thaws)
+            .unwrap_or(steps.len().saturating_sub(1));
+        let frozen = begin
+            .and_then(|begin| steps.get(begin..=end))
+            .unwrap_or_default();
+        Self {
+            expected_seconds: begin
+                .map(|_| frozen.iter().filter_map(|step| step.expected_seconds).sum()),
+            unknown: frozen
+                .iter()
+                .filter(|step| step.expected_seconds.is_none())
+                .map(|step| step.step.clone())
+                .collect(),
+            allowed_seconds: allowed.map(|allowed| allowed.as_secs_f64()),
+        }
+    }
+
+    fn sentence(&self, look: Look) -> Option<String> {
+        let seconds = self.expected_seconds?;
+        let at_least = if self.unknown.is_empty() {
+            ""
+        } else {
+            "at least "
+        };
+        let mut text = format!("Expected freeze {at_least}{}", expected(Some(seconds)));
+        if let Some(allowed) = self.allowed_seconds {
+            let allowed_text = expected(Some(allowed));
+            text = if seconds > allowed {
+                let over = format!("more than the {allowed_text} that the plan allows");
+                format!("{text}, {}", look.paint(Tone::Bad, over))
+            } else {
+                format!("{text} (allowed {allowed_text})")
+            };
+        }
+        if let Some(count) = NonZero::new(self.unknown.len()) {
+            let steps: Vec<_> = self
+                .unknown
+                .iter()
+                .map(|step| format!("`{}`", visible(step)))
+                .collect();
+            let which = if count.get() == 1 { "step" } else { "steps" };
+            text = format!("{text}, not counting {which} {}", steps.join(", "));
+        }
+        Some(format!("{text}."))
+    }
+}
+
+fn expected(seconds: Option<f64>) -> String {
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map_or_else(|| "–".to_owned(), amount::duration)
+}
+
+/// Columns of a line that may be coloured.
+fn bare_columns(line: &str) -> usize {
+    let mut bare = String::with_capacity(line.len());
+    let mut escape = false;
+    for letter in line.chars() {
+        match letter {
+            '\x1b' => escape = true,
+            'm' if escape => escape = false,
+            _ if escape => {}
+            shown => bare.push(shown),
+        }
+    }
+    columns(&bare)
+}
+
+impl Ui {
+    /// Shows a plan on standard output.
+    pub fn plan(&self, format: Format, plan: &PlanView) -> Result<(), FormatError> {
+        match format {
+            Format::Json | Format::Yaml => self.document(format, plan),
+            Format::Name => Ok(self.data(&format!("migration/{}", plan.name))?),
+            Format::Table => Ok(self.show(&plan.render(self.out_look(), self.program()))?),
+            Format::Wide => {
+                let look = Look {
+                    width: None,
+                    ..self.out_look()
+                };
+                Ok(self.show(&plan.render(look, self.program()))?)
+            }
+            Format::Markdown | Format::Html => Err(format.unknown(&Format::COMMON)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::Options;
+
+    fn step(id: &str, what: &str, undo: &str, seconds: Option<f64>) -> PlanStep {
+        PlanStep {
+            step: id.to_owned(),
+            what: what.to_owned(),
+            undo: (!undo.is_empty()).then(|| undo.to_owned()),
+            irreversible: None,
+            expected_seconds: seconds,
+            freezes: id == "freeze",
+            thaws: id == "start-target",
+        }
+    }
+
+    fn orders() -> PlanView {
+        let steps = vec![
+            step("preflight", "31 checks on both clusters", "", Some(4.0)),
+            step(
+                "warm-copy",
+                "copy while the source runs, until <1% is left",
+                "delete the copy",
+                Some(370.0),
+            ),
+            step(
+                "freeze",
+                "put statefulset/orders-db to sleep",
+                "wake it up",
+                Some(20.0),
+            ),
+            step(
+                "final-copy",
+                "copy what changed since",
+                "delete the copy",
+                Some(14.0),
+            ),
+            step("verify", "compare every file by content", "", Some(55.0)),
+            step(
+                "start-target",
+                "start prod-eu statefulset/orders-db",
+                "put it to sleep",
+                Some(25.0),
+            ),
+            step(
+                "hand-over",
+                "you switch the clients, then `mark`",
+                "switch back",
+                None,
+            ),
+        ];
+        let summary =
+            "statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB";
+        PlanView::new(
+            ("shop", "orders-db"),
+            "statefulset",
+            summary,
+            steps,
+            Some(Duration::from_mins(5)),
+        )
+    }
+
+    fn shown(
+        width: u16,
+        terminal: bool,
+        format: Format,
+        plan: &PlanView,
+    ) -> anyhow::Result<String> {
+        let (ui, written) = Ui::for_test(width, terminal);
+        ui.plan(format, plan)?;
+        Ok(written.out())
+    }
+
+    #[test]
+    fn a_plan_shows_where_writes_stop() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, false, Format::Table, &orders())?, @"");
+        Ok(())
+    }
+
+    #[test]
+    fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, true, Format::Table, &orders())?, @"");
+        insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"");
+        Ok(())
+    }
+
+    #[test]
+    fn a_plan_in_colour_says_the_same() -> anyhow::Result<()> {
+        let (ui, written) = Ui::for_test_with(120, true, true, Options::default());
+        ui.plan(Format::Table, &orders())?;
+        insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"");
+        Ok(())
+    }
+
+    #[test]
+    fn a_plan_says_where_the_way_back_ends_and_what_is_not_known() -> anyhow::Result<()> {
+        let mut plan = orders();
+        plan.steps[5].undo = None;
+        plan.steps[5].irreversible = Some("clients write to the new cluster".to_owned());
+        plan.steps[4].expected_seconds = None;
+        let plan = PlanView::new(
+            ("shop", "orders-db"),
+            "statefulset",
+            "x",
+            plan.steps,
+            Some(Duration::from_secs(30)),
+        );
+        insta::assert_snapshot!(shown(100, false, Format::Table, &plan)?, @"");
+        Ok(())
+    }
+
+    #[test]
+    fn a_plan_that_never_stops_writes_says_nothing_of_a_freeze() -> anyhow::Result<()> {
+        let plan = PlanView::new(
+            ("a", "b"),
+            "copy",
+            "x",
+            vec![step("copy", "copy", "", None)],
+            None,
+        );
+        assert_eq!(plan.freeze.expected_seconds, None);
+        let text = shown(80, false, Format::Table, &plan)?;
+        assert!(
+            !text.contains("freeze") && text.contains("cleanup b"),
+            "{text}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_plan_is_complete_as_json() -> anyhow::Result<()> {
+        let json: serde_json::Value =
+            serde_json::from_str(&shown(80, true, Format::Json, &orders())?)?;
+        assert_eq!(json["apiVersion"], "kubectl-migrate/v1");
+        assert_eq!(json["steps"][2]["freezes"], true);
+        assert_eq!(json["freeze"]["expectedSeconds"], 114.0);
+        assert_eq!(json["freeze"]["allowedSeconds"], 300.0);
+        assert_eq!(
+            shown(80, true, Format::Name, &orders())?,
+            "migration/orders-db\n"
+        );
+        Ok(())
+    }
+}

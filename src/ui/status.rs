@@ -1,0 +1,267 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Format, FormatError, Look, Tone, Ui, amount,
+    table::{Cell, Column, Table},
+};
+use crate::{
+    engine::{Progress, Unit},
+    report::{API_VERSION, Current, Report, State},
+};
+
+/// One line of `status`: a migration as it is.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusRow {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The playbook's name.
+    pub playbook: String,
+    /// How it is.
+    pub state: State,
+    /// The step where it is; none when there is no more.
+    pub current: Option<Current>,
+    /// How far that step is, as it was published last.
+    pub progress: Option<Progress>,
+    /// Why it is in its state: the error, what it waits for. Empty where there is nothing to say.
+    pub why: String,
+    /// Whether nobody can write now.
+    pub frozen: bool,
+    /// Seconds that nobody could write, up to now.
+    pub frozen_seconds: f64,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// Seconds since it was begun.
+    pub age_seconds: f64,
+}
+
+/// What `-o json` gives for `status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusList<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [StatusRow],
+}
+
+impl StatusRow {
+    /// The line of a report. The progress is shown only while its step runs.
+    #[must_use]
+    pub fn of(report: &Report, progress: Option<&Progress>) -> Self {
+        let current = report.current.clone();
+        let step = current.as_ref().map(|current| current.step.as_str());
+        let running = matches!(report.state, State::Running | State::RollingBack);
+        let progress = progress.filter(|progress| running && step == Some(progress.step.as_str()));
+        let why =
+            step.and_then(|step| report.step(step))
+                .map_or_else(String::new, |step| {
+                    match step.checks.iter().max_by_key(|check| check.verdict) {
+                        Some(check) if step.why.is_empty() => {
+                            format!("{}: {}", check.object, check.evidence)
+                        }
+                        _ => step.why.clone(),
+                    }
+                });
+        let age_seconds = report
+            .seen
+            .duration_since(report.created)
+            .as_secs_f64()
+            .max(0.0);
+        Self {
+            namespace: report.namespace.clone(),
+            name: report.name.clone(),
+            playbook: report.playbook.clone(),
+            state: report.state,
+            current,
+            progress: progress.cloned(),
+            why,
+            frozen: report.frozen.now,
+            frozen_seconds: report.frozen.seconds,
+            created: report.created,
+            age_seconds,
+        }
+    }
+
+    /// `4/7 final-copy`.
+    #[must_use]
+    pub fn step(&self) -> String {
+        self.current.as_ref().map_or_else(
+            || "–".to_owned(),
+            |current| format!("{}/{} {}", current.number, current.of, current.step),
+        )
+    }
+
+    /// `1.1/1.4 GiB  212 MB/s  2s`, or why it does not go on.
+    #[must_use]
+    pub fn progress(&self) -> String {
+        match &self.progress {
+            Some(progress) => figures(progress),
+            None if self.why.is_empty() => "–".to_owned(),
+            None => self.why.clone(),
+        }
+    }
+
+    /// How long nobody could write: `41s`, or `–`.
+    #[must_use]
+    pub fn frozen(&self) -> String {
+        if self.frozen || self.frozen_seconds > 0.0 {
+            span(self.frozen_seconds, amount::duration)
+        } else {
+            "–".to_owned()
+        }
+    }
+
+    fn cells(&self, namespaced: bool, wide: bool) -> Vec<Cell> {
+        let mut cells = Vec::with_capacity(9);
+        if namespaced {
+            cells.push(self.namespace.as_str().into());
+        }
+        let frozen = self.frozen();
+        cells.extend([
+            Cell::toned(&self.name, Tone::Strong),
+            self.playbook.as_str().into(),
+            self.step().into(),
+            Cell::toned(self.state.name(), tone(self.state)),
+            self.progress().into(),
+            if self.frozen {
+                Cell::toned(&frozen, Tone::Notice)
+            } else {
+                frozen.into()
+            },
+        ]);
+        if wide {
+            cells.push(
+                self.created
+                    .strftime("%Y-%m-%d %H:%M:%SZ")
+                    .to_string()
+                    .into(),
+            );
+        }
+        cells.push(span(self.age_seconds, amount::age).into());
+        cells
+    }
+}
+
+/// How far something is, in figures: `1.1/1.4 GiB  212 MB/s  2s`.
+#[must_use]
+pub fn figures(progress: &Progress) -> String {
+    let amounts = match progress.unit {
+        Unit::Bytes => amount::bytes_of(progress.done, progress.total),
+        Unit::Count => format!(
+            "{}/{}",
+            amount::count(progress.done),
+            amount::count(progress.total)
+        ),
+    };
+    let mut parts = vec![amounts];
+    if progress.rate > 0.0 {
+        parts.push(match progress.unit {
+            Unit::Bytes => amount::rate(progress.rate),
+            Unit::Count => format!("{:.0}/s", progress.rate),
+        });
+    }
+    parts.extend(left(progress).map(amount::duration));
+    parts.join("  ")
+}
+
+/// How long the rest takes at the present rate.
+#[must_use]
+pub fn left(progress: &Progress) -> Option<Duration> {
+    let rest = progress
+        .total
+        .checked_sub(progress.done)
+        .filter(|rest| *rest > 0)?;
+    (progress.rate > 0.0).then(|| Duration::try_from_secs_f64(rest as f64 / progress.rate).ok())?
+}
+
+/// The tone of a state.
+#[must_use]
+pub const fn tone(state: State) -> Tone {
+    match state {
+        State::Done | State::Running => Tone::Good,
+        State::Waiting
+        | State::Interrupted
+        | State::RollingBack
+        | State::RollbackInterrupted
+        | State::PartlyRolledBack => Tone::Notice,
+        State::Failed | State::Blocked | State::RollbackFailed => Tone::Bad,
+        State::Planned | State::RolledBack => Tone::Faint,
+    }
+}
+
+fn span(seconds: f64, show: fn(Duration) -> String) -> String {
+    Duration::try_from_secs_f64(seconds).map_or_else(|_| "<invalid>".to_owned(), show)
+}
+
+/// The lines of the table; `namespaced` as for `-A`.
+pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool) -> Vec<String> {
+    let mut columns = Vec::with_capacity(9);
+    if namespaced {
+        columns.push(Column::text("NAMESPACE", 9).expendable(2));
+    }
+    columns.extend([
+        Column::text("NAME", 12),
+        Column::text("PLAYBOOK", 11).expendable(4),
+        Column::text("STEP", 8),
+        Column::whole("STATE"),
+        Column::text("PROGRESS", 11).expendable(3),
+        Column::whole("FROZEN").expendable(1),
+    ]);
+    if wide {
+        columns.push(Column::whole("CREATED"));
+    }
+    columns.push(Column::whole("AGE").expendable(2));
+    let mut table = Table::new(columns);
+    for row in rows {
+        table.row(row.cells(namespaced, wide));
+    }
+    table.lines(look)
+}
+
+impl Ui {
+    /// Shows migrations on standard output; `namespaced` as for `-A`. That there are none is said on
+    /// standard error, as kubectl does.
+    pub fn status(
+        &self,
+        format: Format,
+        rows: &[StatusRow],
+        namespaced: bool,
+    ) -> Result<(), FormatError> {
+        match format {
+            Format::Json | Format::Yaml => self.document(
+                format,
+                &StatusList {
+                    api_version: API_VERSION,
+                    kind: "StatusList",
+                    items: rows,
+                },
+            ),
+            Format::Name => {
+                for row in rows {
+                    self.data(&format!("migration/{}", row.name))?;
+                }
+                Ok(())
+            }
+            Format::Table | Format::Wide if rows.is_empty() => {
+                self.say("no migrations found");
+                Ok(())
+            }
+            Format::Table => {
+                Ok(self.show(&lines(rows, self.out_look(), namespaced, false).join("\n"))?)
+            }
+            Format::Wide => {
+                let look = Look {
+                    width: None,
+                    ..self.out_look()
+                };
+                Ok(self.show(&lines(rows, look, namespaced, true).join("\n"))?)
+            }
+            Format::Markdown | Format::Html => Err(format.unknown(&Format::COMMON)),
+        }
+    }
+}
