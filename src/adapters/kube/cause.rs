@@ -63,7 +63,7 @@ pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// kube's own wrappers only say "ServiceError" or "auth error": their text is left to their source.
+/// kube's own wrappers only say "service error" or "auth error": their text is left to their source.
 fn describe(link: &(dyn StdError + 'static)) -> String {
     match link.downcast_ref::<kube::Error>() {
         Some(kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Auth(_)) => {

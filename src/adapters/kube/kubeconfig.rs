@@ -243,7 +243,7 @@ fn override_cluster(cluster: &mut Cluster, flags: &ConnectionFlags) {
     }
 }
 
-fn override_user(user: &mut AuthInfo, flags: &ConnectionFlags) {
+pub(super) fn override_user(user: &mut AuthInfo, flags: &ConnectionFlags) {
     if let Some(token) = &flags.token {
         // Whatever would set an Authorization header of its own gives way.
         user.token = Some(token.clone());
