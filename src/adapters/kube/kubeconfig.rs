@@ -6,7 +6,8 @@ use std::{
 };
 
 use kube::config::{
-    AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+    AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
+    NamedContext,
 };
 
 use super::{ConnectionFlags, KubeError, cause};
@@ -152,7 +153,11 @@ fn read(
 fn read_file(file: &Path) -> Result<Kubeconfig, KubeError> {
     Kubeconfig::read_from(file).map_err(|error| KubeError::Kubeconfig {
         file: file.to_owned(),
-        cause: cause::text(&error),
+        cause: match error {
+            // Its own text names the file once more.
+            KubeconfigError::ReadConfig(source, _) => source.to_string(),
+            other => cause::text(&other),
+        },
     })
 }
 
