@@ -3,9 +3,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{
-    adapters::kube::ConnectionFlags, commands, context::Context, error::Kind, ui::Ui,
-};
+use crate::{adapters::kube::ConnectionFlags, commands, context::Context, error::Kind, ui::Ui};
 
 /// Move the state of running workloads, with proof that nothing was lost and a way back at every step
 #[derive(Parser, Debug)]
@@ -44,7 +42,12 @@ pub struct Global {
     #[arg(long, global = true, value_name = "IMAGE")]
     pub(crate) mover_image: Option<String>,
     /// Name under which changes are recorded on objects
-    #[arg(long, global = true, value_name = "NAME", default_value = "kubectl-migrate")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "kubectl-migrate"
+    )]
     pub(crate) field_manager: String,
     /// Say nothing but failures
     #[arg(long, short = 'q', global = true)]
@@ -59,7 +62,13 @@ pub struct Global {
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
     /// How much is logged, from 0 to 9
-    #[arg(long, short = 'v', global = true, value_name = "LEVEL", default_value_t = 0)]
+    #[arg(
+        long,
+        short = 'v',
+        global = true,
+        value_name = "LEVEL",
+        default_value_t = 0
+    )]
     pub(crate) verbose: u8,
 }
 
@@ -162,16 +171,19 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
 /// The command line with the name under which it was called.
 pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
     use clap::{CommandFactory as _, FromArgMatches as _};
-    let command = Cli::command().bin_name(program.to_owned()).name(program.to_owned());
+    let command = Cli::command()
+        .bin_name(program.to_owned())
+        .name(program.to_owned());
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 /// How the program is called in help and messages: `kubectl migrate` where kubectl started it.
 fn shown_name(called: Option<&OsString>) -> String {
     let called = called.map(PathBuf::from).unwrap_or_default();
-    let name = called
-        .file_stem()
-        .map_or_else(|| "kubectl-migrate".into(), |name| name.to_string_lossy().into_owned());
+    let name = called.file_stem().map_or_else(
+        || "kubectl-migrate".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     match name.strip_prefix("kubectl-") {
         // A plugin's underscores are dashes on kubectl's command line.
         Some(verb) => format!("kubectl {}", verb.replace('_', "-")),

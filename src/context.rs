@@ -45,7 +45,11 @@ impl Context {
         }
         let own = &self.flags.connection;
         let flags = ConnectionFlags {
-            kubeconfig: self.flags.to_kubeconfig.clone().or_else(|| own.kubeconfig.clone()),
+            kubeconfig: self
+                .flags
+                .to_kubeconfig
+                .clone()
+                .or_else(|| own.kubeconfig.clone()),
             context,
             impersonate: own.impersonate.clone(),
             impersonate_groups: own.impersonate_groups.clone(),
@@ -54,7 +58,9 @@ impl Context {
             request_timeout: own.request_timeout,
             ..ConnectionFlags::default()
         };
-        let cluster = connect(&flags).await.context("cannot use the target's cluster")?;
+        let cluster = connect(&flags)
+            .await
+            .context("cannot use the target's cluster")?;
         Ok(Some(cluster.with_field_manager(&self.flags.field_manager)))
     }
 
@@ -79,8 +85,19 @@ impl Context {
         for (flag, value) in [
             ("-n", own.namespace.clone()),
             ("--context", own.context.clone()),
-            ("--kubeconfig", own.kubeconfig.as_ref().map(|path| path.display().to_string())),
-            ("--journal", self.flags.journal.as_ref().map(|path| path.display().to_string())),
+            (
+                "--kubeconfig",
+                own.kubeconfig
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            ),
+            (
+                "--journal",
+                self.flags
+                    .journal
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            ),
         ] {
             if let Some(value) = value {
                 line = format!("{line} {flag} {value}");

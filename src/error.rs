@@ -98,7 +98,9 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(PromptError::Interrupted) = cause.downcast_ref::<PromptError>() {
         return Some(Kind::Interrupted);
     }
-    if let Some(LockError::Held { .. } | LockError::FileHeld { .. }) = cause.downcast_ref::<LockError>() {
+    if let Some(LockError::Held { .. } | LockError::FileHeld { .. }) =
+        cause.downcast_ref::<LockError>()
+    {
         return Some(Kind::Locked);
     }
     match cause.downcast_ref::<RunError>() {

@@ -39,7 +39,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let seen = named::seen(cx, &args.name).await?;
     let (report, _) = named::report(&seen);
     if let Some(holder) = &seen.holder {
-        bail!("migration {} is at work ({holder}): nothing is cleaned up under it", args.name);
+        bail!(
+            "migration {} is at work ({holder}): nothing is cleaned up under it",
+            args.name
+        );
     }
     let ended = matches!(report.state, State::Done | State::RolledBack);
     if !ended {
@@ -53,7 +56,11 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     }
     let plan: Plan = serde_json::from_value(seen.header.plan.clone())?;
     let sides = path::sides(cx, &plan, &seen.header.run, None).await?;
-    let selector = Selector::labels(format!("{},{}=kubectl-migrate", sides.belongs.selector(), crate::marks::MANAGED_BY));
+    let selector = Selector::labels(format!(
+        "{},{}=kubectl-migrate",
+        sides.belongs.selector(),
+        crate::marks::MANAGED_BY
+    ));
     let mut left = 0;
     for place in [&sides.source, &sides.target] {
         left += remove::<Job>(cx, place, "job", &selector).await?;
@@ -70,17 +77,25 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         let maps = sides.source.api::<ConfigMap>();
         let name = object_name(&args.name);
         delete(cx, &maps, &sides.source, "configmap", &name).await?;
-        let leases = sides.source.api::<k8s_openapi::api::coordination::v1::Lease>();
+        let leases = sides
+            .source
+            .api::<k8s_openapi::api::coordination::v1::Lease>();
         delete(cx, &leases, &sides.source, "lease", &name).await?;
         left += 2;
     }
     if left == 0 {
-        cx.ui.say(&format!("migration/{} left nothing behind", args.name));
+        cx.ui
+            .say(&format!("migration/{} left nothing behind", args.name));
     }
     Ok(Kind::Done)
 }
 
-async fn remove<K: Object>(cx: &Context, place: &Place, kind: &str, selector: &Selector) -> Result<usize>
+async fn remove<K: Object>(
+    cx: &Context,
+    place: &Place,
+    kind: &str,
+    selector: &Selector,
+) -> Result<usize>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {
@@ -93,7 +108,13 @@ where
     Ok(found.len())
 }
 
-async fn delete<K: Object>(cx: &Context, api: &kube::Api<K>, place: &Place, kind: &str, name: &str) -> Result<()> {
+async fn delete<K: Object>(
+    cx: &Context,
+    api: &kube::Api<K>,
+    place: &Place,
+    kind: &str,
+    name: &str,
+) -> Result<()> {
     let what = format!("{} to be gone", place.object(kind, name));
     delete_and_wait(api, name, None, &Wait::new(&what, GONE)).await?;
     cx.ui.data(&format!("{kind}/{name} deleted"))?;
@@ -110,25 +131,56 @@ async fn old_data(
 ) -> Result<usize> {
     let folded = crate::engine::State::fold(&seen.entries)?;
     if *state != State::Done || !folded.outputs().contains_key(VERIFIED.step()) {
-        bail!("migration {} is {}: its source is the only copy, and is kept", args.name, state.name());
+        bail!(
+            "migration {} is {}: its source is the only copy, and is kept",
+            args.name,
+            state.name()
+        );
     }
     let Some(checked) = folded.outputs().get("preflight") else {
-        bail!("the journal of migration {} does not tell what its source is", args.name);
+        bail!(
+            "the journal of migration {} does not tell what its source is",
+            args.name
+        );
     };
     let checked: Checked = serde_json::from_value(checked.clone())?;
     let claims = checked.inventory.claims();
-    let workload = checked.inventory.workload["metadata"]["name"].as_str().map(str::to_owned);
-    let mut what: Vec<_> = workload.iter().map(|name| source.object("statefulset", name)).collect();
-    what.extend(claims.iter().map(|claim| source.object("persistentvolumeclaim", claim)));
+    let workload = checked.inventory.workload["metadata"]["name"]
+        .as_str()
+        .map(str::to_owned);
+    let mut what: Vec<_> = workload
+        .iter()
+        .map(|name| source.object("statefulset", name))
+        .collect();
+    what.extend(
+        claims
+            .iter()
+            .map(|claim| source.object("persistentvolumeclaim", claim)),
+    );
     for object in &what {
         cx.ui.say(&format!("  {object}"));
     }
-    cx.ui.confirm_irreversible("this deletes the source, which is the way back", &args.name)?;
+    cx.ui
+        .confirm_irreversible("this deletes the source, which is the way back", &args.name)?;
     if let Some(name) = &workload {
-        delete(cx, &source.api::<StatefulSet>(), source, "statefulset", name).await?;
+        delete(
+            cx,
+            &source.api::<StatefulSet>(),
+            source,
+            "statefulset",
+            name,
+        )
+        .await?;
     }
     for claim in &claims {
-        delete(cx, &source.api::<PersistentVolumeClaim>(), source, "persistentvolumeclaim", claim).await?;
+        delete(
+            cx,
+            &source.api::<PersistentVolumeClaim>(),
+            source,
+            "persistentvolumeclaim",
+            claim,
+        )
+        .await?;
     }
     Ok(what.len())
 }

@@ -35,11 +35,16 @@ pub(crate) fn as_completer(mut args: Vec<OsString>) -> Vec<OsString> {
 /// Runs the verb. It fails at nothing: a cluster that is away has no candidates.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let typed = args.words.last().cloned().unwrap_or_default();
-    let before = args.words.split_last().map_or(&[][..], |(_, before)| before);
+    let before = args
+        .words
+        .split_last()
+        .map_or(&[][..], |(_, before)| before);
     let command = Cli::command();
-    let verb = before
-        .iter()
-        .find_map(|word| command.get_subcommands().find(|verb| verb.get_name() == word && !verb.is_hide_set()));
+    let verb = before.iter().find_map(|word| {
+        command
+            .get_subcommands()
+            .find(|verb| verb.get_name() == word && !verb.is_hide_set())
+    });
     let flag = before.last().and_then(|word| flag_of(&command, verb, word));
     let (candidates, directive) = if let Some(flag) = flag.filter(|flag| takes_value(flag)) {
         values(flag)
@@ -55,7 +60,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
             .collect();
         (verbs, NO_FILES)
     };
-    for candidate in candidates.iter().filter(|candidate| candidate.starts_with(&typed)) {
+    for candidate in candidates
+        .iter()
+        .filter(|candidate| candidate.starts_with(&typed))
+    {
         cx.ui.data(candidate)?;
     }
     cx.ui.data(directive)?;
@@ -69,16 +77,27 @@ fn line(word: &str, about: Option<&clap::builder::StyledStr>) -> String {
     }
 }
 
-fn all_flags<'a>(command: &'a clap::Command, verb: Option<&'a clap::Command>) -> impl Iterator<Item = &'a Arg> {
+fn all_flags<'a>(
+    command: &'a clap::Command,
+    verb: Option<&'a clap::Command>,
+) -> impl Iterator<Item = &'a Arg> {
     let own = verb.into_iter().flat_map(clap::Command::get_arguments);
     own.chain(command.get_arguments())
         .filter(|arg| !arg.is_positional() && !arg.is_hide_set())
 }
 
-fn flag_of<'a>(command: &'a clap::Command, verb: Option<&'a clap::Command>, word: &str) -> Option<&'a Arg> {
+fn flag_of<'a>(
+    command: &'a clap::Command,
+    verb: Option<&'a clap::Command>,
+    word: &str,
+) -> Option<&'a Arg> {
     all_flags(command, verb).find(|arg| {
-        let long = arg.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long));
-        let short = arg.get_short().is_some_and(|short| word.strip_prefix('-') == Some(short.to_string().as_str()));
+        let long = arg
+            .get_long()
+            .is_some_and(|long| word.strip_prefix("--") == Some(long));
+        let short = arg
+            .get_short()
+            .is_some_and(|short| word.strip_prefix('-') == Some(short.to_string().as_str()));
         long || short
     })
 }
@@ -94,25 +113,43 @@ fn flags(command: &clap::Command, verb: Option<&clap::Command>) -> Vec<String> {
 }
 
 fn values(flag: &Arg) -> (Vec<String>, &'static str) {
-    let possible: Vec<_> = flag.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let possible: Vec<_> = flag
+        .get_possible_values()
+        .iter()
+        .map(|value| value.get_name().to_owned())
+        .collect();
     let directive = if possible.is_empty() { FILES } else { NO_FILES };
     (possible, directive)
 }
 
 /// The names of migrations, and after a name its steps.
 async fn positionals(cx: &Context, verb: &clap::Command, before: &[String]) -> Vec<String> {
-    let at = before.iter().position(|word| word == verb.get_name()).map_or(0, |at| at + 1);
-    let given: Vec<_> = before[at..].iter().filter(|word| !word.starts_with('-')).collect();
+    let at = before
+        .iter()
+        .position(|word| word == verb.get_name())
+        .map_or(0, |at| at + 1);
+    let given: Vec<_> = before[at..]
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .collect();
     let wanted = verb.get_positionals().nth(given.len()).map(Arg::get_id);
     let Ok(cluster) = cx.source().await else {
         return Vec::new();
     };
-    let seen = state::all(cluster, Some(cluster.default_namespace()), None).await.unwrap_or_default();
+    let seen = state::all(cluster, Some(cluster.default_namespace()), None)
+        .await
+        .unwrap_or_default();
     let seen = seen.into_iter().flatten();
     match wanted.map(clap::Id::as_str) {
-        Some("name") => seen.map(|seen| format!("{}\t{}", seen.header.migration, seen.header.playbook)).collect(),
+        Some("name") => seen
+            .map(|seen| format!("{}\t{}", seen.header.migration, seen.header.playbook))
+            .collect(),
         Some("step") => seen
-            .filter(|seen| given.first().is_some_and(|name| **name == seen.header.migration))
+            .filter(|seen| {
+                given
+                    .first()
+                    .is_some_and(|name| **name == seen.header.migration)
+            })
             .flat_map(|seen| seen.header.steps)
             .collect(),
         _ => Vec::new(),

@@ -17,7 +17,12 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(cx: &Context, args: &Args) -> Result<Kind> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kubectl-migrate", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut Cli::command(),
+        "kubectl-migrate",
+        &mut script,
+    );
     cx.ui.data(&String::from_utf8_lossy(&script))?;
     Ok(Kind::Done)
 }

@@ -36,7 +36,13 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
-    let mut spec = Spec::new(Playbook::Copy, Source { pvc: Some(args.source.clone()), ..Source::default() });
+    let mut spec = Spec::new(
+        Playbook::Copy,
+        Source {
+            pvc: Some(args.source.clone()),
+            ..Source::default()
+        },
+    );
     spec.target = Target {
         pvc: Some(args.target.clone()),
         storage_class: args.storage_class,
@@ -48,14 +54,20 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let plan = Plan {
         api_version: plan::API_VERSION.to_owned(),
         kind: plan::KIND.to_owned(),
-        metadata: Metadata { name, namespace: None },
+        metadata: Metadata {
+            name,
+            namespace: None,
+        },
         spec,
     };
     let subject = Subject::Plan(Box::new(plan));
     if args.dry_run != DryRun::None {
         return super::run::dry_run(cx, subject, args.dry_run).await;
     }
-    Session::open(cx, subject, args.take_over).await?.go(Way::On).await
+    Session::open(cx, subject, args.take_over)
+        .await?
+        .go(Way::On)
+        .await
 }
 
 /// A claim's name, with or without its kind.

@@ -17,14 +17,20 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
     match error.downcast_ref::<LockError>() {
         Some(LockError::Held { migration, .. }) => {
             ending = ending
-                .with_next(cx.command(&format!("status {migration} -w")), "watches the other run")
+                .with_next(
+                    cx.command(&format!("status {migration} -w")),
+                    "watches the other run",
+                )
                 .with_next(
                     cx.command(&format!("run {migration} --take-over")),
                     "goes on here, if the other run is dead",
                 );
         }
         Some(LockError::FileHeld { migration, .. }) => {
-            ending = ending.with_next(cx.command(&format!("status {migration}")), "shows how it is");
+            ending = ending.with_next(
+                cx.command(&format!("status {migration}")),
+                "shows how it is",
+            );
         }
         _ => {}
     }
@@ -32,7 +38,12 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
 }
 
 /// Tells how a run or a rollback ended, and gives its kind.
-pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bool) -> Result<Kind> {
+pub(super) fn tell(
+    cx: &Context,
+    report: &Report,
+    ended: Result<Ended>,
+    back: bool,
+) -> Result<Kind> {
     let name = &report.name;
     let run = cx.command(&format!("run {name}"));
     let rollback = cx.command(&format!("rollback {name}"));
@@ -42,7 +53,10 @@ pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bo
             return Ok(Kind::Done);
         }
         Ok(Ended::Done) => {
-            cx.ui.say(&format!("migration/{name} done; `{}` tells what happened", cx.command(&format!("report {name}"))));
+            cx.ui.say(&format!(
+                "migration/{name} done; `{}` tells what happened",
+                cx.command(&format!("report {name}"))
+            ));
             return Ok(Kind::Done);
         }
         Ok(Ended::Waiting { step, what }) => {
@@ -56,9 +70,15 @@ pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bo
         Ok(Ended::Interrupted { .. }) => Kind::Interrupted,
         Err(error) => Kind::of(error),
     };
-    let kind = if report.frozen.now { kind.while_frozen() } else { kind };
+    let kind = if report.frozen.now {
+        kind.while_frozen()
+    } else {
+        kind
+    };
     let mut ending = match &ended {
-        Ok(Ended::Interrupted { step }) => session::plain(format!("interrupted before step `{step}`")),
+        Ok(Ended::Interrupted { step }) => {
+            session::plain(format!("interrupted before step `{step}`"))
+        }
         Err(error) if error.downcast_ref::<Stopped>().is_some() => session::plain("interrupted"),
         Err(error) => of(cx, error),
         Ok(_) => Ending::default(),
@@ -66,8 +86,14 @@ pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bo
     if let Err(error) = &ended
         && let Some(RunError::Blocked { checks, .. }) = error.downcast_ref::<RunError>()
     {
-        for check in checks.iter().filter(|check| check.verdict == crate::engine::Verdict::Block) {
-            ending.evidence.push(format!("{}: {}: {}", check.name, check.object, check.evidence));
+        for check in checks
+            .iter()
+            .filter(|check| check.verdict == crate::engine::Verdict::Block)
+        {
+            ending.evidence.push(format!(
+                "{}: {}: {}",
+                check.name, check.object, check.evidence
+            ));
             if !check.cure.is_empty() {
                 ending.evidence.push(format!("  {}", check.cure));
             }
@@ -79,13 +105,23 @@ pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bo
     });
     let rolling = back || ended.as_ref().err().is_some_and(session::is_rolling_back);
     ending = if lost {
-        ending.with_next(cx.command(&format!("status {name} -w")), "shows who is at work")
+        ending.with_next(
+            cx.command(&format!("status {name} -w")),
+            "shows who is at work",
+        )
     } else if rolling {
         ending.with_next(rollback, "goes on with the rollback")
     } else {
-        let begun = report.steps.iter().any(|step| step.attempts > 0 && step.step != "preflight");
+        let begun = report
+            .steps
+            .iter()
+            .any(|step| step.attempts > 0 && step.step != "preflight");
         let ending = ending.with_next(run, "goes on from there");
-        if begun { ending.with_next(rollback, "goes back") } else { ending }
+        if begun {
+            ending.with_next(rollback, "goes back")
+        } else {
+            ending
+        }
     };
     cx.ui.ending(&ending);
     Err(Stopped(kind).into())
@@ -94,8 +130,12 @@ pub(super) fn tell(cx: &Context, report: &Report, ended: Result<Ended>, back: bo
 /// How things are, for the line `state:`.
 fn state(report: &Report) -> String {
     let frozen = if report.frozen.now {
-        let since = std::time::Duration::try_from_secs_f64(report.frozen.seconds).unwrap_or_default();
-        format!("the source is frozen since {} and untouched", amount::duration(since))
+        let since =
+            std::time::Duration::try_from_secs_f64(report.frozen.seconds).unwrap_or_default();
+        format!(
+            "the source is frozen since {} and untouched",
+            amount::duration(since)
+        )
     } else {
         "the source is not frozen".to_owned()
     };

@@ -32,7 +32,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     if args.dry_run != DryRun::None {
         return super::run::dry_run(cx, subject, args.dry_run).await;
     }
-    Session::open(cx, subject, args.take_over).await?.go(Way::On).await
+    Session::open(cx, subject, args.take_over)
+        .await?
+        .go(Way::On)
+        .await
 }
 
 /// The one-step migration that freezing is.
@@ -45,7 +48,10 @@ fn plan_of(workload: &Workload, mode: FreezeMode) -> Plan {
     Plan {
         api_version: plan::API_VERSION.to_owned(),
         kind: plan::KIND.to_owned(),
-        metadata: Metadata { name: migration_of(workload), namespace: None },
+        metadata: Metadata {
+            name: migration_of(workload),
+            namespace: None,
+        },
         spec: Spec {
             freeze: plan::Freeze { mode, max: None },
             ..Spec::new(Playbook::Freeze, source)

@@ -25,7 +25,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let session = Session::open(cx, Subject::Name(args.name.clone()), args.take_over).await?;
     session.mark(&args.step, &args.reason).await?;
-    cx.ui.say(&format!("migration/{} step {} marked", args.name, args.step));
+    cx.ui.say(&format!(
+        "migration/{} step {} marked",
+        args.name, args.step
+    ));
     let session = Session::open(cx, Subject::Name(args.name), args.take_over).await?;
     session.go(Way::On).await
 }

@@ -3,7 +3,11 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     error::Kind,
     plan::Span,
-    transfer::{Side, mover::{DEFAULT_PORT, MoverConfig, serve}, report::Shape},
+    transfer::{
+        Side,
+        mover::{DEFAULT_PORT, MoverConfig, serve},
+        report::Shape,
+    },
     ui::{Ending, Options, Ui},
 };
 
@@ -14,7 +18,12 @@ pub(crate) struct Args {
     #[arg(long, value_parser = side)]
     side: Side,
     /// Where the volume is mounted
-    #[arg(long, value_name = "DIR", required_unless_present = "device", conflicts_with = "device")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "device",
+        conflicts_with = "device"
+    )]
     root: Option<PathBuf>,
     /// The block device, for a volume that is one
     #[arg(long, value_name = "FILE")]
@@ -60,7 +69,10 @@ pub(crate) fn run(args: &Args) -> Kind {
     match serve(&config) {
         Ok(_) => Kind::Done,
         Err(error) => {
-            let ui = Ui::new(Options { program: "kubectl-migrate mover".to_owned(), ..Options::default() });
+            let ui = Ui::new(Options {
+                program: "kubectl-migrate mover".to_owned(),
+                ..Options::default()
+            });
             ui.ending(&Ending::of(&error.into()));
             Kind::Error
         }

@@ -2,11 +2,7 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    adapters::kube::WriteGuard,
-    context::Context,
-    marks::Belongs,
-    plan::Plan,
-    playbooks::Sides,
+    adapters::kube::WriteGuard, context::Context, marks::Belongs, plan::Plan, playbooks::Sides,
     steps::Place,
 };
 
@@ -62,7 +58,12 @@ pub(super) async fn sides(
         },
         target: Place {
             cluster: guarded(target.as_ref().unwrap_or(source)),
-            namespace: plan.spec.target.namespace.clone().unwrap_or_else(|| namespace.clone()),
+            namespace: plan
+                .spec
+                .target
+                .namespace
+                .clone()
+                .unwrap_or_else(|| namespace.clone()),
             remote,
         },
         source: Place {

@@ -26,17 +26,26 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let plan = path::complete(cx, crate::plan::read(&args.filename)?).await?;
     let sides = path::sides(cx, &plan, "plan", None).await?;
     let playbook = playbooks::build(&plan, &sides, None).await?;
-    cx.ui.plan(args.output, &view(&plan, &sides.belongs.home, &playbook))?;
+    cx.ui
+        .plan(args.output, &view(&plan, &sides.belongs.home, &playbook))?;
     Ok(Kind::Done)
 }
 
 /// What a plan looks like.
-pub(super) fn view(plan: &crate::plan::Plan, namespace: &str, playbook: &playbooks::Playbook) -> PlanView {
+pub(super) fn view(
+    plan: &crate::plan::Plan,
+    namespace: &str,
+    playbook: &playbooks::Playbook,
+) -> PlanView {
     PlanView::new(
         (namespace, &plan.metadata.name),
         plan.spec.playbook.name(),
         playbook.summary.clone(),
-        playbook.steps.iter().map(|step| PlanStep::of(step.as_ref())).collect(),
+        playbook
+            .steps
+            .iter()
+            .map(|step| PlanStep::of(step.as_ref()))
+            .collect(),
         playbook.allowed_freeze,
     )
 }

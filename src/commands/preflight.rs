@@ -37,7 +37,12 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     if args.emit_role {
         let user = match args.role_user {
             Some(user) => user,
-            None => sides.source.cluster.username().await.context("cannot tell who you are")?,
+            None => sides
+                .source
+                .cluster
+                .username()
+                .await
+                .context("cannot tell who you are")?,
         };
         cx.ui.data(&roles(&playbook, sides.target.remote, &user)?)?;
         return Ok(Kind::Done);
@@ -57,7 +62,9 @@ fn roles(playbook: &playbooks::Playbook, remote: bool, user: &str) -> Result<Str
     if remote {
         let source = role_yaml(&playbook.source_rules, user)?;
         let target = role_yaml(&playbook.target_rules, user)?;
-        return Ok(format!("# for the source's cluster\n{source}---\n# for the target's cluster\n{target}"));
+        return Ok(format!(
+            "# for the source's cluster\n{source}---\n# for the target's cluster\n{target}"
+        ));
     }
     let mut rules = [playbook.source_rules.clone(), playbook.target_rules.clone()].concat();
     rules.sort();

@@ -29,15 +29,24 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         session.leave().await;
         bail!("there is no step `{to}`: it is one of {}", steps.join(", "));
     }
-    let kept = args.to.as_ref().and_then(|to| steps.iter().position(|step| step == to));
+    let kept = args
+        .to
+        .as_ref()
+        .and_then(|to| steps.iter().position(|step| step == to));
     let state = session.journal.state();
     let undone = &steps[kept.map_or(0, |at| at + 1)..];
     let nothing = |id: &String| {
-        matches!(state.last(id), None | Some(Record::Skipped(_) | Record::Undone | Record::Blocked(_)))
+        matches!(
+            state.last(id),
+            None | Some(Record::Skipped(_) | Record::Undone | Record::Blocked(_))
+        )
     };
     if undone.iter().all(nothing) {
         session.leave().await;
-        let text = format!("migration/{} unchanged: there is nothing to put back", args.name);
+        let text = format!(
+            "migration/{} unchanged: there is nothing to put back",
+            args.name
+        );
         return Ok(unchanged(cx, &text, args.error_unchanged));
     }
     // From here on clients may have written to the target.

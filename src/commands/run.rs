@@ -60,7 +60,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let state = session.journal.state();
     let settled = |id: &String| state.last(id).is_some_and(Record::is_settled);
     if session.journal.header().steps.iter().all(settled) {
-        let text = format!("migration/{} unchanged: every step is done", session.journal.header().migration);
+        let text = format!(
+            "migration/{} unchanged: every step is done",
+            session.journal.header().migration
+        );
         session.leave().await;
         return Ok(unchanged(cx, &text, args.error_unchanged));
     }

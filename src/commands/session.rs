@@ -9,8 +9,8 @@ use super::{path, signals};
 use crate::{
     context::Context,
     engine::{
-        Ended, FORMAT, Failure, Header, Journal, Kind as FailureKind, Record, RunError, Sink, State, Step,
-        Stop, rollback, run,
+        Ended, FORMAT, Failure, Header, Journal, Kind as FailureKind, Record, RunError, Sink,
+        State, Step, Stop, rollback, run,
     },
     error::{Kind, Stopped},
     plan::{Plan, changes, digest},
@@ -55,7 +55,9 @@ impl<'cx> Session<'cx> {
         let given = match subject {
             Subject::Plan(plan) => Some(path::complete(cx, *plan).await?),
             Subject::Name(_) if cx.flags.mover_image.is_some() || cx.flags.to_context.is_some() => {
-                bail!("a migration that has begun keeps its plan: leave the flags out that change it")
+                bail!(
+                    "a migration that has begun keeps its plan: leave the flags out that change it"
+                )
             }
             Subject::Name(ref name) => {
                 // Looked at before it is locked, so that a name that is misspelt leaves no lock behind.
@@ -63,12 +65,23 @@ impl<'cx> Session<'cx> {
                 return Self::with(cx, name.clone(), None, take_over).await;
             }
         };
-        let name = given.as_ref().map(|plan| plan.metadata.name.clone()).unwrap_or_default();
+        let name = given
+            .as_ref()
+            .map(|plan| plan.metadata.name.clone())
+            .unwrap_or_default();
         Self::with(cx, name, given, take_over).await
     }
 
-    async fn with(cx: &'cx Context, name: String, given: Option<Plan>, take_over: bool) -> Result<Self> {
-        let namespace = match given.as_ref().and_then(|plan| plan.metadata.namespace.clone()) {
+    async fn with(
+        cx: &'cx Context,
+        name: String,
+        given: Option<Plan>,
+        take_over: bool,
+    ) -> Result<Self> {
+        let namespace = match given
+            .as_ref()
+            .and_then(|plan| plan.metadata.namespace.clone())
+        {
             Some(namespace) => namespace,
             None => cx.namespace().await?,
         };
@@ -107,7 +120,15 @@ impl<'cx> Session<'cx> {
         let ui = cx.ui.clone();
         let steps = playbook.ids();
         let screen = tokio::spawn(async move { ui.progress(&steps, LINE_INTERVAL, events).await });
-        Ok(Self { cx, locked, journal, playbook, sink, screen, publisher })
+        Ok(Self {
+            cx,
+            locked,
+            journal,
+            playbook,
+            sink,
+            screen,
+            publisher,
+        })
     }
 
     async fn go_on(
@@ -138,7 +159,9 @@ impl<'cx> Session<'cx> {
                 header.migration,
                 cx.command(&format!("run {}", header.migration))
             );
-            return Err(Failure::new(FailureKind::Blocked, why).with_evidence(changed).into());
+            return Err(Failure::new(FailureKind::Blocked, why)
+                .with_evidence(changed)
+                .into());
         }
         let recorded = recorded(journal.state())?;
         let sides = path::sides(cx, &plan, &header.run, Some(&locked.guard())).await?;
@@ -192,24 +215,41 @@ impl<'cx> Session<'cx> {
         };
         let (used, capacity) = self.journal.usage();
         if used * 5 > capacity * 4 {
-            self.cx.ui.warn(&format!("the journal holds {used} of {capacity} bytes; nothing new is begun when it is full"));
+            self.cx.ui.warn(&format!(
+                "the journal holds {used} of {capacity} bytes; nothing new is begun when it is full"
+            ));
         }
         let back = matches!(way, Way::Back(_));
         self.close(ended, back).await
     }
 
     async fn close(self, ended: Result<Ended>, back: bool) -> Result<Kind> {
-        let Self { cx, locked, journal, sink, screen, publisher, playbook } = self;
+        let Self {
+            cx,
+            locked,
+            journal,
+            sink,
+            screen,
+            publisher,
+            playbook,
+        } = self;
         drop(sink);
         drop(playbook);
         // The screen ends when the last sender of events is gone; steps that were cut off may hold one.
-        tokio::time::timeout(std::time::Duration::from_secs(1), screen).await.ok();
+        tokio::time::timeout(std::time::Duration::from_secs(1), screen)
+            .await
+            .ok();
         publisher.abort();
         let header = journal.header().clone();
         let entries = journal.entries().to_vec();
         drop(journal);
         locked.release().await.ok();
-        let seen = crate::state::Seen { header, entries, progress: None, holder: None };
+        let seen = crate::state::Seen {
+            header,
+            entries,
+            progress: None,
+            holder: None,
+        };
         let (report, _) = super::named::report(&seen);
         super::ending::tell(cx, &report, ended, back)
     }
@@ -220,17 +260,27 @@ impl<'cx> Session<'cx> {
         let markable = matches!(last, Some(Record::Waiting(_) | Record::Failed { .. }));
         let known = self.journal.header().steps.iter().any(|id| id == step);
         let marked = if !known {
-            Err(anyhow!("there is no step `{step}`: it is one of {}", self.journal.header().steps.join(", ")))
+            Err(anyhow!(
+                "there is no step `{step}`: it is one of {}",
+                self.journal.header().steps.join(", ")
+            ))
         } else if !markable {
             let last = last.map_or("not begun", Record::name).to_owned();
-            Err(anyhow!("step `{step}` is {last}: only a step that waits or has failed can be marked"))
+            Err(anyhow!(
+                "step `{step}` is {last}: only a step that waits or has failed can be marked"
+            ))
         } else {
             let record = Record::Marked(reason.to_owned());
-            self.journal.record(&self.sink, step, record).await.map_err(Into::into)
+            self.journal
+                .record(&self.sink, step, record)
+                .await
+                .map_err(Into::into)
         };
         self.publisher.abort();
         drop(self.sink);
-        tokio::time::timeout(std::time::Duration::from_secs(1), self.screen).await.ok();
+        tokio::time::timeout(std::time::Duration::from_secs(1), self.screen)
+            .await
+            .ok();
         drop(self.journal);
         self.locked.release().await.ok();
         marked
@@ -270,15 +320,25 @@ fn run_id() -> String {
 /// Nothing to do, told as kubectl does.
 pub(super) fn unchanged(cx: &Context, text: &str, error_unchanged: bool) -> Kind {
     cx.ui.say(text);
-    if error_unchanged { Kind::Unchanged } else { Kind::Done }
+    if error_unchanged {
+        Kind::Unchanged
+    } else {
+        Kind::Done
+    }
 }
 
 /// For callers that need the error's shape only.
 pub(super) fn is_rolling_back(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<RunError>(), Some(RunError::RollingBack { .. }))
+    matches!(
+        error.downcast_ref::<RunError>(),
+        Some(RunError::RollingBack { .. })
+    )
 }
 
 /// An ending with nothing but a message.
 pub(super) fn plain(message: impl Into<String>) -> Ending {
-    Ending { message: message.into(), ..Ending::default() }
+    Ending {
+        message: message.into(),
+        ..Ending::default()
+    }
 }

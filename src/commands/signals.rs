@@ -11,9 +11,10 @@ use crate::ui::Ui;
 /// Where the handlers cannot be set, the system's own remain: the first signal ends the process, which a
 /// run survives like every other crash.
 pub(super) async fn second_interrupt(ui: Ui, wish: watch::Sender<bool>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -46,7 +46,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         Some((rows(cx, &args, first).await, false))
     });
-    cx.ui.watch(std::pin::pin!(looks), args.all_namespaces).await?;
+    cx.ui
+        .watch(std::pin::pin!(looks), args.all_namespaces)
+        .await?;
     Ok(Kind::Done)
 }
 

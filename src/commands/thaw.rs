@@ -9,7 +9,10 @@ use crate::{
     error::Kind,
     plan::Workload,
     state,
-    steps::{Place, freeze::{Thawed, Whose, thaw}},
+    steps::{
+        Place,
+        freeze::{Thawed, Whose, thaw},
+    },
 };
 
 /// Put back exactly what was there before a freeze
@@ -34,7 +37,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let name = migration_of(&args.workload);
     let namespace = cx.namespace().await?;
     let journal = state::one(&cx.keeper().await?, &namespace, &name).await?;
-    let frozen = journal.as_ref().is_some_and(|seen| super::named::report(seen).0.frozen.now);
+    let frozen = journal
+        .as_ref()
+        .is_some_and(|seen| super::named::report(seen).0.frozen.now);
     if frozen {
         let session = Session::open(cx, Subject::Name(name), args.take_over).await?;
         return session.go(Way::Back(None)).await;
@@ -44,14 +49,21 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         namespace,
         remote: false,
     };
-    let whose = if args.force { Whose::Anyones } else { Whose::Nobodys };
+    let whose = if args.force {
+        Whose::Anyones
+    } else {
+        Whose::Nobodys
+    };
     match thaw(&place, &args.workload, whose).await? {
         Thawed::Restored { .. } => {
             cx.ui.say(&format!("{} thawed", args.workload));
             Ok(Kind::Done)
         }
         Thawed::NotFrozen => {
-            let text = format!("{} unchanged: it is not frozen by this program", args.workload);
+            let text = format!(
+                "{} unchanged: it is not frozen by this program",
+                args.workload
+            );
             Ok(unchanged(cx, &text, args.error_unchanged))
         }
     }

@@ -40,7 +40,8 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         cx.ui.document(args.output, &version)?;
         return Ok(Kind::Done);
     }
-    cx.ui.data(&format!("kubectl-migrate v{}", version.version))?;
+    cx.ui
+        .data(&format!("kubectl-migrate v{}", version.version))?;
     if let Some(server) = version.server {
         cx.ui.data(&format!("server {server}"))?;
     }

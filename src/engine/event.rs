@@ -97,7 +97,11 @@ impl Sink {
             Event::Recorded(entry) => {
                 let step = entry.step.clone();
                 let doing = entry.record.name().replace('_', " ");
-                let progress = Progress { step, doing, ..Progress::default() };
+                let progress = Progress {
+                    step,
+                    doing,
+                    ..Progress::default()
+                };
                 self.latest.send_replace(Some(progress));
             }
             Event::Waiting { .. } | Event::Notice(_) => {}

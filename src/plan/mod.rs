@@ -9,8 +9,8 @@ mod validate;
 pub use amount::{Quantity, Span};
 pub use changes::{changes, digest};
 pub use read::{PlanError, parse, read};
-pub use validate::short_name;
 pub use types::{
     API_VERSION, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, Objects, Plan, Playbook, RunAs,
     Source, Spec, Target, Verify, Warm, Workload,
 };
+pub use validate::short_name;

@@ -14,7 +14,11 @@ pub fn short_name(name: &str) -> String {
     }
     let digest = blake3::hash(name.as_bytes()).to_hex();
     let head: String = name.chars().take(LONGEST_NAME - DIGEST - 1).collect();
-    format!("{}-{}", head.trim_end_matches(['-', '.']), &digest[..DIGEST])
+    format!(
+        "{}-{}",
+        head.trim_end_matches(['-', '.']),
+        &digest[..DIGEST]
+    )
 }
 
 /// Checks what types cannot say. An error is the field's path and the problem.

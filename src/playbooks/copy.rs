@@ -17,7 +17,11 @@ use crate::{
     },
 };
 
-pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+pub(super) async fn build(
+    plan: &Plan,
+    sides: &Sides,
+    recorded: Option<Inventory>,
+) -> Result<Playbook> {
     let name = plan.spec.source.pvc.clone().unwrap_or_default();
     let inventory = match recorded {
         Some(inventory) => inventory,
@@ -70,9 +74,13 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory
         ]
         .concat(),
     );
-    let target = inventory.volumes.first().map_or("", |volume| volume.target.as_str());
+    let target = inventory
+        .volumes
+        .first()
+        .map_or("", |volume| volume.target.as_str());
     let summary = format!("pvc/{name} → {}/pvc/{target}", sides.target);
-    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> = vec![Arc::new(super::MoverLook(movers))];
+    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> =
+        vec![Arc::new(super::MoverLook(movers))];
     let (steps, preflight, source_rules, target_rules) =
         with_preflight(sides, inventory, steps, rules, looks);
     Ok(Playbook {

@@ -17,7 +17,11 @@ use crate::{
 /// How long pods may take to end: longer than any grace that is usual.
 const BOUND: Duration = Duration::from_secs(900);
 
-pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+pub(super) async fn build(
+    plan: &Plan,
+    sides: &Sides,
+    recorded: Option<Inventory>,
+) -> Result<Playbook> {
     let source = &plan.spec.source;
     let workload = source
         .statefulset
@@ -45,7 +49,10 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory
         freeze::rules(&frozen),
     ]
     .concat();
-    let summary = format!("{workload} in {}, mode {}", sides.source, plan.spec.freeze.mode);
+    let summary = format!(
+        "{workload} in {}, mode {}",
+        sides.source, plan.spec.freeze.mode
+    );
     let steps: Vec<Arc<dyn Step>> = vec![Arc::new(frozen)];
     let (steps, preflight, source_rules, target_rules) =
         with_preflight(sides, inventory, steps, (rules, Vec::new()), Vec::new());

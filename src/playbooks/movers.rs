@@ -32,7 +32,10 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         target: sides.target.clone(),
         volumes: inventory.volumes.clone(),
         workload: inventory.workload.clone(),
-        image: mover.image.clone().unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+        image: mover
+            .image
+            .clone()
+            .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
         pull_secret: mover.pull_secret.clone(),
         run_as,
     })
@@ -41,7 +44,10 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
 async fn is_restricted(sides: &Sides) -> bool {
     for place in [&sides.source, &sides.target] {
         // Without the right to look, root is tried, and a refusal is told by its event.
-        if standard(place).await.is_ok_and(|standard| standard.as_deref() == Some("restricted")) {
+        if standard(place)
+            .await
+            .is_ok_and(|standard| standard.as_deref() == Some("restricted"))
+        {
             return true;
         }
     }
@@ -106,14 +112,29 @@ impl MoverLook {
         let nodes = match nodes {
             Ok(nodes) => nodes,
             Err(error) => {
-                let cure = format!("make sure that the nodes of {} can pull it", place.cluster.context());
-                return Check::warn("mover image", object, format!("nodes cannot be looked at: {error}"), cure);
+                let cure = format!(
+                    "make sure that the nodes of {} can pull it",
+                    place.cluster.context()
+                );
+                return Check::warn(
+                    "mover image",
+                    object,
+                    format!("nodes cannot be looked at: {error}"),
+                    cure,
+                );
             }
         };
         let has = |node: &Node| {
-            let images = node.status.as_ref().and_then(|status| status.images.as_ref());
+            let images = node
+                .status
+                .as_ref()
+                .and_then(|status| status.images.as_ref());
             images.into_iter().flatten().any(|known| {
-                known.names.iter().flatten().any(|name| same_image(name, image))
+                known
+                    .names
+                    .iter()
+                    .flatten()
+                    .any(|name| same_image(name, image))
             })
         };
         let without: Vec<_> = nodes
@@ -123,12 +144,19 @@ impl MoverLook {
             .collect();
         if without.is_empty() {
             let count = nodes.len();
-            return Check::pass("mover image", object, format!("is on all {count} nodes of {}", place.cluster.context()));
+            return Check::pass(
+                "mover image",
+                object,
+                format!("is on all {count} nodes of {}", place.cluster.context()),
+            );
         }
         Check::warn(
             "mover image",
             object,
-            format!("is not on node {}, which would have to pull it", without.join(", ")),
+            format!(
+                "is not on node {}, which would have to pull it",
+                without.join(", ")
+            ),
             "bring it to the nodes, or name one that they can pull (--mover-image)",
         )
     }
@@ -137,7 +165,7 @@ impl MoverLook {
 /// `busybox:1` is known to nodes as `docker.io/library/busybox:1`.
 fn same_image(known: &str, wanted: &str) -> bool {
     known == wanted
-        || known.strip_prefix("docker.io/").is_some_and(|rest| {
-            rest == wanted || rest.strip_prefix("library/") == Some(wanted)
-        })
+        || known
+            .strip_prefix("docker.io/")
+            .is_some_and(|rest| rest == wanted || rest.strip_prefix("library/") == Some(wanted))
 }

@@ -25,7 +25,11 @@ const SLACK: Duration = Duration::from_secs(120);
 /// A pod's grace where its template names none (Kubernetes' default).
 const GRACE: u64 = 30;
 
-pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+pub(super) async fn build(
+    plan: &Plan,
+    sides: &Sides,
+    recorded: Option<Inventory>,
+) -> Result<Playbook> {
     let name = plan.spec.source.statefulset.clone().unwrap_or_default();
     let inventory = match recorded {
         Some(inventory) => inventory,
@@ -46,7 +50,12 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory
         bound: grace * inventory.replicas.max(1) + SLACK,
     };
     let guard = Some(frozen.watched());
-    let target_name = plan.spec.target.statefulset.clone().unwrap_or_else(|| name.clone());
+    let target_name = plan
+        .spec
+        .target
+        .statefulset
+        .clone()
+        .unwrap_or_else(|| name.clone());
     let steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(Prepare {
             belongs: sides.belongs.clone(),
@@ -116,7 +125,8 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory
         inventory.replicas,
         inventory.volumes.len()
     );
-    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> = vec![Arc::new(super::MoverLook(movers))];
+    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> =
+        vec![Arc::new(super::MoverLook(movers))];
     let (steps, preflight, source_rules, target_rules) =
         with_preflight(sides, inventory, steps, rules, looks);
     Ok(Playbook {

@@ -51,7 +51,10 @@ impl Preflight {
             let id = id.to_owned();
             checks.into_iter().map(move |check| (id.clone(), check))
         };
-        let also = also.into_iter().map(|checks| (self.id(), checks)).flat_map(named);
+        let also = also
+            .into_iter()
+            .map(|checks| (self.id(), checks))
+            .flat_map(named);
         Ok(also.chain(ids.zip(steps).flat_map(named)).collect())
     }
 

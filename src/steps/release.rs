@@ -41,7 +41,11 @@ impl Step for Release {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
-        let names = self.movers.volumes.iter().map(|volume| volume.source.clone());
+        let names = self
+            .movers
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
         let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
         self.movers.each(cx, &meter, &[], &work).await?;

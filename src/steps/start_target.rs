@@ -10,11 +10,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Place,
-    inventory::Inventory,
-    target_objects,
-};
+use super::{Place, inventory::Inventory, target_objects};
 use crate::{
     adapters::kube::{
         KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,

@@ -79,7 +79,9 @@ impl Inventory {
         let workload = get_opt(&api, name).await?.ok_or_else(|| {
             let plural = &resource.plural;
             let namespace = &source.namespace;
-            let why = format!("{object} does not exist; `kubectl get {plural} -n {namespace}` shows what does");
+            let why = format!(
+                "{object} does not exist; `kubectl get {plural} -n {namespace}` shows what does"
+            );
             Failure::new(Kind::Blocked, why)
         })?;
         let workload = serde_json::to_value(workload)?;
