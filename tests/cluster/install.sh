@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2154  # `cluster` reads this file and sets $home, $bin and the like
+# Debian's packages, the programs built from Go modules, and the images that every test has.
+
+# What the clusters run on, and what the tests look at volumes with.
+packages=(containerd runc containernetworking-plugins iptables conntrack ethtool iproute2 nftables
+  docker-registry busybox-static jq openssl util-linux procps attr acl rsync)
+
+install() {
+  local begin=$SECONDS
+  mkdir -p "$home"
+  lock 8 install
+  # The compilers need both cores and the packages the network: together they take as long as one.
+  debian_packages &
+  local other=$!
+  build
+  wait "$other" || fail "Debian's packages could not be installed: see above"
+  base_images
+  exec 8>&-
+  ((SECONDS - begin < 2)) || echo "cluster: installed in $((SECONDS - begin)) s"
+}
+
+debian_packages() {
+  dpkg -s "${packages[@]}" >/dev/null 2>&1 && return
+  [ "$(id -u)" = 0 ] || fail "Debian's packages are missing (${packages[*]}): run it as root"
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+}
+
+# What the programs are made of. Another version of any of it, and they are built again.
+build_digest() {
+  (cd "$here" && sha256sum go.mod go.sum dns/go.mod dns/go.sum dns/main.go etcd/go.mod etcd/go.sum install.sh | sha256sum | cut -d' ' -f1)
+}
+
+build() {
+  local digest; digest=$(build_digest)
+  [ "$(cat "$bin/.done" 2>/dev/null)" = "$digest" ] && return
+  command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
+  command -v go >/dev/null || fail "go is missing: install Go 1.26 or later (https://go.dev/dl)"
+  # Go 1.27's default JSON breaks Kubernetes 1.36's /openapi/v2; another Go fetches the one in go.mod.
+  case $(go env GOVERSION) in go1.26*) ;; *) export GOTOOLCHAIN=go1.26.0 ;; esac
+  rm -f "$bin/.done"
+  mkdir -p "$bin/etcd-build"
+  local pkg=k8s.io/component-base/version minor=${version#v1.}
+  # CGO off: static programs. gitVersion: clients refuse an API server that calls itself v0.0.0.
+  # GOGC: memory for fewer collections in the compilers, a tenth of their time.
+  export CGO_ENABLED=0 GOBIN=$bin GOGC=400 GOFLAGS=-trimpath
+  # All three at once: while one downloads, computes its graph or links, another compiles.
+  (cd "$here/dns" && go install -ldflags "-s -w" .) &
+  local dns=$!
+  # Debian's etcd 3.4 is too old for Kamaji (no AuthStatus).
+  (cd "$here/etcd" && GOBIN=$bin/etcd-build go install -ldflags "-s -w" tool) &
+  local etcd=$!
+  (cd "$here" && go install -ldflags "-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}" tool) &
+  local one
+  for one in $! $dns $etcd; do wait "$one" || fail "the Go build failed: see above"; done
+  mv "$bin/etcd-build/server" "$bin/etcd"
+  mv "$bin/etcd-build/etcdctl" "$bin/etcdctl"
+  rmdir "$bin/etcd-build"
+  echo "$digest" >"$bin/.done"
+}
+
+# localhost/busybox:1  a shell, tar and the like: the poor image that most workloads have
+# localhost/host:1     nothing but links; a pod that mounts this machine's /usr and /etc (read-only
+#                      hostPath) has every program installed here: java, rsync, PostgreSQL, …
+# localhost/etcd:3.6   etcd and etcdctl
+base_images() {
+  [ "$home/images/localhost_etcd_3.6.tar" -nt "$bin/.done" ] && return
+  local root applet link; root=$(mktemp -d)
+  mkdir -p "$root"/busybox/{bin,tmp,etc,root} "$root"/host/{usr,etc,tmp,var,run,proc,sys,dev,root,home,data}
+  cp /bin/busybox "$root/busybox/bin/"
+  for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/busybox/bin/$applet"; done
+  echo 'root:x:0:0::/root:/bin/sh' >"$root/busybox/etc/passwd"
+  for link in bin sbin lib lib64; do ln -s "usr/$link" "$root/host/$link"; done
+  touch "$root"/host/etc/{hosts,resolv.conf,hostname,passwd}
+  chmod 1777 "$root"/{busybox,host}/tmp
+  mkdir -p "$root/etcd/usr/local/bin"; cp "$bin/etcd" "$bin/etcdctl" "$root/etcd/usr/local/bin/"
+  image localhost/busybox:1 "$root/busybox"
+  image localhost/host:1 "$root/host"
+  image localhost/etcd:3.6 "$root/etcd" etcd
+  rm -rf "$root"
+}

@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# What tests/run, tests/bench/run and examples/run have in common: they build the plugin, start
+# clusters, and stop them whichever way they end. Source it with $session set to the caller's name.
+#
+# CARGO   the cargo to use        KEEP=1   leave the clusters running at the end
+set -euo pipefail
+# shellcheck disable=SC2034  # the callers use them
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cluster=$root/tests/cluster/cluster
+cargo=${CARGO:-cargo}
+clusters=()
+jobs_started=()
+: "${session:?}"
+
+say() { printf '%s %2dm%02ds  %s\n' "$session" $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
+fail() { say "FAILED: $*" >&2; exit 1; }
+
+# The clusters' addresses and names are the machine's own, so one session at a time may use them.
+lock_machine() {
+  local folder=${CLUSTER_HOME:-$HOME/.cache/kubectl-migrate/cluster}
+  mkdir -p "$folder"
+  exec 7>"$folder/session.lock"
+  flock -n 7 || { say "another session uses the clusters: waiting for its end, at most an hour"; flock -w 3600 7; } ||
+    fail "another session has used the clusters for an hour"
+}
+
+# in_background WHAT COMMAND…: its output with WHAT before each line; in a process group of its own,
+# so that it can be ended with all that it started.
+in_background() {
+  local what=$1; shift
+  setsid bash -o pipefail -c '"${@:2}" 2>&1 | sed -u "s/^/  $1 | /"' - "$what" "$@" 7>&- &
+  jobs_started+=($!)
+}
+
+# finish WHAT PID: waits for what in_background started, and says every 30 s that it still does.
+finish() {
+  local what=$1 pid=$2 next=$((SECONDS + 30))
+  while kill -0 "$pid" 2>/dev/null; do
+    if ((SECONDS >= next)); then say "still waiting for $what"; next=$((SECONDS + 30)); fi
+    sleep 0.5
+  done
+  wait "$pid" || fail "$what failed: see above"
+}
+
+install_packages() { # install_packages PACKAGE…: those that are missing
+  dpkg -s "$@" >/dev/null 2>&1 && return
+  [ "$(id -u)" = 0 ] || fail "Debian's packages are missing ($*): run it as root"
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } >/dev/null
+}
+
+# build_plugin [CARGO-FLAG…]: the program, its path in $binary.
+# shellcheck disable=SC2034
+build_plugin() {
+  binary=$("$cargo" build --locked --manifest-path "$root/Cargo.toml" --bin kubectl-migrate --message-format=json-render-diagnostics "$@" |
+    jq -r 'select(.reason == "compiler-artifact" and .target.name == "kubectl-migrate" and .executable) | .executable')
+  [ -x "$binary" ] || fail "cargo built no kubectl-migrate"
+}
+
+start_clusters() { # start_clusters NAME…: KUBECONFIG_A and so on are exported, and kubectl is on PATH
+  local one
+  clusters=("$@")
+  "$cluster" up "$@" 7>&- >/dev/null
+  for one; do export "KUBECONFIG_${one^^}=$("$cluster" kubeconfig "$one")"; done
+}
+
+end_session() {
+  local status=$? one
+  trap '' INT TERM
+  for one in "${jobs_started[@]}"; do kill -TERM -- "-$one" 2>/dev/null || true; done
+  if [ "$status" != 0 ] && [ "$status" != 130 ]; then
+    for one in "${clusters[@]}"; do "$cluster" logs "$one" 12 >&2 || true; done
+  fi
+  if [ "${KEEP:-}" = 1 ]; then
+    [ "${#clusters[@]}" = 0 ] || say "clusters ${clusters[*]} still run (KEEP=1); stop them with tests/cluster/cluster down"
+  elif [ "${#clusters[@]}" != 0 ]; then
+    "$cluster" down "${clusters[@]}"
+  fi
+  declare -F after_session >/dev/null && after_session "$status"
+  exit "$status"
+}
+trap end_session EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
