@@ -91,16 +91,18 @@ mod tests {
             entry(FIELD_MANAGER, "", 9, &replicas),
             entry("helm", "", 1, &replicas),
             entry("kubectl", "scale", 7, &replicas),
-            entry("kube-controller-manager", "status", 8, &json!({"f:status": {"f:replicas": {}}})),
+            entry(
+                "kube-controller-manager",
+                "status",
+                8,
+                &json!({"f:status": {"f:replicas": {}}})
+            ),
         ]));
         assert_eq!(
             of(&meta, Some("/spec/replicas")),
             "field manager `kubectl` (subresource scale) at 2026-01-02T03:07:05Z"
         );
-        assert_eq!(
-            maker(&meta).as_deref(),
-            Some("field manager `helm`")
-        );
+        assert_eq!(maker(&meta).as_deref(), Some("field manager `helm`"));
     }
 
     #[test]
@@ -110,7 +112,12 @@ mod tests {
         }}}}});
         let meta = meta(&json!([
             entry("argocd-controller", "", 3, &command),
-            entry("kubectl-edit", "", 5, &json!({"f:spec": {"f:template": {}}})),
+            entry(
+                "kubectl-edit",
+                "",
+                5,
+                &json!({"f:spec": {"f:template": {}}})
+            ),
         ]));
         let at = "/spec/template/spec/containers/db/";
         assert!(of(&meta, Some(&format!("{at}command"))).contains("`argocd-controller`"));

@@ -42,12 +42,7 @@ struct Versioned {
 
 impl Mark {
     /// A note for this object.
-    pub(super) fn new(
-        belongs: &Belongs,
-        uid: &str,
-        mode: FreezeMode,
-        original: Original,
-    ) -> Self {
+    pub(super) fn new(belongs: &Belongs, uid: &str, mode: FreezeMode, original: Original) -> Self {
         Self {
             version: VERSION,
             migration: belongs.migration.clone(),

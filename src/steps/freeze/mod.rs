@@ -15,8 +15,11 @@ mod original;
 mod pods;
 mod preflight;
 mod proof;
+mod rules;
 mod sleeper;
 mod subject;
+#[cfg(test)]
+mod testing;
 mod thaw;
 mod watched;
 
@@ -31,15 +34,14 @@ pub use field::Field;
 pub use frozen::{FROZEN, Frozen};
 pub use mark::Mark;
 pub use original::Original;
+pub use rules::rules;
 
 pub use thaw::{Thawed, Whose, thaw};
 pub use watched::Watched;
 
 use super::{Place, marks::Belongs};
 use crate::{
-    engine::{
-        Check, Cx, Freezes, Holds, Outcome, Probe, Step, UndoPlan, Undone, Verdict,
-    },
+    engine::{Check, Cx, Freezes, Holds, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
     plan::{FreezeMode, Workload},
 };
 use thaw::frozen_by_other;
@@ -98,13 +100,17 @@ impl FreezeStep {
             let mut operations = original.freeze(&object.data).map_err(refuse)?;
             if noted.is_none() {
                 let mark = Mark::new(&self.belongs, uid, self.mode, original);
-                operations.push(mark.write(meta).context("failed to write the note of the freeze")?);
+                operations.push(
+                    mark.write(meta)
+                        .context("failed to write the note of the freeze")?,
+                );
             }
             Ok(operations)
         };
         let object = subject.change(plan).await?;
         let mark = Mark::read(&object.metadata, &shown)?;
-        let mark = mark.with_context(|| format!("the server dropped the note of the freeze from {shown}"))?;
+        let mark = mark
+            .with_context(|| format!("the server dropped the note of the freeze from {shown}"))?;
         Ok((object, mark.original))
     }
 
@@ -203,7 +209,9 @@ impl Step for FreezeStep {
         let shown = watched.subject().shown();
         let earlier = cx.find(&FROZEN)?;
         let Some(object) = watched.subject().read().await? else {
-            cx.sink.notice(format!("{shown} was deleted meanwhile: there is nothing to put back"));
+            cx.sink.notice(format!(
+                "{shown} was deleted meanwhile: there is nothing to put back"
+            ));
             return Ok(Undone::Restored);
         };
         let (uid, mode, original) = match (Mark::read(&object.metadata, &shown)?, earlier) {
@@ -220,7 +228,9 @@ impl Step for FreezeStep {
             // The note is written with the change: `apply` never got that far.
             (None, None) => return Ok(Undone::Restored),
         };
-        watched.restore(&uid, mode, &original, self.bound, &cx.sink).await?;
+        watched
+            .restore(&uid, mode, &original, self.bound, &cx.sink)
+            .await?;
         Ok(Undone::Restored)
     }
 }

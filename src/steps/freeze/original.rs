@@ -62,7 +62,11 @@ impl Original {
     /// The operations that freeze the object; none where it is frozen.
     pub(super) fn freeze(&self, object: &Value) -> Result<Vec<JsonPatchOperation>, Changed> {
         self.unchanged(object)?;
-        Ok(self.0.iter().filter_map(|field| field.freeze(object)).collect())
+        Ok(self
+            .0
+            .iter()
+            .filter_map(|field| field.freeze(object))
+            .collect())
     }
 
     /// The operations that put one part back; none where it is as it was.
@@ -115,7 +119,9 @@ impl Original {
 
     /// The containers that were put to sleep.
     pub(super) fn sleepers(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|field| sleeper::container(&field.at))
+        self.0
+            .iter()
+            .filter_map(|field| sleeper::container(&field.at))
     }
 }
 

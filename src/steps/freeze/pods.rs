@@ -41,7 +41,10 @@ impl Judge<'_> {
             FreezeMode::Scale => Some(format!("{} is {}", self.shown(pod), state(pod))),
             FreezeMode::Sleep => self.awake(pod).map(|container| {
                 let shown = self.shown(pod);
-                format!("{shown} is {}, and its container {container} does not sleep", state(pod))
+                format!(
+                    "{shown} is {}, and its container {container} does not sleep",
+                    state(pod)
+                )
             }),
         }
     }
@@ -53,12 +56,18 @@ impl Judge<'_> {
         }
         let claim = claims(pod).find(|claim| self.claims.contains(claim))?;
         let shown = self.shown(pod);
-        Some(format!("{shown} ({}, {}) mounts claim {claim}", made_by(pod), state(pod)))
+        Some(format!(
+            "{shown} ({}, {}) mounts claim {claim}",
+            made_by(pod),
+            state(pod)
+        ))
     }
 
     /// The pods of the workload that have not ended.
     pub(super) fn own<'p>(&self, pods: &'p [Pod]) -> Vec<&'p Pod> {
-        let own = pods.iter().filter(|pod| is_of(pod, self.workload, self.uid));
+        let own = pods
+            .iter()
+            .filter(|pod| is_of(pod, self.workload, self.uid));
         own.filter(|pod| !is_over(pod)).collect()
     }
 
@@ -68,7 +77,10 @@ impl Judge<'_> {
 
     fn is_mover(&self, pod: &Pod) -> bool {
         self.belongs.owns(&pod.metadata)
-            && pod.labels().get(ROLE).is_some_and(|role| role.starts_with("mover-"))
+            && pod
+                .labels()
+                .get(ROLE)
+                .is_some_and(|role| role.starts_with("mover-"))
     }
 
     /// A container that could write: one of the template's, or one that was added and mounts a claim.
@@ -85,7 +97,10 @@ impl Judge<'_> {
             let devices = devices.iter().flatten().map(|device| device.name.as_str());
             mounts.chain(devices).any(|name| claimed.contains(name))
         };
-        let plain = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let plain = spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten());
         let plain = plain.map(|container| {
             let mounts = mounts(&container.volume_mounts, &container.volume_devices);
             (&container.name, &container.command, mounts)
@@ -100,19 +115,23 @@ impl Judge<'_> {
         })
     }
 
-    /// Why a sleeping pod is not proved to sleep yet.
-    pub(super) fn not_asleep(&self, pod: &Pod) -> Option<String> {
+    /// Why the pod keeps the workload from being asleep: it can write, or is the workload's and not settled.
+    pub(super) fn in_the_way(&self, pod: &Pod) -> Option<String> {
         if let Some(why) = self.intruder(pod) {
             return Some(why);
         }
-        (pod.metadata.deletion_timestamp.is_some() || !is_ready(pod))
+        let own = is_of(pod, self.workload, self.uid) && !is_over(pod);
+        (own && (pod.metadata.deletion_timestamp.is_some() || !is_ready(pod)))
             .then(|| format!("{} is {}", self.shown(pod), state(pod)))
     }
 }
 
 /// Whether the pod's containers have ended for good.
 pub(super) fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
@@ -123,12 +142,10 @@ pub(super) fn is_of(pod: &Pod, workload: &Workload, uid: &str) -> bool {
     match workload {
         Workload::StatefulSet(_) => controllers.any(|owner| owner.uid == uid),
         // A Deployment's pods belong to its ReplicaSets, which are named after it and their hash.
-        Workload::Deployment(name) => pod
-            .labels()
-            .get("pod-template-hash")
-            .is_some_and(|hash| {
-                controllers.any(|owner| owner.kind == "ReplicaSet" && owner.name == format!("{name}-{hash}"))
-            }),
+        Workload::Deployment(name) => pod.labels().get("pod-template-hash").is_some_and(|hash| {
+            controllers
+                .any(|owner| owner.kind == "ReplicaSet" && owner.name == format!("{name}-{hash}"))
+        }),
     }
 }
 
@@ -150,7 +167,10 @@ fn claim(pod: &Pod, volume: &Volume) -> Option<String> {
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref());
+    let conditions = pod
+        .status
+        .iter()
+        .filter_map(|status| status.conditions.as_ref());
     conditions
         .flatten()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
@@ -159,12 +179,17 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 /// Whether any of its containers is the sleeper.
 pub(super) fn has_sleeper(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers.into_iter().any(|container| sleeper::is(container.command.as_ref()))
+    containers
+        .into_iter()
+        .any(|container| sleeper::is(container.command.as_ref()))
 }
 
 /// Why the sleeper cannot be started in this pod: its image has no shell.
 pub(super) fn cannot_sleep(pod: &Pod) -> Option<String> {
-    let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref());
+    let statuses = pod
+        .status
+        .iter()
+        .filter_map(|status| status.container_statuses.as_ref());
     statuses.flatten().find_map(|status| {
         let states = [&status.state, &status.last_state];
         let message = states.into_iter().flatten().find_map(start_error)?;
@@ -188,7 +213,9 @@ fn start_error(state: &ContainerState) -> Option<String> {
 /// How a pod is, in a few words: `Running`, `Pending: container db: ImagePullBackOff`, `being deleted on node worker-3`.
 pub(super) fn state(pod: &Pod) -> String {
     let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+    let phase = status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending");
     if pod.metadata.deletion_timestamp.is_some() {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         return format!("being deleted on node {}", node.unwrap_or("unknown"));
@@ -209,7 +236,10 @@ fn waiting(status: &ContainerStatus) -> Option<String> {
 }
 
 fn made_by(pod: &Pod) -> String {
-    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = pod
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
     match owner {
         Some(owner) => format!("of {}/{}", owner.kind.to_lowercase(), owner.name),
         None => match blame::maker(&pod.metadata) {

@@ -31,18 +31,26 @@ impl Subject<'_> {
             Workload::StatefulSet(_) => ApiResource::erase::<StatefulSet>(&()),
             Workload::Deployment(_) => ApiResource::erase::<Deployment>(&()),
         };
-        Api::namespaced_with(self.place.cluster.client(), &self.place.namespace, &resource)
+        Api::namespaced_with(
+            self.place.cluster.client(),
+            &self.place.namespace,
+            &resource,
+        )
     }
 
     /// Its name for people: `statefulset shop/orders-db`.
     pub(super) fn shown(&self) -> String {
-        self.place.object(self.workload.kind(), self.workload.name())
+        self.place
+            .object(self.workload.kind(), self.workload.name())
     }
 
     /// The kubectl command that acts on it: `kubectl -n shop VERB statefulset/orders-db`.
     pub(super) fn kubectl(&self, verb: &str) -> String {
         let (context, namespace) = (self.place.cluster.context(), &self.place.namespace);
-        format!("kubectl --context {context} -n {namespace} {verb} {}", self.workload)
+        format!(
+            "kubectl --context {context} -n {namespace} {verb} {}",
+            self.workload
+        )
     }
 
     pub(super) async fn read(&self) -> Result<Option<DynamicObject>, KubeError> {

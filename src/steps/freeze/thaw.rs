@@ -12,7 +12,7 @@ use super::{
     mark::Mark,
     original::Part,
     pods::{self, Judge},
-    proof::few,
+    proof::{few, left},
     subject::{is_observed, replicas, status},
 };
 use crate::{
@@ -82,7 +82,9 @@ pub async fn thaw(
         bail!(frozen_by_other(&shown, &mark));
     }
     let uid = object.uid().unwrap_or_default();
-    watched.restore(&uid, mark.mode, &mark.original, bound, sink).await?;
+    watched
+        .restore(&uid, mark.mode, &mark.original, bound, sink)
+        .await?;
     Ok(Thawed::Restored(mark))
 }
 
@@ -120,7 +122,9 @@ impl Watched {
             Ok(()) => Ok(()),
             Err(KubeError::TimedOut { last_seen, .. }) => {
                 let shown = self.subject().shown();
-                sink.notice(format!("{shown} is as it was before, but its pods are not all ready: {last_seen}"));
+                sink.notice(format!(
+                    "{shown} is as it was before, but its pods are not all ready: {last_seen}"
+                ));
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -136,7 +140,9 @@ impl Watched {
             }
             let refuse = |changed| subject.refuse(object, &changed);
             let mut operations = original.restore(part, &object.data).map_err(refuse)?;
-            let rest = original.restore(Part::Rollout, &object.data).map_err(refuse)?;
+            let rest = original
+                .restore(Part::Rollout, &object.data)
+                .map_err(refuse)?;
             if part == Part::Rollout || rest.is_empty() {
                 operations.extend(Mark::remove(&object.metadata));
             }
@@ -148,7 +154,12 @@ impl Watched {
     }
 
     /// Waits until so many pods as wanted are ready and none sleeps.
-    async fn pods_awake(&self, judge: &Judge<'_>, deadline: Instant, sink: &Sink) -> Result<(), KubeError> {
+    async fn pods_awake(
+        &self,
+        judge: &Judge<'_>,
+        deadline: Instant,
+        sink: &Sink,
+    ) -> Result<(), KubeError> {
         let Some(object) = self.subject().read().await? else {
             return Ok(());
         };
@@ -157,13 +168,20 @@ impl Watched {
         let what = format!("all pods of {} to be ready", self.subject().shown());
         let telling = |text: &str| sink.waiting(ID, text);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = Wait::new(&what, left).telling(&telling);
+            let wait = Wait::new(&what, left(deadline)).telling(&telling);
             let mut stuck = Vec::new();
             wait_for_all(&api, &Selector::all(), &wait, |pods| {
                 let own = judge.own(pods);
-                stuck = own.iter().filter(|pod| is_stuck(pod)).map(|pod| (pod.name_any(), pod.uid())).collect();
-                if stuck.is_empty() { awake(judge, &own, wanted) } else { Look::Done }
+                stuck = own
+                    .iter()
+                    .filter(|pod| is_stuck(pod))
+                    .map(|pod| (pod.name_any(), pod.uid()))
+                    .collect();
+                if stuck.is_empty() {
+                    awake(judge, &own, wanted)
+                } else {
+                    Look::Done
+                }
             })
             .await?;
             if stuck.is_empty() {
@@ -180,16 +198,18 @@ impl Watched {
     /// Waits until the rollout that wakes the pods is over.
     async fn all_rolled(&self, deadline: Instant, sink: &Sink) -> Result<()> {
         let shown = self.subject().shown();
-        let what = format!("the rollout of {shown} to end, so that its rollout strategy can be put back");
+        let what =
+            format!("the rollout of {shown} to end, so that its rollout strategy can be put back");
         let telling = |text: &str| sink.waiting(ID, text);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = Wait::new(&what, left).telling(&telling);
+        let wait = Wait::new(&what, left(deadline)).telling(&telling);
         let look = |object: Option<&DynamicObject>| object.map_or(Look::Done, rolled);
         match wait_for(&self.subject().api(), self.workload.name(), &wait, look).await {
             Ok(_) => Ok(()),
-            Err(error @ KubeError::TimedOut { .. }) => {
-                Err(Failure::new(Kind::TimedOut, format!("{error}; run this again to go on")).into())
-            }
+            Err(error @ KubeError::TimedOut { .. }) => Err(Failure::new(
+                Kind::TimedOut,
+                format!("{error}; run this again to go on"),
+            )
+            .into()),
             Err(error) => Err(error.into()),
         }
     }
