@@ -104,11 +104,16 @@ impl Watched {
             Some(why) => Look::Never(why),
             None => Look::NotYet("as the freeze left it".to_owned()),
         };
-        match wait_for(&api, self.workload.name(), wait, look).await {
-            Err(KubeError::WillNotHappen { why, .. }) => breach_of(&why).into(),
-            // The other half of the proof has the same bound and a better text.
-            _ => std::future::pending().await,
+        let found = wait_for(&api, self.workload.name(), wait, look).await;
+        if let Err(KubeError::WillNotHappen { .. }) = found
+            // To the wait an API server that does not serve the kind yet looks like a missing object.
+            && let Ok(object) = self.subject().read().await
+            && let Some(why) = self.changed(object.as_ref(), frozen)
+        {
+            return breach_of(&why).into();
         }
+        // The other half of the proof has the same bound and a better text, and ends with one more look.
+        std::future::pending().await
     }
 
     /// The error of a wait with what is known about the pods in the way.
