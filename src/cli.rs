@@ -171,9 +171,7 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
 /// The command line with the name under which it was called.
 pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
     use clap::{CommandFactory as _, FromArgMatches as _};
-    let command = Cli::command()
-        .bin_name(program.to_owned())
-        .name(program.to_owned());
+    let command = Cli::command().bin_name(program.to_owned());
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 

@@ -40,11 +40,12 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         cx.ui.status(args.output, &rows, args.all_namespaces)?;
         return Ok(Kind::Done);
     }
-    let looks = stream::unfold(true, |first| async {
+    let args = &args;
+    let looks = stream::unfold(true, |first| async move {
         if !first {
             tokio::time::sleep(LOOK).await;
         }
-        Some((rows(cx, &args, first).await, false))
+        Some((rows(cx, args, first).await, false))
     });
     cx.ui
         .watch(std::pin::pin!(looks), args.all_namespaces)

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::{
@@ -6,6 +8,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    engine::Sink,
     error::Kind,
     plan::Workload,
     state,
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     error_unchanged: bool,
 }
 
+/// How long pods may take to come back before the command no longer waits for them.
+const BOUND: Duration = Duration::from_secs(300);
+
 /// Runs the verb: by the journal where there is one, else by the note on the workload alone.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let name = migration_of(&args.workload);
@@ -49,13 +55,18 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         namespace,
         remote: false,
     };
+    // Its own migration's journal is gone, or says that it is not frozen: the note alone counts then.
     let whose = if args.force {
-        Whose::Anyones
+        Whose::Anyone
     } else {
-        Whose::Nobodys
+        Whose::Migration {
+            name: &name,
+            home: &place.namespace,
+        }
     };
-    match thaw(&place, &args.workload, whose).await? {
-        Thawed::Restored { .. } => {
+    let (sink, _, _) = Sink::new();
+    match thaw(&place, &args.workload, whose, BOUND, &sink).await? {
+        Thawed::Restored(_) => {
             cx.ui.say(&format!("{} thawed", args.workload));
             Ok(Kind::Done)
         }

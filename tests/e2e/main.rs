@@ -1,1 +1,2 @@
-
+//! Real workloads on real clusters; `tests/run e2e` starts them and says where they are.
+mod freeze;

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Original;
+use crate::marks::{Belongs, ORIGINAL};
 use crate::{
     adapters::kube::{JsonPatchOperation, pointer},
     engine::{Failure, Kind},
-    marks::{Belongs, ORIGINAL},
     plan::FreezeMode,
 };
 

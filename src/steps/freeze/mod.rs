@@ -15,8 +15,11 @@ mod original;
 mod pods;
 mod preflight;
 mod proof;
+mod rules;
 mod sleeper;
 mod subject;
+#[cfg(test)]
+mod testing;
 mod thaw;
 mod watched;
 
@@ -31,14 +34,15 @@ pub use field::Field;
 pub use frozen::{FROZEN, Frozen};
 pub use mark::Mark;
 pub use original::Original;
+pub use rules::rules;
 
 pub use thaw::{Thawed, Whose, thaw};
 pub use watched::Watched;
 
 use super::Place;
+use crate::marks::Belongs;
 use crate::{
     engine::{Check, Cx, Freezes, Holds, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
-    marks::Belongs,
     plan::{FreezeMode, Workload},
 };
 use thaw::frozen_by_other;

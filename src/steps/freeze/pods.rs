@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::{blame, sleeper};
+use crate::marks::{Belongs, ROLE};
 use crate::{
-    marks::{Belongs, ROLE},
     plan::{FreezeMode, Workload},
     steps::Place,
 };
@@ -113,12 +113,13 @@ impl Judge<'_> {
         })
     }
 
-    /// Why a sleeping pod is not proved to sleep yet.
-    pub(super) fn not_asleep(&self, pod: &Pod) -> Option<String> {
+    /// Why the pod keeps the workload from being asleep: it can write, or is the workload's and not settled.
+    pub(super) fn in_the_way(&self, pod: &Pod) -> Option<String> {
         if let Some(why) = self.intruder(pod) {
             return Some(why);
         }
-        (pod.metadata.deletion_timestamp.is_some() || !is_ready(pod))
+        let own = is_of(pod, self.workload, self.uid) && !is_over(pod);
+        (own && (pod.metadata.deletion_timestamp.is_some() || !is_ready(pod)))
             .then(|| format!("{} is {}", self.shown(pod), state(pod)))
     }
 }

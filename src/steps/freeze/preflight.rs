@@ -1,7 +1,7 @@
 //! What can be known before a workload is frozen. Changes nothing.
+use ::kube::{ResourceExt, api::DynamicObject};
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt, api::DynamicObject};
 use serde_json::json;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     subject::{replicas, status},
 };
 use crate::{
+    adapters::kube::{self, Finding, WorkloadKind, who_would_undo},
     engine::Check,
     plan::{FreezeMode, Workload},
 };
@@ -59,6 +60,7 @@ pub(super) async fn checks(step: &FreezeStep) -> Result<Vec<Check>> {
             let judge = watched.judge(step.mode, &uid, &none);
             let pods = subject.pods().await?;
             checks.extend(of_workload(step, &object));
+            checks.extend(of_owners(step, &shown).await?);
             checks.extend(of_pods(
                 &judge,
                 &object,
@@ -143,6 +145,42 @@ fn of_sleep(step: &FreezeStep, shown: &str, object: &DynamicObject) -> Vec<Check
         checks.push(Check::pass("update strategy", shown, evidence));
     }
     checks
+}
+
+/// Who manages the workload, and would put it back while it is frozen.
+async fn of_owners(step: &FreezeStep, shown: &str) -> Result<Vec<Check>> {
+    let kind = match step.workload {
+        Workload::StatefulSet(_) => WorkloadKind::StatefulSet,
+        Workload::Deployment(_) => WorkloadKind::Deployment,
+    };
+    let mode = match step.mode {
+        FreezeMode::Scale => kube::FreezeMode::Scale,
+        FreezeMode::Sleep => kube::FreezeMode::Sleep,
+    };
+    let place = &step.place;
+    let name = step.workload.name();
+    let findings = who_would_undo(&place.cluster, &place.namespace, kind, name, mode).await?;
+    if findings.is_empty() {
+        let evidence = "no operator, Helm, Argo CD, Flux or autoscaler manages it";
+        return Ok(vec![Check::pass("owner", shown, evidence)]);
+    }
+    let checks = findings.into_iter().map(
+        |Finding {
+             who,
+             why,
+             pause,
+             undoes,
+         }| {
+            let cure = pause.map_or_else(String::new, |command| format!("pause it: {command}"));
+            let evidence = format!("{who}: {why}");
+            if undoes {
+                Check::block("owner", shown, evidence, cure)
+            } else {
+                Check::warn("owner", shown, evidence, cure)
+            }
+        },
+    );
+    Ok(checks.collect())
 }
 
 /// Whether all its pods are there and ready, and whether somebody else's use its claims.

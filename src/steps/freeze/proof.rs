@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::DynamicObject;
+use kube::{ResourceExt, api::DynamicObject};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     watched::breach_of,
 };
 use crate::{
-    adapters::kube::{KubeError, Look, Selector, Wait, wait_for, wait_for_all},
+    adapters::kube::{KubeError, Look, Selector, Wait, pod_evidence, wait_for, wait_for_all},
     engine::{Failure, Kind, Sink},
     plan::FreezeMode,
 };
@@ -34,7 +34,7 @@ impl Watched {
         sink: &Sink,
     ) -> Result<()> {
         let deadline = Instant::now() + bound;
-        let left = || deadline.saturating_duration_since(Instant::now());
+        let left = || left(deadline);
         let telling = |text: &str| sink.waiting(ID, text);
         let shown = self.subject().shown();
         let what = match frozen.mode {
@@ -73,9 +73,10 @@ impl Watched {
             None => Look::NotYet("it is gone".to_owned()),
         };
         let found = wait_for(&api, self.workload.name(), wait, look).await;
-        found
-            .map(drop)
-            .map_err(|error| self.unproved(error, &[], frozen))
+        match found {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.unproved(error, &[], frozen).await),
+        }
     }
 
     async fn pods(&self, frozen: &Frozen, wanted: i64, wait: &Wait<'_>) -> Result<()> {
@@ -90,9 +91,10 @@ impl Watched {
             }
         };
         let found = wait_for_all(&api, &Selector::all(), wait, look).await;
-        found
-            .map(drop)
-            .map_err(|error| self.unproved(error, &seen, frozen))
+        match found {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.unproved(error, &seen, frozen).await),
+        }
     }
 
     /// Returns when the workload itself is changed by somebody else, or when the wait's bound is over.
@@ -102,34 +104,42 @@ impl Watched {
             Some(why) => Look::Never(why),
             None => Look::NotYet("as the freeze left it".to_owned()),
         };
-        match wait_for(&api, self.workload.name(), wait, look).await {
-            Err(KubeError::WillNotHappen { why, .. }) => breach_of(&why).into(),
-            // The other half of the proof has the same bound and a better text.
-            _ => std::future::pending().await,
+        let found = wait_for(&api, self.workload.name(), wait, look).await;
+        if let Err(KubeError::WillNotHappen { .. }) = found
+            // To the wait an API server that does not serve the kind yet looks like a missing object.
+            && let Ok(object) = self.subject().read().await
+            && let Some(why) = self.changed(object.as_ref(), frozen)
+        {
+            return breach_of(&why).into();
         }
+        // The other half of the proof has the same bound and a better text, and ends with one more look.
+        std::future::pending().await
     }
 
-    fn unproved(&self, error: KubeError, pods: &[Pod], frozen: &Frozen) -> anyhow::Error {
-        let judge = self.judge(frozen.mode, &frozen.uid, &frozen.original);
-        let writers = pods.iter().filter_map(|pod| match frozen.mode {
-            FreezeMode::Scale => judge.intruder(pod),
-            FreezeMode::Sleep => judge.not_asleep(pod),
-        });
-        let mut evidence: Vec<String> = writers.collect();
-        if pods
-            .iter()
-            .any(|pod| pod.metadata.deletion_timestamp.is_some())
-        {
-            evidence.push(
-                "a pod that stays deleted is on a node that does not answer: repair the node, or make sure that it is off and delete the pod with --force"
-                    .to_owned(),
-            );
-        }
+    /// The error of a wait with what is known about the pods in the way.
+    async fn unproved(&self, error: KubeError, pods: &[Pod], frozen: &Frozen) -> anyhow::Error {
         let kind = match &error {
             KubeError::TimedOut { .. } => Kind::TimedOut,
             KubeError::WillNotHappen { .. } => Kind::Error,
             _ => return error.into(),
         };
+        let judge = self.judge(frozen.mode, &frozen.uid, &frozen.original);
+        let in_the_way = pods.iter().filter(|pod| match frozen.mode {
+            FreezeMode::Scale => judge.intruder(pod).is_some(),
+            FreezeMode::Sleep => judge.in_the_way(pod).is_some(),
+        });
+        let mut evidence = Vec::new();
+        for pod in in_the_way.take(NAMED) {
+            evidence.extend(
+                pod_evidence(&self.place.cluster, &self.place.namespace, &pod.name_any()).await,
+            );
+            if pod.metadata.deletion_timestamp.is_some() {
+                evidence.push(format!(
+                    "{} stays while its node does not answer: repair the node, or make sure that it is off and delete the pod with --force",
+                    judge.shown(pod)
+                ));
+            }
+        }
         Failure::new(kind, error.to_string())
             .with_evidence(evidence)
             .into()
@@ -183,8 +193,10 @@ fn all_asleep(judge: &Judge<'_>, pods: &[Pod], wanted: i64) -> Look {
             "{shown} cannot run the sleeper: {why}; an image without a shell cannot be put to sleep: roll back, and freeze with mode scale"
         ));
     }
-    let mut awake: Vec<String> = own.iter().filter_map(|pod| judge.not_asleep(pod)).collect();
-    awake.extend(pods.iter().filter_map(|pod| judge.foreign(pod)));
+    let awake: Vec<String> = pods
+        .iter()
+        .filter_map(|pod| judge.in_the_way(pod))
+        .collect();
     if !awake.is_empty() {
         return Look::NotYet(few(&awake));
     }
@@ -192,6 +204,14 @@ fn all_asleep(judge: &Judge<'_>, pods: &[Pod], wanted: i64) -> Look {
         return Look::Done;
     }
     Look::NotYet(format!("{} of {wanted} pods are there", own.len()))
+}
+
+/// What is left of a bound; enough for one look even when it is over.
+pub(super) fn left(deadline: Instant) -> Duration {
+    const ONE_LOOK: Duration = Duration::from_secs(5);
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(ONE_LOOK)
 }
 
 /// The first few of many lines, in one.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{blame, field::get, original::Changed};
 use crate::{
-    adapters::kube::{JsonPatchOperation, KubeError, Selector, get_opt, json_patch, list_all},
+    adapters::kube::{JsonPatchOperation, KubeError, Selector, json_patch, list_all},
     engine::{Failure, Kind},
     plan::Workload,
     steps::Place,
@@ -53,8 +53,21 @@ impl Subject<'_> {
         )
     }
 
+    /// The object, or `None` when it is not there.
+    ///
+    /// An API server that has just started may not serve the kind yet: that is an error, and says
+    /// nothing about the object.
     pub(super) async fn read(&self) -> Result<Option<DynamicObject>, KubeError> {
-        get_opt(&self.api(), self.workload.name()).await
+        match self
+            .api()
+            .get(self.workload.name())
+            .await
+            .map_err(KubeError::from)
+        {
+            Ok(object) => Ok(Some(object)),
+            Err(KubeError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// All pods of its namespace: whoever uses its volumes may be anybody's.

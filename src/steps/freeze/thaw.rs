@@ -12,16 +12,16 @@ use super::{
     mark::Mark,
     original::Part,
     pods::{self, Judge},
-    proof::few,
+    proof::{few, left},
     subject::{is_observed, replicas, status},
 };
+use crate::marks::Belongs;
 use crate::{
     adapters::kube::{
         JsonPatchOperation, KubeError, Look, Selector, Wait, delete_and_wait, wait_for,
         wait_for_all,
     },
     engine::{Failure, Kind, Sink},
-    marks::Belongs,
     plan::{FreezeMode, Workload},
     steps::Place,
 };
@@ -169,8 +169,7 @@ impl Watched {
         let what = format!("all pods of {} to be ready", self.subject().shown());
         let telling = |text: &str| sink.waiting(ID, text);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = Wait::new(&what, left).telling(&telling);
+            let wait = Wait::new(&what, left(deadline)).telling(&telling);
             let mut stuck = Vec::new();
             wait_for_all(&api, &Selector::all(), &wait, |pods| {
                 let own = judge.own(pods);
@@ -203,8 +202,7 @@ impl Watched {
         let what =
             format!("the rollout of {shown} to end, so that its rollout strategy can be put back");
         let telling = |text: &str| sink.waiting(ID, text);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = Wait::new(&what, left).telling(&telling);
+        let wait = Wait::new(&what, left(deadline)).telling(&telling);
         let look = |object: Option<&DynamicObject>| object.map_or(Look::Done, rolled);
         match wait_for(&self.subject().api(), self.workload.name(), &wait, look).await {
             Ok(_) => Ok(()),

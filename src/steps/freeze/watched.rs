@@ -7,10 +7,10 @@ use kube::api::DynamicObject;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Frozen, blame, original::Original, pods::Judge, subject};
+use crate::marks::Belongs;
 use crate::{
     adapters::kube::{Change, KubeError, Selector, watch},
     engine::{Failure, Kind},
-    marks::Belongs,
     plan::{FreezeMode, Workload},
     steps::Place,
 };
