@@ -25,12 +25,21 @@ impl Cancel {
 
     /// An error once the operation was stopped.
     pub(crate) fn check(&self) -> Result<(), Fault> {
-        if self.stopped.load(Ordering::Acquire) { Err(self.reason()) } else { Ok(()) }
+        if self.stopped.load(Ordering::Acquire) {
+            Err(self.reason())
+        } else {
+            Ok(())
+        }
     }
 
     /// Why it was stopped. What other threads see as a lost connection is often only our own stopping.
     pub(crate) fn reason(&self) -> Fault {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).0.clone().unwrap_or(Fault::Stopped)
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
+            .unwrap_or(Fault::Stopped)
     }
 
     /// Runs one part of the operation and lets its failure stop all others.
@@ -46,7 +55,11 @@ impl Cancel {
 
     /// Shuts this socket down when the operation is stopped.
     pub(crate) fn watch(&self, socket: TcpStream) -> Result<(), Fault> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.push(socket);
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .push(socket);
         match self.check() {
             Ok(()) => Ok(()),
             Err(fault) => {

@@ -46,7 +46,8 @@ pub(crate) struct Channel {
 impl Channel {
     /// Dials: handshake and greeting.
     pub(crate) fn dial(tcp: TcpStream, config: Arc<ClientConfig>) -> Result<Self, ChannelError> {
-        let tls = ClientConnection::new(config, super::tls::any_name()).map_err(ChannelError::Tls)?;
+        let tls =
+            ClientConnection::new(config, super::tls::any_name()).map_err(ChannelError::Tls)?;
         Self::begin(tcp, tls.into())
     }
 
@@ -61,8 +62,14 @@ impl Channel {
         tcp.set_nodelay(true).map_err(ChannelError::Socket)?;
         keep_alive(&tcp).map_err(|errno| ChannelError::Socket(errno.into()))?;
         let socket = BufReader::with_capacity(READ_AHEAD, tcp);
-        let mut this =
-            Self { tls, socket, timeout: HANDSHAKE, outgoing: Vec::new(), incoming: Vec::new(), start: 0 };
+        let mut this = Self {
+            tls,
+            socket,
+            timeout: HANDSHAKE,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            start: 0,
+        };
         this.set_timeouts(Some(HANDSHAKE), Some(HANDSHAKE))?;
         this.outgoing.extend(frame::greeting());
         this.flush()?;
@@ -76,9 +83,15 @@ impl Channel {
     }
 
     /// Bounds each wait for the other end.
-    pub(crate) fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) -> Result<(), ChannelError> {
+    pub(crate) fn set_timeouts(
+        &mut self,
+        read: Option<Duration>,
+        write: Option<Duration>,
+    ) -> Result<(), ChannelError> {
         let tcp = self.socket.get_ref();
-        tcp.set_read_timeout(read).and_then(|()| tcp.set_write_timeout(write)).map_err(ChannelError::Socket)?;
+        tcp.set_read_timeout(read)
+            .and_then(|()| tcp.set_write_timeout(write))
+            .map_err(ChannelError::Socket)?;
         self.timeout = read.unwrap_or(Duration::MAX);
         Ok(())
     }
@@ -96,12 +109,18 @@ impl Channel {
     /// Puts a message behind those before; it is sent when many have gathered, or by [`Channel::flush`].
     pub(crate) fn send<T: Serialize>(&mut self, message: &T) -> Result<(), ChannelError> {
         frame::put(&mut self.outgoing, message)?;
-        if self.outgoing.len() >= GATHER { self.flush() } else { Ok(()) }
+        if self.outgoing.len() >= GATHER {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts a piece of file content behind the messages before.
     pub(crate) fn send_content(&mut self, content: &[u8]) -> Result<(), ChannelError> {
-        let length = u32::try_from(content.len()).ok().filter(|length| *length as usize <= MAX_CONTENT);
+        let length = u32::try_from(content.len())
+            .ok()
+            .filter(|length| *length as usize <= MAX_CONTENT);
         let length = length.ok_or(FrameError::TooLong(content.len()))?;
         self.outgoing.extend((length | CONTENT).to_le_bytes());
         if self.outgoing.len() + content.len() < GATHER {
@@ -129,7 +148,11 @@ impl Channel {
 
     fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), ChannelError> {
         while !bytes.is_empty() || self.tls.wants_write() {
-            let taken = self.tls.writer().write(bytes).map_err(ChannelError::Socket)?;
+            let taken = self
+                .tls
+                .writer()
+                .write(bytes)
+                .map_err(ChannelError::Socket)?;
             bytes = &bytes[taken..];
             if self.tls.is_handshaking() {
                 self.read_tls()?;
@@ -169,7 +192,9 @@ impl Channel {
 
     fn socket_error(&self, error: io::Error) -> ChannelError {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ChannelError::Silent(self.timeout),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ChannelError::Silent(self.timeout)
+            }
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
@@ -227,9 +252,15 @@ impl Channel {
 
     /// The next message, if it is here whole.
     fn ready<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ChannelError> {
-        let Some(header) = self.unread().first_chunk::<4>() else { return Ok(None) };
-        let Sort::Message(length) = frame::sort(*header)? else { return Err(FrameError::Sort.into()) };
-        let Some(body) = self.unread().get(4..4 + length) else { return Ok(None) };
+        let Some(header) = self.unread().first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let Sort::Message(length) = frame::sort(*header)? else {
+            return Err(FrameError::Sort.into());
+        };
+        let Some(body) = self.unread().get(4..4 + length) else {
+            return Ok(None);
+        };
         let (message, rest) = postcard::take_from_bytes(body).map_err(FrameError::Message)?;
         if !rest.is_empty() {
             return Err(FrameError::Message(postcard::Error::DeserializeBadEncoding).into());
@@ -250,7 +281,10 @@ impl Channel {
 
     /// The next message if it came already; does not wait.
     pub(crate) fn receive_ready<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ChannelError> {
-        self.socket.get_ref().set_nonblocking(true).map_err(ChannelError::Socket)?;
+        self.socket
+            .get_ref()
+            .set_nonblocking(true)
+            .map_err(ChannelError::Socket)?;
         let result = loop {
             match self.ready() {
                 Ok(None) => {}
@@ -262,7 +296,10 @@ impl Channel {
                 Err(error) => break Err(error),
             }
         };
-        self.socket.get_ref().set_nonblocking(false).map_err(ChannelError::Socket)?;
+        self.socket
+            .get_ref()
+            .set_nonblocking(false)
+            .map_err(ChannelError::Socket)?;
         result
     }
 
@@ -270,7 +307,9 @@ impl Channel {
     pub(crate) fn receive_content(&mut self, into: &mut Vec<u8>) -> Result<(), ChannelError> {
         let mut header = [0; 4];
         self.take(&mut header)?;
-        let Sort::Content(length) = frame::sort(header)? else { return Err(FrameError::Sort.into()) };
+        let Sort::Content(length) = frame::sort(header)? else {
+            return Err(FrameError::Sort.into());
+        };
         into.resize(length, 0);
         self.take(into)
     }

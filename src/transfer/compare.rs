@@ -16,12 +16,27 @@ pub(crate) fn same_metadata(kind: &Kind, source: &Metadata, target: &Metadata) -
 pub(crate) fn differences(source: &Entry, target: &Entry) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut add = |kind: DifferenceKind, source_value: String, target_value: String| {
-        found.push(Difference { path: source.path.clone(), kind, source: source_value, target: target_value });
+        found.push(Difference {
+            path: source.path.clone(),
+            kind,
+            source: source_value,
+            target: target_value,
+        });
     };
     match (&source.kind, &target.kind) {
-        (Kind::File { size, digest }, Kind::File { size: other_size, digest: other_digest }) => {
+        (
+            Kind::File { size, digest },
+            Kind::File {
+                size: other_size,
+                digest: other_digest,
+            },
+        ) => {
             if size != other_size {
-                add(DifferenceKind::Size, size.to_string(), other_size.to_string());
+                add(
+                    DifferenceKind::Size,
+                    size.to_string(),
+                    other_size.to_string(),
+                );
             } else if digest.is_none() || digest != other_digest {
                 let show = |digest: &Option<_>| match digest {
                     Some(digest) => format!("{digest:?}"),
@@ -36,10 +51,18 @@ pub(crate) fn differences(source: &Entry, target: &Entry) -> Vec<Difference> {
             }
         }
         (Kind::HardLink { to }, other) => {
-            add(DifferenceKind::HardLink, to.to_string(), format!("a {} of its own", other.letter_and_name().1));
+            add(
+                DifferenceKind::HardLink,
+                to.to_string(),
+                format!("a {} of its own", other.letter_and_name().1),
+            );
         }
         (kind, Kind::HardLink { to }) => {
-            add(DifferenceKind::HardLink, format!("a {} of its own", kind.letter_and_name().1), to.to_string());
+            add(
+                DifferenceKind::HardLink,
+                format!("a {} of its own", kind.letter_and_name().1),
+                to.to_string(),
+            );
         }
         (Kind::Symlink { to }, Kind::Symlink { to: other }) => {
             if to != other {
@@ -48,11 +71,24 @@ pub(crate) fn differences(source: &Entry, target: &Entry) -> Vec<Difference> {
         }
         (
             Kind::CharacterDevice { major, minor },
-            Kind::CharacterDevice { major: other_major, minor: other_minor },
+            Kind::CharacterDevice {
+                major: other_major,
+                minor: other_minor,
+            },
         )
-        | (Kind::BlockDevice { major, minor }, Kind::BlockDevice { major: other_major, minor: other_minor }) => {
+        | (
+            Kind::BlockDevice { major, minor },
+            Kind::BlockDevice {
+                major: other_major,
+                minor: other_minor,
+            },
+        ) => {
             if (major, minor) != (other_major, other_minor) {
-                add(DifferenceKind::Device, format!("{major}:{minor}"), format!("{other_major}:{other_minor}"));
+                add(
+                    DifferenceKind::Device,
+                    format!("{major}:{minor}"),
+                    format!("{other_major}:{other_minor}"),
+                );
             }
         }
         (kind, other) => {
@@ -67,29 +103,53 @@ pub(crate) fn differences(source: &Entry, target: &Entry) -> Vec<Difference> {
     found
 }
 
-fn metadata_differences(source: &Entry, target: &Entry, add: &mut impl FnMut(DifferenceKind, String, String)) {
+fn metadata_differences(
+    source: &Entry,
+    target: &Entry,
+    add: &mut impl FnMut(DifferenceKind, String, String),
+) {
     let (one, other) = (&source.metadata, &target.metadata);
     let symlink = matches!(source.kind, Kind::Symlink { .. });
     if !symlink && one.mode != other.mode {
-        add(DifferenceKind::Mode, format!("{:04o}", one.mode), format!("{:04o}", other.mode));
+        add(
+            DifferenceKind::Mode,
+            format!("{:04o}", one.mode),
+            format!("{:04o}", other.mode),
+        );
     }
     if (one.uid, one.gid) != (other.uid, other.gid) {
         let show = |metadata: &Metadata| format!("{}:{}", metadata.uid, metadata.gid);
         add(DifferenceKind::Owner, show(one), show(other));
     }
     if one.modified != other.modified {
-        add(DifferenceKind::Time, one.modified.to_string(), other.modified.to_string());
+        add(
+            DifferenceKind::Time,
+            one.modified.to_string(),
+            other.modified.to_string(),
+        );
     }
     let value = |xattrs: &[Xattr], name: &[u8]| {
-        xattrs.iter().find(|xattr| xattr.name == name).map_or_else(String::new, |xattr| escape(&xattr.value))
+        xattrs
+            .iter()
+            .find(|xattr| xattr.name == name)
+            .map_or_else(String::new, |xattr| escape(&xattr.value))
     };
-    let mut names: Vec<&[u8]> = one.xattrs.iter().chain(&other.xattrs).map(|xattr| &xattr.name[..]).collect();
+    let mut names: Vec<&[u8]> = one
+        .xattrs
+        .iter()
+        .chain(&other.xattrs)
+        .map(|xattr| &xattr.name[..])
+        .collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let find = |xattrs: &[Xattr]| xattrs.iter().find(|xattr| xattr.name == name).cloned();
         if find(&one.xattrs) != find(&other.xattrs) {
-            add(DifferenceKind::Xattr(name.to_vec()), value(&one.xattrs, name), value(&other.xattrs, name));
+            add(
+                DifferenceKind::Xattr(name.to_vec()),
+                value(&one.xattrs, name),
+                value(&other.xattrs, name),
+            );
         }
     }
 }
@@ -103,7 +163,9 @@ pub(crate) fn explanation(difference: &Difference, source: Option<&Kind>) -> Opt
         DifferenceKind::Xattr(name) => Some(What::Xattr(name.clone())),
         DifferenceKind::HardLink => Some(What::HardLink),
         DifferenceKind::Missing => match source {
-            Some(Kind::CharacterDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo) => Some(What::Device),
+            Some(Kind::CharacterDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo) => {
+                Some(What::Device)
+            }
             _ => None,
         },
         DifferenceKind::Extra

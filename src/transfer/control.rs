@@ -3,7 +3,9 @@ use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
 use super::keys::ClientKeys;
 use super::protocol::{Command, Reply, Request};
-use super::report::{Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What};
+use super::report::{
+    Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+};
 use super::side::Side;
 use super::tls;
 use std::io;
@@ -66,10 +68,17 @@ pub struct Control<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     /// Connects to the mover of this side and takes it over from any older connection. `fence` is the fencing number of
     /// the caller's Lease.
-    pub async fn connect(stream: S, keys: &ClientKeys, side: Side, fence: u64) -> Result<Self, ControlError> {
+    pub async fn connect(
+        stream: S,
+        keys: &ClientKeys,
+        side: Side,
+        fence: u64,
+    ) -> Result<Self, ControlError> {
         let config = tls::client_to_mover(keys, side).map_err(ControlError::Keys)?;
         let connecting = TlsConnector::from(config).connect(tls::any_name(), stream);
-        let stream = timeout(SILENCE, connecting).await.map_err(|_| ControlError::Silent { side })?;
+        let stream = timeout(SILENCE, connecting)
+            .await
+            .map_err(|_| ControlError::Silent { side })?;
         let mut stream = stream.map_err(|source| ControlError::Connection { side, source })?;
         greet(&mut stream, side).await?;
         let info = MoverInfo {
@@ -82,7 +91,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
             shape: super::report::Shape::Directory,
             room: super::report::Room::default(),
         };
-        let mut this = Self { stream, side, fence, info };
+        let mut this = Self {
+            stream,
+            side,
+            fence,
+            info,
+        };
         match this.ask(Command::Attach, &mut |_| {}).await? {
             Reply::Attached(info) => this.info = info,
             _ => return Err(this.unexpected()),
@@ -103,8 +117,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
 
     /// Lets this mover dial the other at `host:port`, with so many connections for contents
     /// ([`super::mover::DEFAULT_CONNECTIONS`]). Older connections between the two are dropped.
-    pub async fn reach(&mut self, address: &str, connections: usize) -> Result<Reach, ControlError> {
-        let command = Command::Reach { address: address.to_owned(), connections };
+    pub async fn reach(
+        &mut self,
+        address: &str,
+        connections: usize,
+    ) -> Result<Reach, ControlError> {
+        let command = Command::Reach {
+            address: address.to_owned(),
+            connections,
+        };
         match self.ask(command, &mut |_| {}).await? {
             Reply::Reach(reach) => Ok(reach),
             _ => Err(self.unexpected()),
@@ -113,7 +134,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
 
     /// What the mover's volume holds, and whose it is.
     pub async fn inspect(&mut self, run: &str) -> Result<Inspection, ControlError> {
-        match self.ask(Command::Inspect { run: run.to_owned() }, &mut |_| {}).await? {
+        match self
+            .ask(
+                Command::Inspect {
+                    run: run.to_owned(),
+                },
+                &mut |_| {},
+            )
+            .await?
+        {
             Reply::Inspected(inspection) => Ok(inspection),
             _ => Err(self.unexpected()),
         }
@@ -128,7 +157,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         began: bool,
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<RoundSummary, ControlError> {
-        match self.ask(Command::Round { run: run.to_owned(), kind, began }, on_progress).await? {
+        match self
+            .ask(
+                Command::Round {
+                    run: run.to_owned(),
+                    kind,
+                    began,
+                },
+                on_progress,
+            )
+            .await?
+        {
             Reply::Round(summary) => Ok(summary),
             _ => Err(self.unexpected()),
         }
@@ -142,7 +181,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         excused: &[What],
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verification, ControlError> {
-        let command = Command::Verify { run: run.to_owned(), excused: excused.to_vec() };
+        let command = Command::Verify {
+            run: run.to_owned(),
+            excused: excused.to_vec(),
+        };
         match self.ask(command, on_progress).await? {
             Reply::Verified(verification) => Ok(verification),
             _ => Err(self.unexpected()),
@@ -151,7 +193,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
 
     /// Removes the working directory from the target. After it no further round of this run is accepted.
     pub async fn finish(&mut self, run: &str) -> Result<(), ControlError> {
-        match self.ask(Command::Finish { run: run.to_owned() }, &mut |_| {}).await? {
+        match self
+            .ask(
+                Command::Finish {
+                    run: run.to_owned(),
+                },
+                &mut |_| {},
+            )
+            .await?
+        {
             Reply::Finished => Ok(()),
             _ => Err(self.unexpected()),
         }
@@ -159,8 +209,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
 
     /// Deletes everything that this run wrote to the target; says how many entries. Of a device the first and the last
     /// MiB are zeroed, so that nothing is found on it.
-    pub async fn wipe(&mut self, run: &str, on_progress: &mut (dyn FnMut(Progress) + Send)) -> Result<u64, ControlError> {
-        match self.ask(Command::Wipe { run: run.to_owned() }, on_progress).await? {
+    pub async fn wipe(
+        &mut self,
+        run: &str,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<u64, ControlError> {
+        match self
+            .ask(
+                Command::Wipe {
+                    run: run.to_owned(),
+                },
+                on_progress,
+            )
+            .await?
+        {
             Reply::Wiped { deleted } => Ok(deleted),
             _ => Err(self.unexpected()),
         }
@@ -185,7 +247,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     ) -> Result<Reply, ControlError> {
         let side = self.side;
         let mut out = Vec::new();
-        let request = Request { fence: self.fence, command };
+        let request = Request {
+            fence: self.fence,
+            command,
+        };
         frame::put(&mut out, &request).map_err(|source| ControlError::Protocol { side, source })?;
         within(side, async {
             self.stream.write_all(&out).await?;
@@ -214,18 +279,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         within(side, self.stream.read_exact(&mut body)).await?;
         match postcard::take_from_bytes(&body) {
             Ok((reply, [])) => Ok(reply),
-            Ok(_) => Err(protocol(FrameError::Message(postcard::Error::DeserializeBadEncoding))),
+            Ok(_) => Err(protocol(FrameError::Message(
+                postcard::Error::DeserializeBadEncoding,
+            ))),
             Err(error) => Err(protocol(FrameError::Message(error))),
         }
     }
 }
 
 async fn within<T>(side: Side, io: impl Future<Output = io::Result<T>>) -> Result<T, ControlError> {
-    let result = timeout(SILENCE, io).await.map_err(|_| ControlError::Silent { side })?;
+    let result = timeout(SILENCE, io)
+        .await
+        .map_err(|_| ControlError::Silent { side })?;
     result.map_err(|source| ControlError::Connection { side, source })
 }
 
-async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, side: Side) -> Result<(), ControlError> {
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    side: Side,
+) -> Result<(), ControlError> {
     let protocol = |source| ControlError::Protocol { side, source };
     within(side, async {
         stream.write_all(&frame::greeting()).await?;

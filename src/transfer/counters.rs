@@ -43,7 +43,11 @@ impl Counters {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        let (phase, path) = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (phase, path) = self
+            .now
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Progress {
             phase,
             entries: get(&self.entries),

@@ -190,7 +190,9 @@ impl From<blake3::Hash> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -202,7 +204,11 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 
@@ -212,7 +218,9 @@ impl<'de> Deserialize<'de> for Digest {
             return Ok(Self(<[u8; 32]>::deserialize(deserializer)?));
         }
         let text = String::deserialize(deserializer)?;
-        blake3::Hash::from_hex(&text).map(Self::from).map_err(|_| de::Error::custom("not a digest of 64 hexadecimal digits"))
+        blake3::Hash::from_hex(&text)
+            .map(Self::from)
+            .map_err(|_| de::Error::custom("not a digest of 64 hexadecimal digits"))
     }
 }
 
@@ -234,21 +242,32 @@ mod tests {
     fn file(path: &str, content: &[u8]) -> Entry {
         Entry {
             path: TreePath::new(path.as_bytes()).unwrap(),
-            kind: Kind::File { size: content.len() as u64, digest: Some(blake3::hash(content).into()) },
+            kind: Kind::File {
+                size: content.len() as u64,
+                digest: Some(blake3::hash(content).into()),
+            },
             metadata: Metadata {
                 mode: 0o640,
                 uid: 999,
                 gid: 999,
-                modified: Time { seconds: 1, nanoseconds: 2 },
+                modified: Time {
+                    seconds: 1,
+                    nanoseconds: 2,
+                },
                 accessed: Time::default(),
-                xattrs: vec![Xattr { name: b"user.a".into(), value: b"1".into() }],
+                xattrs: vec![Xattr {
+                    name: b"user.a".into(),
+                    value: b"1".into(),
+                }],
             },
         }
     }
 
     fn digest(entries: &[Entry]) -> Digest {
         let mut hasher = TreeHasher::new();
-        entries.iter().for_each(|entry| hasher.add(entry));
+        for entry in entries {
+            hasher.add(entry);
+        }
         hasher.finish()
     }
 

@@ -123,7 +123,15 @@ mod tests {
 
     #[test]
     fn broken_escapes_are_refused() {
-        for text in ["\\", "\\q", "\\x1", "\\xzz", "\\u{110000}", "\\u{41", "\\x\u{e9}"] {
+        for text in [
+            "\\",
+            "\\q",
+            "\\x1",
+            "\\xzz",
+            "\\u{110000}",
+            "\\u{41",
+            "\\x\u{e9}",
+        ] {
             assert_eq!(unescape(text), None, "{text}");
         }
     }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Fault {
     /// Another client took over with a higher fencing number.
-    #[error("another client holds this transfer: its fencing number is {highest}, ours is {yours}; look at its status first")]
+    #[error(
+        "another client holds this transfer: its fencing number is {highest}, ours is {yours}; look at its status first"
+    )]
     Fenced {
         /// The number of the refused request.
         yours: u64,
@@ -17,13 +19,17 @@ pub enum Fault {
         highest: u64,
     },
     /// A newer control connection took the operation's place.
-    #[error("a newer connection took over this mover, and the operation was stopped; run it again if that was not you")]
+    #[error(
+        "a newer connection took over this mover, and the operation was stopped; run it again if that was not you"
+    )]
     Superseded,
     /// The operation was stopped: the mover ends, or its control connection was lost.
     #[error("the operation was stopped at a safe point; run it again to go on")]
     Stopped,
     /// The operation before does not come to its end.
-    #[error("the operation before still runs after {seconds} s of waiting for its end; restart the mover of the {side}")]
+    #[error(
+        "the operation before still runs after {seconds} s of waiting for its end; restart the mover of the {side}"
+    )]
     Busy {
         /// The mover.
         side: Side,
@@ -37,7 +43,9 @@ pub enum Fault {
         side: Side,
     },
     /// The mover belongs to another run.
-    #[error("the mover belongs to run `{theirs}`, not to `{yours}`; check which pod the port-forward leads to")]
+    #[error(
+        "the mover belongs to run `{theirs}`, not to `{yours}`; check which pod the port-forward leads to"
+    )]
     OtherRun {
         /// The run that was asked for.
         yours: String,
@@ -48,13 +56,18 @@ pub enum Fault {
     #[error("the movers are not connected to each other; let one of them reach the other first")]
     NoPeer,
     /// The connection to the other mover was lost.
-    #[error("the connection to the other mover was lost ({reason}); run the command again to go on")]
+    #[error(
+        "the connection to the other mover was lost ({reason}); run the command again to go on"
+    )]
     PeerLost {
         /// What was seen.
         reason: String,
     },
     /// The target volume holds data that this run did not write.
-    #[error("the target holds {entries} entries that this run did not write, such as {}; empty it or choose another volume", list(examples))]
+    #[error(
+        "the target holds {entries} entries that this run did not write, such as {}; empty it or choose another volume",
+        list(examples)
+    )]
     Foreign {
         /// How many entries there are, in all directories.
         entries: u64,
@@ -62,13 +75,17 @@ pub enum Fault {
         examples: Vec<TreePath>,
     },
     /// The source holds an entry with the name of the working directory.
-    #[error("the source holds an entry named {path}, the name of this run's working directory on the target; move it away or start a new run")]
+    #[error(
+        "the source holds an entry named {path}, the name of this run's working directory on the target; move it away or start a new run"
+    )]
     NameTaken {
         /// The entry.
         path: TreePath,
     },
     /// No space, no inode or no quota is left on the target.
-    #[error("no space is left on the target at {path} ({free_bytes} bytes and {free_inodes} inodes free); enlarge the volume or the quota, then run again to go on")]
+    #[error(
+        "no space is left on the target at {path} ({free_bytes} bytes and {free_inodes} inodes free); enlarge the volume or the quota, then run again to go on"
+    )]
     Full {
         /// What was being written.
         path: TreePath,
@@ -78,7 +95,9 @@ pub enum Fault {
         free_inodes: u64,
     },
     /// The mover may not read an entry.
-    #[error("the {side} mover runs as uid {uid} and may not read {path} ({call}); run it as the owner of the data")]
+    #[error(
+        "the {side} mover runs as uid {uid} and may not read {path} ({call}); run it as the owner of the data"
+    )]
     Unreadable {
         /// The mover.
         side: Side,
@@ -102,7 +121,10 @@ pub enum Fault {
         errno: i32,
     },
     /// Files changed in the last round, when nothing may write any more.
-    #[error("{count} files changed while they were read, though the source is to be frozen, such as {}; find what still writes to it", list(examples))]
+    #[error(
+        "{count} files changed while they were read, though the source is to be frozen, such as {}; find what still writes to it",
+        list(examples)
+    )]
     Changed {
         /// How many.
         count: u64,
@@ -110,7 +132,9 @@ pub enum Fault {
         examples: Vec<TreePath>,
     },
     /// What arrived is not what was read.
-    #[error("{path} arrived with the digest {received} and was read with {sent}; run again, and suspect the memory of a node")]
+    #[error(
+        "{path} arrived with the digest {received} and was read with {sent}; run again, and suspect the memory of a node"
+    )]
     Corrupt {
         /// The file.
         path: TreePath,
@@ -120,7 +144,9 @@ pub enum Fault {
         received: Digest,
     },
     /// The target device is smaller than the source.
-    #[error("the target device has {target_bytes} bytes and the source {source_bytes}; choose a volume that is not smaller")]
+    #[error(
+        "the target device has {target_bytes} bytes and the source {source_bytes}; choose a volume that is not smaller"
+    )]
     TooSmall {
         /// Size of the source.
         source_bytes: u64,
@@ -128,7 +154,9 @@ pub enum Fault {
         target_bytes: u64,
     },
     /// One side is a directory, the other a device.
-    #[error("the source is a {source_shape} and the target a {target_shape}; both must have the same volume mode")]
+    #[error(
+        "the source is a {source_shape} and the target a {target_shape}; both must have the same volume mode"
+    )]
     ShapeDiffers {
         /// `directory` or `device`.
         source_shape: String,
@@ -136,7 +164,9 @@ pub enum Fault {
         target_shape: String,
     },
     /// The other mover broke the protocol.
-    #[error("the other mover sent what does not belong there ({what}); both must be of the same version")]
+    #[error(
+        "the other mover sent what does not belong there ({what}); both must be of the same version"
+    )]
     Protocol {
         /// What was expected, and what came.
         what: String,
@@ -145,14 +175,21 @@ pub enum Fault {
 
 /// The first names of many, for a message.
 fn list(paths: &[TreePath]) -> String {
-    paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+    paths
+        .iter()
+        .map(|path| format!("`{path}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Fault {
     /// Whether the same command may succeed when it is just given again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::PeerLost { .. } | Self::NoPeer | Self::Stopped | Self::Busy { .. })
+        matches!(
+            self,
+            Self::PeerLost { .. } | Self::NoPeer | Self::Stopped | Self::Busy { .. }
+        )
     }
 
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
@@ -160,6 +197,8 @@ impl Fault {
     }
 
     pub(crate) fn peer_lost(reason: impl std::fmt::Display) -> Self {
-        Self::PeerLost { reason: reason.to_string() }
+        Self::PeerLost {
+            reason: reason.to_string(),
+        }
     }
 }

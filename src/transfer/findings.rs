@@ -4,10 +4,15 @@ use super::report::{EXAMPLES, Finding, What};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+/// What and why.
+type Sort = (What, String);
+/// How often, and the first.
+type Found = (u64, Vec<TreePath>);
+
 /// Findings of one operation, gathered from all its threads.
 #[derive(Default)]
 pub(crate) struct Findings {
-    sorts: Mutex<BTreeMap<(What, String), (u64, Vec<TreePath>)>>,
+    sorts: Mutex<BTreeMap<Sort, Found>>,
 }
 
 impl Findings {

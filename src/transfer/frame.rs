@@ -29,7 +29,9 @@ pub enum FrameError {
     #[error("the other end does not speak this protocol")]
     NotOurs,
     /// The other end is of another version.
-    #[error("the other end has version {theirs} (protocol {their_protocol}), this one {VERSION} (protocol {PROTOCOL}); use the same on both")]
+    #[error(
+        "the other end has version {theirs} (protocol {their_protocol}), this one {VERSION} (protocol {PROTOCOL}); use the same on both"
+    )]
     Version {
         /// The other end's version.
         theirs: String,
@@ -55,7 +57,11 @@ pub(crate) fn greeting() -> Vec<u8> {
 pub(crate) fn greeting_of(protocol: u32, version: &str) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(protocol.to_le_bytes());
-    bytes.extend(u16::try_from(version.len()).unwrap_or(u16::MAX).to_le_bytes());
+    bytes.extend(
+        u16::try_from(version.len())
+            .unwrap_or(u16::MAX)
+            .to_le_bytes(),
+    );
     bytes.extend(version.as_bytes());
     bytes
 }
@@ -69,20 +75,31 @@ pub(crate) fn read_greeting(bytes: &[u8; GREETING]) -> Result<(u32, usize), Fram
         return Err(FrameError::NotOurs);
     }
     let protocol = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
-    Ok((protocol, usize::from(u16::from_le_bytes([bytes[20], bytes[21]]))))
+    Ok((
+        protocol,
+        usize::from(u16::from_le_bytes([bytes[20], bytes[21]])),
+    ))
 }
 
 /// Accepts the same protocol only.
 pub(crate) fn check_greeting(protocol: u32, version: &[u8]) -> Result<String, FrameError> {
     let theirs = super::escaped::escape(version);
-    if protocol == PROTOCOL { Ok(theirs) } else { Err(FrameError::Version { theirs, their_protocol: protocol }) }
+    if protocol == PROTOCOL {
+        Ok(theirs)
+    } else {
+        Err(FrameError::Version {
+            theirs,
+            their_protocol: protocol,
+        })
+    }
 }
 
 /// Appends a message with its length.
 pub(crate) fn put<T: Serialize>(out: &mut Vec<u8>, message: &T) -> Result<(), FrameError> {
     let start = out.len();
     out.extend([0; 4]);
-    let mut whole = postcard::to_extend(message, std::mem::take(out)).map_err(FrameError::Message)?;
+    let mut whole =
+        postcard::to_extend(message, std::mem::take(out)).map_err(FrameError::Message)?;
     let length = whole.len() - start - 4;
     if length > MAX_MESSAGE {
         return Err(FrameError::TooLong(length));
@@ -103,7 +120,14 @@ pub(crate) enum Sort {
 pub(crate) fn sort(header: [u8; 4]) -> Result<Sort, FrameError> {
     let word = u32::from_le_bytes(header);
     let length = (word & !CONTENT) as usize;
-    let (sort, limit) =
-        if word & CONTENT == 0 { (Sort::Message(length), MAX_MESSAGE) } else { (Sort::Content(length), MAX_CONTENT) };
-    if length > limit { Err(FrameError::TooLong(length)) } else { Ok(sort) }
+    let (sort, limit) = if word & CONTENT == 0 {
+        (Sort::Message(length), MAX_MESSAGE)
+    } else {
+        (Sort::Content(length), MAX_CONTENT)
+    };
+    if length > limit {
+        Err(FrameError::TooLong(length))
+    } else {
+        Ok(sort)
+    }
 }

@@ -46,7 +46,11 @@ pub struct RunKeys {
 impl RunKeys {
     /// New keys.
     pub fn generate() -> Result<Self, KeyError> {
-        Ok(Self { client: make("client")?, source: make("source")?, target: make("target")? })
+        Ok(Self {
+            client: make("client")?,
+            source: make("source")?,
+            target: make("target")?,
+        })
     }
 
     fn pair(&self, side: Side) -> &Pair {
@@ -84,11 +88,15 @@ fn make(name: &str) -> Result<Pair, KeyError> {
     let mut parameters = CertificateParams::new(vec![name.to_owned()])?;
     parameters.distinguished_name.push(DnType::CommonName, name);
     let certificate = parameters.self_signed(&key)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
 fn files<const N: usize>(list: [(&str, &String); N]) -> BTreeMap<String, Vec<u8>> {
-    list.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into()
+    list.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+        .into()
 }
 
 /// Our own identity at one end of a connection.
@@ -140,16 +148,23 @@ impl MoverKeys {
     }
 
     /// The names of the files that a mover needs.
-    pub(crate) const FILES: [&'static str; 4] = [CERTIFICATE, KEY, CLIENT, PEER];
+    pub(crate) const FILES: [&'static str; 4] = [CERTIFICATE, CLIENT, KEY, PEER];
 }
 
 fn identity(files: &BTreeMap<String, Vec<u8>>) -> Result<Identity, KeyError> {
     let pem = files.get(KEY).ok_or(KeyError::Missing(KEY))?;
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|source| KeyError::Read { name: KEY, source })?;
-    Ok(Identity { certificate: certificate(files, CERTIFICATE)?, key })
+    let key = PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|source| KeyError::Read { name: KEY, source })?;
+    Ok(Identity {
+        certificate: certificate(files, CERTIFICATE)?,
+        key,
+    })
 }
 
-fn certificate(files: &BTreeMap<String, Vec<u8>>, name: &'static str) -> Result<CertificateDer<'static>, KeyError> {
+fn certificate(
+    files: &BTreeMap<String, Vec<u8>>,
+    name: &'static str,
+) -> Result<CertificateDer<'static>, KeyError> {
     let pem = files.get(name).ok_or(KeyError::Missing(name))?;
     CertificateDer::from_pem_slice(pem).map_err(|source| KeyError::Read { name, source })
 }
@@ -170,7 +185,7 @@ mod tests {
         assert_eq!(client.identity.certificate, source.client);
         assert_eq!(client.mover(Side::Target), &target.identity.certificate);
         assert_ne!(client.mover(Side::Source), &target.identity.certificate);
-        assert_eq!(keys.mover_files(Side::Source).keys().map(String::as_str).collect::<Vec<_>>(), MoverKeys::FILES);
+        assert!(keys.mover_files(Side::Source).keys().eq(&MoverKeys::FILES));
     }
 
     #[test]
@@ -180,6 +195,9 @@ mod tests {
         let error = ClientKeys::from_files(&files).err().unwrap();
         assert!(error.to_string().contains("target.pem"), "{error}");
         files.remove(KEY);
-        assert!(matches!(ClientKeys::from_files(&files), Err(KeyError::Missing("key.pem"))));
+        assert!(matches!(
+            ClientKeys::from_files(&files),
+            Err(KeyError::Missing("key.pem"))
+        ));
     }
 }

@@ -87,7 +87,9 @@ impl Listing {
                     return false;
                 }
                 match batch {
-                    Ok(entries) if options.digests => job_sender.send((entries, result_sender)).is_ok(),
+                    Ok(entries) if options.digests => {
+                        job_sender.send((entries, result_sender)).is_ok()
+                    }
                     done => result_sender.send(done).is_ok(),
                 }
             };
@@ -95,7 +97,12 @@ impl Listing {
                 emit(Err(fault));
             }
         });
-        Self { order, current: None, sockets, abandoned }
+        Self {
+            order,
+            current: None,
+            sockets,
+            abandoned,
+        }
     }
 
     /// The next batch.
@@ -120,7 +127,10 @@ impl Listing {
 
     /// Sockets that were left out so far.
     pub(crate) fn sockets(&self) -> Sockets {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -132,10 +142,17 @@ impl Drop for Listing {
 
 /// As many threads as there are processors, but never a crowd: disks and links are full before.
 pub(crate) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 8)
+    std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .clamp(1, 8)
 }
 
-fn walk(volume: &Volume, options: &Options, sockets: &Mutex<Sockets>, emit: &impl Fn(Batch) -> bool) -> Result<(), Fault> {
+fn walk(
+    volume: &Volume,
+    options: &Options,
+    sockets: &Mutex<Sockets>,
+    emit: &impl Fn(Batch) -> bool,
+) -> Result<(), Fault> {
     let root = match volume {
         Volume::Directory(root) => root,
         Volume::Device(device) => {
@@ -173,7 +190,11 @@ fn walk(volume: &Volume, options: &Options, sockets: &Mutex<Sockets>, emit: &imp
 }
 
 fn weight(entry: &Entry) -> usize {
-    let xattrs = entry.metadata.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len());
+    let xattrs = entry
+        .metadata
+        .xattrs
+        .iter()
+        .map(|xattr| xattr.name.len() + xattr.value.len());
     entry.path.as_bytes().len() + xattrs.sum::<usize>()
 }
 
@@ -187,16 +208,29 @@ fn digest_batches(
     let (mut opener, mut buffer) = (volume.opener(), Vec::new());
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((mut entries, result)) = job else { return };
+        let Ok((mut entries, result)) = job else {
+            return;
+        };
         let digested = entries.iter_mut().try_for_each(|entry| {
-            let Kind::File { size, digest } = &mut entry.kind else { return Ok(()) };
+            let Kind::File { size, digest } = &mut entry.kind else {
+                return Ok(());
+            };
             let each = |length| {
                 add(&counters.bytes_checked, length);
                 abandoned.check()
             };
-            let read = digest_file(volume, &mut opener, &entry.path, options.from_disk, &mut buffer, each)?;
+            let read = digest_file(
+                volume,
+                &mut opener,
+                &entry.path,
+                options.from_disk,
+                &mut buffer,
+                each,
+            )?;
             // A length other than the listed one: it changed in between, and its digest would not belong to the entry.
-            *digest = read.filter(|(length, _)| length == size).map(|(_, digest)| digest);
+            *digest = read
+                .filter(|(length, _)| length == size)
+                .map(|(_, digest)| digest);
             add(&counters.files_checked, 1);
             Ok(())
         });

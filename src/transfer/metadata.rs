@@ -32,7 +32,12 @@ pub(crate) enum Before {
 
 /// Makes the metadata what it is on the source. The order matters: a change of owner takes setuid and capabilities away,
 /// an ACL and the mode share bits, and everything changes the times.
-pub(crate) fn apply(place: &Place<'_>, wanted: &Metadata, before: Before, findings: &Findings) -> Result<(), CallError> {
+pub(crate) fn apply(
+    place: &Place<'_>,
+    wanted: &Metadata,
+    before: Before,
+    findings: &Findings,
+) -> Result<(), CallError> {
     let now = match place.file {
         Some(file) => rustix::fs::fstat(file),
         None => rustix::fs::statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW),
@@ -43,7 +48,12 @@ pub(crate) fn apply(place: &Place<'_>, wanted: &Metadata, before: Before, findin
         set_owner(place, wanted, findings)?;
     }
     // A change of owner removes `security.capability`, even where it was right before.
-    set_xattrs(place, &wanted.xattrs, if owned { before } else { before.changed() }, findings)?;
+    set_xattrs(
+        place,
+        &wanted.xattrs,
+        if owned { before } else { before.changed() },
+        findings,
+    )?;
     let symlink = FileType::from_raw_mode(now.st_mode) == FileType::Symlink;
     if !symlink && (!owned || !wanted.xattrs.is_empty() || now.st_mode & 0o7777 != wanted.mode) {
         set_mode(place, wanted.mode, findings)?;
@@ -59,7 +69,15 @@ impl Before {
 
 fn set_owner(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Result<(), CallError> {
     let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
-    let chown = |uid, gid| rustix::fs::chownat(place.directory, place.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+    let chown = |uid, gid| {
+        rustix::fs::chownat(
+            place.directory,
+            place.name,
+            uid,
+            gid,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+    };
     match chown(Some(uid), Some(gid)) {
         Err(errno @ (Errno::PERM | Errno::INVAL | Errno::NOTSUP)) => {
             // A group of our own may be set without any right; the owner is the finding either way.
@@ -71,20 +89,32 @@ fn set_owner(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Resul
     }
 }
 
-fn set_xattrs(place: &Place<'_>, wanted: &[Xattr], before: Before, findings: &Findings) -> Result<(), CallError> {
+fn set_xattrs(
+    place: &Place<'_>,
+    wanted: &[Xattr],
+    before: Before,
+    findings: &Findings,
+) -> Result<(), CallError> {
     if before == Before::Same {
         return Ok(());
     }
     let present = match before {
         Before::None => Vec::new(),
-        Before::Any | Before::Same => {
-            XattrReader::default().read(place.directory, place.name).map_err(|errno| ("listxattr", errno))?
-        }
+        Before::Any | Before::Same => XattrReader::default()
+            .read(place.directory, place.name)
+            .map_err(|errno| ("listxattr", errno))?,
     };
-    for extra in present.iter().filter(|has| wanted.iter().all(|wants| wants.name != has.name)) {
+    for extra in present
+        .iter()
+        .filter(|has| wanted.iter().all(|wants| wants.name != has.name))
+    {
         match xattr::remove(place.directory, place.name, &extra.name) {
             Err(errno @ (Errno::PERM | Errno::ACCESS)) => {
-                findings.add(place.path, What::Xattr(extra.name.clone()), refused("removexattr", errno));
+                findings.add(
+                    place.path,
+                    What::Xattr(extra.name.clone()),
+                    refused("removexattr", errno),
+                );
             }
             result => result.map_err(|errno| ("removexattr", errno))?,
         }
@@ -92,7 +122,11 @@ fn set_xattrs(place: &Place<'_>, wanted: &[Xattr], before: Before, findings: &Fi
     for missing in wanted.iter().filter(|wants| !present.contains(wants)) {
         match xattr::set(place.directory, place.name, missing) {
             Err(errno) if is_refusal(place, errno) => {
-                findings.add(place.path, What::Xattr(missing.name.clone()), refused("setxattr", errno));
+                findings.add(
+                    place.path,
+                    What::Xattr(missing.name.clone()),
+                    refused("setxattr", errno),
+                );
             }
             result => result.map_err(|errno| ("setxattr", errno))?,
         }
@@ -104,7 +138,12 @@ fn set_xattrs(place: &Place<'_>, wanted: &[Xattr], before: Before, findings: &Fi
 fn is_refusal(place: &Place<'_>, errno: Errno) -> bool {
     let full = || super::root::room(place.directory).is_ok_and(|room| room.free_bytes < 1 << 20);
     match errno {
-        Errno::PERM | Errno::NOTSUP | Errno::INVAL | Errno::TOOBIG | Errno::RANGE | Errno::ACCESS => true,
+        Errno::PERM
+        | Errno::NOTSUP
+        | Errno::INVAL
+        | Errno::TOOBIG
+        | Errno::RANGE
+        | Errno::ACCESS => true,
         Errno::NOSPC => !full(),
         _ => false,
     }
@@ -127,24 +166,45 @@ fn set_mode(place: &Place<'_>, mode: u32, findings: &Findings) -> Result<(), Cal
         // The kernel drops setgid silently where the group is not ours.
         let now = rustix::fs::statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW);
         if now.map_err(|errno| ("stat", errno))?.st_mode & 0o7777 != mode {
-            findings.add(place.path, What::Mode, "chmod: the kernel dropped setuid or setgid");
+            findings.add(
+                place.path,
+                What::Mode,
+                "chmod: the kernel dropped setuid or setgid",
+            );
         }
     }
     Ok(())
 }
 
 /// Changes the mode of an entry that is no symlink, and of nothing else should it have become one: `fchmodat` follows.
-pub(crate) fn chmod_itself(directory: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<(), Errno> {
-    let entry = rustix::fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+pub(crate) fn chmod_itself(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    mode: Mode,
+) -> Result<(), Errno> {
+    let entry = rustix::fs::openat(
+        directory,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&entry);
     rustix::fs::chmod(format!("/proc/self/fd/{number}"), mode)
 }
 
 fn set_times(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Result<(), CallError> {
-    let times = Timestamps { last_access: timespec(wanted.accessed), last_modification: timespec(wanted.modified) };
+    let times = Timestamps {
+        last_access: timespec(wanted.accessed),
+        last_modification: timespec(wanted.modified),
+    };
     let result = match place.file {
         Some(file) => rustix::fs::futimens(file, &times),
-        None => rustix::fs::utimensat(place.directory, place.name, &times, AtFlags::SYMLINK_NOFOLLOW),
+        None => rustix::fs::utimensat(
+            place.directory,
+            place.name,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        ),
     };
     match result {
         Err(errno @ (Errno::PERM | Errno::NOTSUP)) => {
@@ -156,7 +216,10 @@ fn set_times(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Resul
 }
 
 fn timespec(time: Time) -> Timespec {
-    Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() }
+    Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    }
 }
 
 fn refused(call: &str, errno: Errno) -> String {

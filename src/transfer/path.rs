@@ -67,7 +67,12 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        let same = self.0.iter().zip(&other.0).take_while(|(mine, theirs)| mine == theirs).count();
+        let same = self
+            .0
+            .iter()
+            .zip(&other.0)
+            .take_while(|(mine, theirs)| mine == theirs)
+            .count();
         // The end of a path comes first, then the slash (what is inside a directory follows it), then the bytes.
         let rank = |bytes: &[u8]| match bytes.get(same) {
             None => 0,
@@ -86,7 +91,11 @@ impl PartialOrd for TreePath {
 
 impl fmt::Display for TreePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() { formatter.write_str(".") } else { formatter.write_str(&escaped::escape(&self.0)) }
+        if self.is_root() {
+            formatter.write_str(".")
+        } else {
+            formatter.write_str(&escaped::escape(&self.0))
+        }
     }
 }
 
@@ -128,9 +137,14 @@ mod tests {
 
     #[test]
     fn order_is_depth_first_by_bytes() {
-        let mut paths: Vec<_> = ["b", "a/z", "a", "a.txt", "a/b/c", "a-b", "a/b", ""].map(path).into();
+        let mut paths: Vec<_> = ["b", "a/z", "a", "a.txt", "a/b/c", "a-b", "a/b", ""]
+            .map(path)
+            .into();
         paths.sort();
-        assert_eq!(paths, ["", "a", "a/b", "a/b/c", "a/z", "a-b", "a.txt", "b"].map(path));
+        assert_eq!(
+            paths,
+            ["", "a", "a/b", "a/b/c", "a/z", "a-b", "a.txt", "b"].map(path)
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 use super::entry::{Digest, Entry, Metadata};
 use super::fault::Fault;
 use super::path::TreePath;
-use super::report::{Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What};
+use super::report::{
+    Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+};
 use super::side::Side;
 use serde::{Deserialize, Serialize};
 
@@ -18,12 +20,28 @@ pub(crate) struct Request {
 pub(crate) enum Command {
     /// The first one: takes over from any connection before.
     Attach,
-    Reach { address: String, connections: usize },
-    Inspect { run: String },
-    Round { run: String, kind: RoundKind, began: bool },
-    Verify { run: String, excused: Vec<What> },
-    Finish { run: String },
-    Wipe { run: String },
+    Reach {
+        address: String,
+        connections: usize,
+    },
+    Inspect {
+        run: String,
+    },
+    Round {
+        run: String,
+        kind: RoundKind,
+        began: bool,
+    },
+    Verify {
+        run: String,
+        excused: Vec<What>,
+    },
+    Finish {
+        run: String,
+    },
+    Wipe {
+        run: String,
+    },
     Stop,
 }
 
@@ -69,7 +87,10 @@ pub(crate) enum PeerReply {
     /// The next entries.
     Entries(Vec<Entry>),
     /// There are no more; so many sockets were left out.
-    Listed { sockets: Vec<TreePath>, socket_count: u64 },
+    Listed {
+        sockets: Vec<TreePath>,
+        socket_count: u64,
+    },
     /// The next file begins: what it is at this moment.
     File { metadata: Metadata, size: u64 },
     /// A frame of content follows, which belongs here.

@@ -35,10 +35,16 @@ pub(crate) enum Opened {
 }
 
 impl OpenFile {
-    pub(crate) fn open(volume: &Volume, opener: &mut Opener<'_>, path: &TreePath) -> Result<Opened, Fault> {
+    pub(crate) fn open(
+        volume: &Volume,
+        opener: &mut Opener<'_>,
+        path: &TreePath,
+    ) -> Result<Opened, Fault> {
         let file = match opener.open(path) {
             Ok(file) => file,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(Opened::Gone),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => {
+                return Ok(Opened::Gone);
+            }
             Err(errno) => return Err(volume.fault(path, "open", errno)),
         };
         let stat = rustix::fs::fstat(&file).map_err(|errno| volume.fault(path, "fstat", errno))?;
@@ -74,7 +80,11 @@ impl OpenFile {
         }
         let mut position = 0;
         while position < self.size {
-            let (start, end) = if sparse { self.data_after(position, &fault)? } else { (position, self.size) };
+            let (start, end) = if sparse {
+                self.data_after(position, &fault)?
+            } else {
+                (position, self.size)
+            };
             while position < start {
                 let length = (start - position).min(HOLE);
                 each(Piece::Hole { length })?;
@@ -85,7 +95,10 @@ impl OpenFile {
                 match rustix::io::pread(&self.file, &mut buffer[..length], position) {
                     Ok(0) => return Ok(position),
                     Ok(count) => {
-                        each(Piece::Data { offset: position, bytes: &buffer[..count] })?;
+                        each(Piece::Data {
+                            offset: position,
+                            bytes: &buffer[..count],
+                        })?;
                         position += count as u64;
                     }
                     Err(Errno::INTR) => {}
@@ -97,7 +110,11 @@ impl OpenFile {
     }
 
     /// The next stretch of data from here on; empty at the end of the file when only a hole is left.
-    fn data_after(&self, position: u64, fault: impl Fn(&str, Errno) -> Fault) -> Result<(u64, u64), Fault> {
+    fn data_after(
+        &self,
+        position: u64,
+        fault: impl Fn(&str, Errno) -> Fault,
+    ) -> Result<(u64, u64), Fault> {
         let start = match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
             Ok(start) => start.min(self.size),
             Err(Errno::NXIO) => return Ok((self.size, self.size)),
@@ -119,8 +136,19 @@ impl OpenFile {
         // A device's times are those of its node.
         let device = FileType::from_raw_mode(then.st_mode) == FileType::BlockDevice;
         Ok(device
-            || (now.st_size, now.st_mtime, now.st_mtime_nsec, now.st_ctime, now.st_ctime_nsec)
-                == (then.st_size, then.st_mtime, then.st_mtime_nsec, then.st_ctime, then.st_ctime_nsec))
+            || (
+                now.st_size,
+                now.st_mtime,
+                now.st_mtime_nsec,
+                now.st_ctime,
+                now.st_ctime_nsec,
+            ) == (
+                then.st_size,
+                then.st_mtime,
+                then.st_mtime_nsec,
+                then.st_ctime,
+                then.st_ctime_nsec,
+            ))
     }
 }
 
@@ -128,7 +156,9 @@ impl OpenFile {
 pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
     static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
     while length > 0 {
-        let count = usize::try_from(length).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        let count = usize::try_from(length)
+            .unwrap_or(ZEROS.len())
+            .min(ZEROS.len());
         hasher.update(&ZEROS[..count]);
         length -= count as u64;
     }
@@ -143,7 +173,9 @@ pub(crate) fn digest_file(
     buffer: &mut Vec<u8>,
     mut each: impl FnMut(u64) -> Result<(), Fault>,
 ) -> Result<Option<(u64, Digest)>, Fault> {
-    let Opened::File(file) = OpenFile::open(volume, opener, path)? else { return Ok(None) };
+    let Opened::File(file) = OpenFile::open(volume, opener, path)? else {
+        return Ok(None);
+    };
     if from_disk {
         file.drop_cache();
     }

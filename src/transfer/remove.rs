@@ -35,7 +35,9 @@ pub(crate) fn remove(
     while let Some(level) = levels.last_mut() {
         cancel.check()?;
         if let Some(name) = level.names.pop() {
-            if !unlink(level.directory.as_fd(), &name, counters).map_err(|errno| fault("unlink", errno))? {
+            if !unlink(level.directory.as_fd(), &name, counters)
+                .map_err(|errno| fault("unlink", errno))?
+            {
                 let below = enter(level.directory.as_fd(), &name, &mut buffer);
                 let below = below.map_err(|errno| fault("open", errno))?;
                 levels.push(below);
@@ -43,25 +45,45 @@ pub(crate) fn remove(
             continue;
         }
         let Some(done) = levels.pop() else { break };
-        let above = levels.last().map_or(parent, |level| level.directory.as_fd());
-        rustix::fs::unlinkat(above, &done.name[..], AtFlags::REMOVEDIR).map_err(|errno| fault("rmdir", errno))?;
+        let above = levels
+            .last()
+            .map_or(parent, |level| level.directory.as_fd());
+        rustix::fs::unlinkat(above, &done.name[..], AtFlags::REMOVEDIR)
+            .map_err(|errno| fault("rmdir", errno))?;
         add(&counters.deleted, 1);
     }
     Ok(())
 }
 
 /// Deletes all entries of the root but `lost+found` and those to keep.
-pub(crate) fn empty(root: &Root, keep: impl Fn(&[u8]) -> bool, counters: &Counters, cancel: &Cancel) -> Result<(), Fault> {
+pub(crate) fn empty(
+    root: &Root,
+    keep: impl Fn(&[u8]) -> bool,
+    counters: &Counters,
+    cancel: &Cancel,
+) -> Result<(), Fault> {
     let path = TreePath::root();
-    let directory = root.open_directory(b"").map_err(|errno| root.fault(&path, "open", errno))?;
+    let directory = root
+        .open_directory(b"")
+        .map_err(|errno| root.fault(&path, "open", errno))?;
     let mut names = Vec::new();
     read_names(&directory, &mut Vec::new(), |name| {
         names.push(name.to_vec());
         Ok(())
     })
     .map_err(|errno| root.fault(&path, "getdents", errno))?;
-    for name in names.iter().filter(|name| name[..] != b"lost+found"[..] && !keep(name)) {
-        remove(root, &path.join(name), directory.as_fd(), name, counters, cancel)?;
+    for name in names
+        .iter()
+        .filter(|name| name[..] != b"lost+found"[..] && !keep(name))
+    {
+        remove(
+            root,
+            &path.join(name),
+            directory.as_fd(),
+            name,
+            counters,
+            cancel,
+        )?;
     }
     Ok(())
 }
@@ -82,8 +104,9 @@ fn unlink(directory: BorrowedFd<'_>, name: &[u8], counters: &Counters) -> Result
 }
 
 fn is_directory(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory)
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+    })
 }
 
 fn enter(parent: BorrowedFd<'_>, name: &[u8], buffer: &mut Vec<u8>) -> Result<Level, Errno> {
@@ -97,5 +120,9 @@ fn enter(parent: BorrowedFd<'_>, name: &[u8], buffer: &mut Vec<u8>) -> Result<Le
         names.push(name.to_vec());
         Ok(())
     })?;
-    Ok(Level { directory, name: name.to_vec(), names })
+    Ok(Level {
+        directory,
+        name: name.to_vec(),
+        names,
+    })
 }

@@ -9,7 +9,10 @@ use rustix::io::Errno;
 use std::path::Path;
 
 /// How directories are opened: never through a symlink.
-pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// An open volume root.
 pub(crate) struct Root {
@@ -21,7 +24,10 @@ impl Root {
     pub(crate) fn open(path: &Path, side: Side) -> Result<Self, Errno> {
         // The mount point itself may be reached by any path: it is the operator's, not the tree's.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { directory: rustix::fs::openat(CWD, path, flags, Mode::empty())?, side })
+        Ok(Self {
+            directory: rustix::fs::openat(CWD, path, flags, Mode::empty())?,
+            side,
+        })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -37,10 +43,13 @@ impl Root {
         if path.is_empty() {
             return rustix::fs::openat(&self.directory, ".", DIRECTORY, Mode::empty());
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(&self.directory, path, DIRECTORY, Mode::empty(), resolve) {
             // Old kernels and strict seccomp profiles lack openat2; a path may be longer than the kernel takes.
-            Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG | Errno::AGAIN | Errno::INVAL) => self.walk_to(path),
+            Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG | Errno::AGAIN | Errno::INVAL) => {
+                self.walk_to(path)
+            }
             result => result,
         }
     }
@@ -61,12 +70,24 @@ impl Root {
         match errno {
             Errno::NOSPC | Errno::DQUOT => {
                 let room = self.room().unwrap_or_default();
-                Fault::Full { path, free_bytes: room.free_bytes, free_inodes: room.free_inodes }
+                Fault::Full {
+                    path,
+                    free_bytes: room.free_bytes,
+                    free_inodes: room.free_inodes,
+                }
             }
-            Errno::ACCESS => {
-                Fault::Unreadable { side, path, call, uid: rustix::process::geteuid().as_raw() }
-            }
-            other => Fault::Io { side, path, call, errno: other.raw_os_error() },
+            Errno::ACCESS => Fault::Unreadable {
+                side,
+                path,
+                call,
+                uid: rustix::process::geteuid().as_raw(),
+            },
+            other => Fault::Io {
+                side,
+                path,
+                call,
+                errno: other.raw_os_error(),
+            },
         }
     }
 }
@@ -99,7 +120,10 @@ impl<'root> Parents<'root> {
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
             self.last = Some((parent.to_vec(), self.root.open_directory(parent)?));
         }
-        self.last.as_ref().map(|(_, directory)| directory.as_fd()).ok_or(Errno::NOENT)
+        self.last
+            .as_ref()
+            .map(|(_, directory)| directory.as_fd())
+            .ok_or(Errno::NOENT)
     }
 
     /// Forgets the last one: it may be deleted and made anew.
@@ -118,7 +142,8 @@ impl<'root> Parents<'root> {
     pub(crate) fn open_file(&mut self, path: &TreePath) -> Result<OwnedFd, Errno> {
         let parent = self.of(path)?;
         let name = path.split().1;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match rustix::fs::openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
             Err(Errno::PERM) => rustix::fs::openat(parent, name, flags, Mode::empty()),
             result => result,

@@ -5,7 +5,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme,
+};
 use std::sync::Arc;
 
 /// Accepts the certificates in the list; the handshake's signature proves that the other end holds the key.
@@ -17,8 +20,17 @@ struct Pinned {
 
 impl Pinned {
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let known = self.certificates.iter().any(|pinned| pinned.as_ref() == certificate.as_ref());
-        if known { Ok(()) } else { Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) }
+        let known = self
+            .certificates
+            .iter()
+            .any(|pinned| pinned.as_ref() == certificate.as_ref());
+        if known {
+            Ok(())
+        } else {
+            Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            ))
+        }
     }
 
     fn signature(
@@ -34,7 +46,9 @@ impl Pinned {
 
 /// TLS 1.2 is not spoken, so nothing of it is ever valid.
 fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
-    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic))
+    Err(Error::PeerIncompatible(
+        rustls::PeerIncompatible::Tls13RequiredForQuic,
+    ))
 }
 
 impl ServerCertVerifier for Pinned {
@@ -46,7 +60,8 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(end_entity).map(|()| ServerCertVerified::assertion())
+        self.check(end_entity)
+            .map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -68,7 +83,9 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -83,7 +100,8 @@ impl ClientCertVerifier for Pinned {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity).map(|()| ClientCertVerified::assertion())
+        self.check(end_entity)
+            .map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -105,7 +123,9 @@ impl ClientCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -118,9 +138,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn dialing(identity: &Identity, expected: &CertificateDer<'static>) -> Result<Arc<ClientConfig>, Error> {
+fn dialing(
+    identity: &Identity,
+    expected: &CertificateDer<'static>,
+) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
-    let verifier = Pinned { certificates: vec![expected.clone()], provider: provider.clone() };
+    let verifier = Pinned {
+        certificates: vec![expected.clone()],
+        provider: provider.clone(),
+    };
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -142,11 +168,17 @@ pub(crate) fn mover_to_peer(keys: &MoverKeys) -> Result<Arc<ClientConfig>, Error
 /// How a mover answers.
 pub(crate) fn mover_listening(keys: &MoverKeys) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
-    let verifier = Pinned { certificates: vec![keys.client.clone(), keys.peer.clone()], provider: provider.clone() };
+    let verifier = Pinned {
+        certificates: vec![keys.client.clone(), keys.peer.clone()],
+        provider: provider.clone(),
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(vec![keys.identity.certificate.clone()], keys.identity.key.clone_key())?;
+        .with_single_cert(
+            vec![keys.identity.certificate.clone()],
+            keys.identity.key.clone_key(),
+        )?;
     // Connections are few and long: no tickets to send, none to keep.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

@@ -25,7 +25,11 @@ pub(crate) struct Device {
 
 impl Device {
     fn open(path: &Path, side: Side) -> Result<Self, Errno> {
-        let mut this = Self { path: path.to_owned(), side, bytes: 0 };
+        let mut this = Self {
+            path: path.to_owned(),
+            side,
+            bytes: 0,
+        };
         this.bytes = rustix::fs::seek(this.reopen(side == Side::Target)?, SeekFrom::End(0))?;
         Ok(this)
     }
@@ -38,16 +42,39 @@ impl Device {
     pub(crate) fn fault(&self, call: &str, errno: Errno) -> Fault {
         let (side, path, call) = (self.side, TreePath::root(), call.to_owned());
         match errno {
-            Errno::ACCESS | Errno::PERM => Fault::Unreadable { side, path, call, uid: rustix::process::geteuid().as_raw() },
-            errno => Fault::Io { side, path, call, errno: errno.raw_os_error() },
+            Errno::ACCESS | Errno::PERM => Fault::Unreadable {
+                side,
+                path,
+                call,
+                uid: rustix::process::geteuid().as_raw(),
+            },
+            errno => Fault::Io {
+                side,
+                path,
+                call,
+                errno: errno.raw_os_error(),
+            },
         }
     }
 
     /// The one entry of a device. Its node's owner and times belong to the node, not to the data.
     pub(crate) fn entry(&self) -> Entry {
-        let metadata =
-            Metadata { mode: 0, uid: 0, gid: 0, modified: Time::default(), accessed: Time::default(), xattrs: Vec::new() };
-        Entry { path: TreePath::root(), kind: Kind::File { size: self.bytes, digest: None }, metadata }
+        let metadata = Metadata {
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            modified: Time::default(),
+            accessed: Time::default(),
+            xattrs: Vec::new(),
+        };
+        Entry {
+            path: TreePath::root(),
+            kind: Kind::File {
+                size: self.bytes,
+                digest: None,
+            },
+            metadata,
+        }
     }
 }
 
@@ -69,7 +96,11 @@ impl Volume {
     pub(crate) fn room(&self) -> Result<Room, Errno> {
         match self {
             Self::Directory(root) => root.room(),
-            Self::Device(device) => Ok(Room { bytes: device.bytes, free_bytes: device.bytes, ..Room::default() }),
+            Self::Device(device) => Ok(Room {
+                bytes: device.bytes,
+                free_bytes: device.bytes,
+                ..Room::default()
+            }),
         }
     }
 

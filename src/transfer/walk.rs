@@ -28,7 +28,8 @@ impl Names {
 
     fn sort(&mut self) {
         let bytes = &self.bytes;
-        self.places.sort_unstable_by_key(|(start, length)| name_at(bytes, *start, *length));
+        self.places
+            .sort_unstable_by_key(|(start, length)| name_at(bytes, *start, *length));
     }
 
     fn take(&mut self) -> Option<&[u8]> {
@@ -85,12 +86,18 @@ impl<'root> Walker<'root> {
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         if !self.begun {
             self.begun = true;
-            let stat = rustix::fs::fstat(self.root.fd()).map_err(|errno| self.root.fault(&TreePath::root(), "fstat", errno))?;
+            let stat = rustix::fs::fstat(self.root.fd())
+                .map_err(|errno| self.root.fault(&TreePath::root(), "fstat", errno))?;
             let xattrs = self.xattrs.read(self.root.fd(), b".");
-            let xattrs = xattrs.map_err(|errno| self.root.fault(&TreePath::root(), "listxattr", errno))?;
+            let xattrs =
+                xattrs.map_err(|errno| self.root.fault(&TreePath::root(), "listxattr", errno))?;
             self.pending = Some(TreePath::root());
             let metadata = metadata(&stat, xattrs);
-            return Ok(Some(Entry { path: TreePath::root(), kind: Kind::Directory, metadata }));
+            return Ok(Some(Entry {
+                path: TreePath::root(),
+                kind: Kind::Directory,
+                metadata,
+            }));
         }
         if let Some(path) = self.pending.take() {
             self.enter(path)?;
@@ -101,7 +108,13 @@ impl<'root> Walker<'root> {
                 continue;
             };
             let path = level.path.join(name);
-            match describe(&mut self.xattrs, &level.directory, name, &path, &mut self.first_names) {
+            match describe(
+                &mut self.xattrs,
+                &level.directory,
+                name,
+                &path,
+                &mut self.first_names,
+            ) {
                 Ok(entry) => {
                     if entry.kind == Kind::Directory {
                         self.pending = Some(entry.path.clone());
@@ -117,7 +130,9 @@ impl<'root> Walker<'root> {
 
     fn enter(&mut self, path: TreePath) -> Result<(), Fault> {
         let opened = match self.levels.last() {
-            Some(level) => rustix::fs::openat(&level.directory, path.split().1, DIRECTORY, Mode::empty()),
+            Some(level) => {
+                rustix::fs::openat(&level.directory, path.split().1, DIRECTORY, Mode::empty())
+            }
             None => self.root.open_directory(b""),
         };
         let directory = match opened {
@@ -133,7 +148,11 @@ impl<'root> Walker<'root> {
         })
         .map_err(|errno| self.root.fault(&path, "getdents", errno))?;
         names.sort();
-        self.levels.push(Level { directory, path, names });
+        self.levels.push(Level {
+            directory,
+            path,
+            names,
+        });
         Ok(())
     }
 }
@@ -164,17 +183,30 @@ fn describe(
     path: &TreePath,
     first_names: &mut HashMap<(u64, u64), TreePath>,
 ) -> Result<Entry, (&'static str, Errno)> {
-    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| ("stat", errno))?;
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| ("stat", errno))?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
-        FileType::RegularFile => Kind::File { size: stat.st_size.cast_unsigned(), digest: None },
+        FileType::RegularFile => Kind::File {
+            size: stat.st_size.cast_unsigned(),
+            digest: None,
+        },
         FileType::Symlink => {
-            let to = rustix::fs::readlinkat(directory, name, Vec::new()).map_err(|errno| ("readlink", errno))?;
-            Kind::Symlink { to: to.into_bytes() }
+            let to = rustix::fs::readlinkat(directory, name, Vec::new())
+                .map_err(|errno| ("readlink", errno))?;
+            Kind::Symlink {
+                to: to.into_bytes(),
+            }
         }
         FileType::Fifo => Kind::Fifo,
-        FileType::CharacterDevice => Kind::CharacterDevice { major: major(stat.st_rdev), minor: minor(stat.st_rdev) },
-        FileType::BlockDevice => Kind::BlockDevice { major: major(stat.st_rdev), minor: minor(stat.st_rdev) },
+        FileType::CharacterDevice => Kind::CharacterDevice {
+            major: major(stat.st_rdev),
+            minor: minor(stat.st_rdev),
+        },
+        FileType::BlockDevice => Kind::BlockDevice {
+            major: major(stat.st_rdev),
+            minor: minor(stat.st_rdev),
+        },
         FileType::Socket => Kind::Socket,
         FileType::Unknown => return Err(("stat", Errno::INVAL)),
     };
@@ -187,8 +219,14 @@ fn describe(
         }
         (false, _) => kind,
     };
-    let xattrs = reader.read(directory.as_fd(), name).map_err(|errno| ("listxattr", errno))?;
-    Ok(Entry { path: path.clone(), kind, metadata: metadata(&stat, xattrs) })
+    let xattrs = reader
+        .read(directory.as_fd(), name)
+        .map_err(|errno| ("listxattr", errno))?;
+    Ok(Entry {
+        path: path.clone(),
+        kind,
+        metadata: metadata(&stat, xattrs),
+    })
 }
 
 /// Metadata as the kernel tells it.
@@ -204,5 +242,8 @@ pub(crate) fn metadata(stat: &Stat, xattrs: Vec<super::entry::Xattr>) -> Metadat
 }
 
 fn time(seconds: i64, nanoseconds: impl TryInto<u32>) -> Time {
-    Time { seconds, nanoseconds: nanoseconds.try_into().unwrap_or(0) }
+    Time {
+        seconds,
+        nanoseconds: nanoseconds.try_into().unwrap_or(0),
+    }
 }

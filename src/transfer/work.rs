@@ -1,13 +1,13 @@
 //! The working directory of a run at the root of its target: what is being written, and the mark that the target is ours.
 use super::cancel::Cancel;
 use super::counters::Counters;
+use super::entry::Kind;
 use super::fault::Fault;
 use super::path::TreePath;
 use super::remove;
 use super::report::{EXAMPLES, Inspection, Ownership};
 use super::root::{DIRECTORY, Root};
 use super::walk::{Walker, read_names};
-use super::entry::Kind;
 use super::xattr;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -42,17 +42,33 @@ fn owner(root: &Root, name: &[u8]) -> Option<String> {
 }
 
 /// What the volume holds, and whose it is.
-pub(crate) fn inspect(root: &Root, run: &str, counters: &Counters, cancel: &Cancel) -> Result<Inspection, Fault> {
+pub(crate) fn inspect(
+    root: &Root,
+    run: &str,
+    counters: &Counters,
+    cancel: &Cancel,
+) -> Result<Inspection, Fault> {
     let path = TreePath::root();
-    let directory = root.open_directory(b"").map_err(|errno| root.fault(&path, "open", errno))?;
+    let directory = root
+        .open_directory(b"")
+        .map_err(|errno| root.fault(&path, "open", errno))?;
     let mut runs = Vec::new();
     read_names(&directory, &mut Vec::new(), |name| {
-        runs.extend(name.starts_with(PREFIX).then(|| owner(root, name)).flatten());
+        runs.extend(
+            name.starts_with(PREFIX)
+                .then(|| owner(root, name))
+                .flatten(),
+        );
         Ok(())
     })
     .map_err(|errno| root.fault(&path, "getdents", errno))?;
     let mut walker = Walker::new(root, b"");
-    let mut found = Inspection { ownership: Ownership::Empty, entries: 0, bytes: 0, examples: Vec::new() };
+    let mut found = Inspection {
+        ownership: Ownership::Empty,
+        entries: 0,
+        bytes: 0,
+        examples: Vec::new(),
+    };
     while let Some(entry) = walker.next()? {
         cancel.check()?;
         let bytes = entry.path.as_bytes();
@@ -96,26 +112,42 @@ impl Work {
             Self::remove_half_made(root, &name, &path, cancel)?;
             let found = inspect(root, run, &Counters::default(), cancel)?;
             if found.ownership != Ownership::Empty {
-                return Err(Fault::Foreign { entries: found.entries.max(1), examples: found.examples });
+                return Err(Fault::Foreign {
+                    entries: found.entries.max(1),
+                    examples: found.examples,
+                });
             }
             make(root, &name, run).map_err(|(call, errno)| root.fault(&path, call, errno))?;
         }
         let directory = rustix::fs::openat(root.fd(), &name[..], DIRECTORY, Mode::empty());
-        let this = Self { directory: directory.map_err(|errno| root.fault(&path, "open", errno))? };
+        let this = Self {
+            directory: directory.map_err(|errno| root.fault(&path, "open", errno))?,
+        };
         this.clear(root, &path, cancel)?;
         Ok(this)
     }
 
     /// A crash between making the directory and its mark leaves an empty one, or one with an empty mark.
-    fn remove_half_made(root: &Root, name: &[u8], path: &TreePath, cancel: &Cancel) -> Result<(), Fault> {
-        let Ok(directory) = rustix::fs::openat(root.fd(), name, DIRECTORY, Mode::empty()) else { return Ok(()) };
+    fn remove_half_made(
+        root: &Root,
+        name: &[u8],
+        path: &TreePath,
+        cancel: &Cancel,
+    ) -> Result<(), Fault> {
+        let Ok(directory) = rustix::fs::openat(root.fd(), name, DIRECTORY, Mode::empty()) else {
+            return Ok(());
+        };
         let mut only_the_mark = true;
         read_names(&directory, &mut Vec::new(), |inside| {
             only_the_mark &= inside == MARK;
             Ok(())
         })
         .map_err(|errno| root.fault(path, "getdents", errno))?;
-        if only_the_mark { remove::remove(root, path, root.fd(), name, &Counters::default(), cancel) } else { Ok(()) }
+        if only_the_mark {
+            remove::remove(root, path, root.fd(), name, &Counters::default(), cancel)
+        } else {
+            Ok(())
+        }
     }
 
     /// Deletes what an interrupted round left half written.
@@ -128,9 +160,12 @@ impl Work {
         .map_err(|errno| root.fault(path, "getdents", errno))?;
         // Not counted: these were never entries of the tree.
         let uncounted = Counters::default();
-        names.iter().filter(|name| name[..] != *MARK).try_for_each(|name| {
-            remove::remove(root, path, self.directory.as_fd(), name, &uncounted, cancel)
-        })
+        names
+            .iter()
+            .filter(|name| name[..] != *MARK)
+            .try_for_each(|name| {
+                remove::remove(root, path, self.directory.as_fd(), name, &uncounted, cancel)
+            })
     }
 
     /// A directory of its own for one thread: threads that share one wait for each other in the kernel.
@@ -150,9 +185,11 @@ fn make(root: &Root, name: &[u8], run: &str) -> Result<(), (&'static str, Errno)
     for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
         xattr::remove(root.fd(), name, acl.as_bytes()).map_err(|errno| ("removexattr", errno))?;
     }
-    let directory = rustix::fs::openat(root.fd(), name, DIRECTORY, Mode::empty()).map_err(|errno| ("open", errno))?;
+    let directory = rustix::fs::openat(root.fd(), name, DIRECTORY, Mode::empty())
+        .map_err(|errno| ("open", errno))?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&directory, MARK, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| ("open", errno))?;
+    let file = rustix::fs::openat(&directory, MARK, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|errno| ("open", errno))?;
     let text = mark(run);
     if rustix::io::write(&file, text.as_bytes()).map_err(|errno| ("write", errno))? < text.len() {
         return Err(("write", Errno::NOSPC));

@@ -54,7 +54,16 @@ impl<'a> Writer<'a> {
     ) -> Result<Self, Fault> {
         let desk = work.desk(root, number)?;
         let parents = Parents::new(root);
-        Ok(Self { root, counters, findings, desk, next: 0, ready: Vec::new(), unsynced: 0, parents })
+        Ok(Self {
+            root,
+            counters,
+            findings,
+            desk,
+            next: 0,
+            ready: Vec::new(),
+            unsynced: 0,
+            parents,
+        })
     }
 
     fn take_number(&mut self) -> u64 {
@@ -65,9 +74,18 @@ impl<'a> Writer<'a> {
     /// Begins a file.
     pub(crate) fn begin(&mut self, path: &TreePath) -> Result<Draft, Fault> {
         let number = self.take_number();
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.desk, number.to_string(), flags, Mode::RUSR | Mode::WUSR);
-        Ok(Draft { file: file.map_err(|errno| self.root.fault(path, "create", errno))?, number })
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(
+            &self.desk,
+            number.to_string(),
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        );
+        Ok(Draft {
+            file: file.map_err(|errno| self.root.fault(path, "create", errno))?,
+            number,
+        })
     }
 
     /// Throws a file away.
@@ -77,13 +95,23 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends a file: its length, its metadata; large ones are synced.
-    pub(crate) fn end(&mut self, draft: &Draft, path: TreePath, size: u64, metadata: &Metadata) -> Result<(), Fault> {
+    pub(crate) fn end(
+        &mut self,
+        draft: &Draft,
+        path: TreePath,
+        size: u64,
+        metadata: &Metadata,
+    ) -> Result<(), Fault> {
         let fault = |(call, errno): (&'static str, Errno)| self.root.fault(&path, call, errno);
         // A hole at the end has no data that would have made the file so long.
         rustix::fs::ftruncate(&draft.file, size).map_err(|errno| fault(("ftruncate", errno)))?;
         let name = draft.number.to_string();
-        let place =
-            Place { path: &path, directory: self.desk.as_fd(), name: name.as_bytes(), file: Some(draft.file.as_fd()) };
+        let place = Place {
+            path: &path,
+            directory: self.desk.as_fd(),
+            name: name.as_bytes(),
+            file: Some(draft.file.as_fd()),
+        };
         apply(&place, metadata, Before::None, self.findings).map_err(fault)?;
         if size >= LARGE {
             rustix::fs::fsync(&draft.file).map_err(|errno| fault(("fsync", errno)))?;
@@ -92,16 +120,27 @@ impl<'a> Writer<'a> {
         } else {
             self.unsynced += size.max(1);
         }
-        self.ready.push(Written { number: draft.number, path, size });
-        if self.ready.len() >= COMMIT_FILES || self.unsynced >= COMMIT_BYTES || size >= LARGE { self.commit() } else { Ok(()) }
+        self.ready.push(Written {
+            number: draft.number,
+            path,
+            size,
+        });
+        if self.ready.len() >= COMMIT_FILES || self.unsynced >= COMMIT_BYTES || size >= LARGE {
+            self.commit()
+        } else {
+            Ok(())
+        }
     }
 
     /// Syncs what is ready and puts it in place.
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {
         let ready = std::mem::take(&mut self.ready);
-        let Some(first) = ready.first() else { return Ok(()) };
+        let Some(first) = ready.first() else {
+            return Ok(());
+        };
         if self.unsynced > 0 {
-            rustix::fs::syncfs(&self.desk).map_err(|errno| self.root.fault(&first.path, "syncfs", errno))?;
+            rustix::fs::syncfs(&self.desk)
+                .map_err(|errno| self.root.fault(&first.path, "syncfs", errno))?;
             self.unsynced = 0;
         }
         for written in &ready {
@@ -113,47 +152,91 @@ impl<'a> Writer<'a> {
     }
 
     fn put(&mut self, number: u64, path: &TreePath) -> Result<(), Fault> {
-        let parent = self.parents.of(path).map_err(|errno| self.root.fault(path, "open", errno))?;
+        let parent = self
+            .parents
+            .of(path)
+            .map_err(|errno| self.root.fault(path, "open", errno))?;
         rustix::fs::renameat(&self.desk, number.to_string(), parent, path.split().1)
             .map_err(|errno| self.root.fault(path, "rename", errno))
     }
 
     /// Makes a symlink, pipe or device node; in the place of what is there, unless that is a directory.
-    pub(crate) fn make_special(&mut self, path: &TreePath, kind: &Kind, metadata: &Metadata) -> Result<(), Fault> {
+    pub(crate) fn make_special(
+        &mut self,
+        path: &TreePath,
+        kind: &Kind,
+        metadata: &Metadata,
+    ) -> Result<(), Fault> {
         let number = self.take_number();
         let name = number.to_string();
         let node = |kind, major, minor| {
-            rustix::fs::mknodat(&self.desk, &name[..], kind, Mode::RUSR | Mode::WUSR, makedev(major, minor))
+            rustix::fs::mknodat(
+                &self.desk,
+                &name[..],
+                kind,
+                Mode::RUSR | Mode::WUSR,
+                makedev(major, minor),
+            )
         };
         let (call, made) = match kind {
-            Kind::Symlink { to } => ("symlink", rustix::fs::symlinkat(&to[..], &self.desk, &name[..])),
+            Kind::Symlink { to } => (
+                "symlink",
+                rustix::fs::symlinkat(&to[..], &self.desk, &name[..]),
+            ),
             Kind::Fifo => ("mkfifo", node(FileType::Fifo, 0, 0)),
-            Kind::CharacterDevice { major, minor } => ("mknod", node(FileType::CharacterDevice, *major, *minor)),
-            Kind::BlockDevice { major, minor } => ("mknod", node(FileType::BlockDevice, *major, *minor)),
-            Kind::Directory | Kind::File { .. } | Kind::HardLink { .. } | Kind::Socket => return Ok(()),
+            Kind::CharacterDevice { major, minor } => {
+                ("mknod", node(FileType::CharacterDevice, *major, *minor))
+            }
+            Kind::BlockDevice { major, minor } => {
+                ("mknod", node(FileType::BlockDevice, *major, *minor))
+            }
+            Kind::Directory | Kind::File { .. } | Kind::HardLink { .. } | Kind::Socket => {
+                return Ok(());
+            }
         };
         match made {
             Err(errno @ Errno::PERM) if !matches!(kind, Kind::Symlink { .. }) => {
-                self.findings.add(path, What::Device, format!("{call}: {errno}"));
+                self.findings
+                    .add(path, What::Device, format!("{call}: {errno}"));
                 return Ok(());
             }
             made => made.map_err(|errno| self.root.fault(path, call, errno))?,
         }
-        let place = Place { path, directory: self.desk.as_fd(), name: name.as_bytes(), file: None };
-        apply(&place, metadata, Before::None, self.findings).map_err(|(call, errno)| self.root.fault(path, call, errno))?;
+        let place = Place {
+            path,
+            directory: self.desk.as_fd(),
+            name: name.as_bytes(),
+            file: None,
+        };
+        apply(&place, metadata, Before::None, self.findings)
+            .map_err(|(call, errno)| self.root.fault(path, call, errno))?;
         self.put(number, path)?;
         add(&self.counters.others_made, 1);
         Ok(())
     }
 
     /// Makes `path` one more name of `first`. Where the file system has no hard links it becomes a copy, and a finding.
-    pub(crate) fn link(&mut self, path: &TreePath, first: &TreePath, parents: &mut Parents<'_>) -> Result<(), Fault> {
+    pub(crate) fn link(
+        &mut self,
+        path: &TreePath,
+        first: &TreePath,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), Fault> {
         let number = self.take_number();
         let name = number.to_string();
-        let directory = parents.of(first).map_err(|errno| self.root.fault(first, "open", errno))?;
-        match rustix::fs::linkat(directory, first.split().1, &self.desk, &name[..], AtFlags::empty()) {
+        let directory = parents
+            .of(first)
+            .map_err(|errno| self.root.fault(first, "open", errno))?;
+        match rustix::fs::linkat(
+            directory,
+            first.split().1,
+            &self.desk,
+            &name[..],
+            AtFlags::empty(),
+        ) {
             Err(errno @ (Errno::PERM | Errno::MLINK | Errno::NOTSUP | Errno::XDEV)) => {
-                self.findings.add(path, What::HardLink, format!("link: {errno}"));
+                self.findings
+                    .add(path, What::HardLink, format!("link: {errno}"));
                 return self.copy(path, first, parents);
             }
             linked => linked.map_err(|errno| self.root.fault(path, "link", errno))?,
@@ -163,13 +246,21 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn copy(&mut self, path: &TreePath, first: &TreePath, parents: &mut Parents<'_>) -> Result<(), Fault> {
+    fn copy(
+        &mut self,
+        path: &TreePath,
+        first: &TreePath,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), Fault> {
         let fault = |call: &str, errno| self.root.fault(path, call, errno);
-        let from = parents.open_file(first).map_err(|errno| fault("open", errno))?;
+        let from = parents
+            .open_file(first)
+            .map_err(|errno| fault("open", errno))?;
         let stat = rustix::fs::fstat(&from).map_err(|errno| fault("fstat", errno))?;
         let directory = parents.of(first).map_err(|errno| fault("open", errno))?;
         let xattrs = super::xattr::XattrReader::default().read(directory, first.split().1);
-        let metadata = super::walk::metadata(&stat, xattrs.map_err(|errno| fault("listxattr", errno))?);
+        let metadata =
+            super::walk::metadata(&stat, xattrs.map_err(|errno| fault("listxattr", errno))?);
         let draft = self.begin(path)?;
         let (mut buffer, mut position) = (vec![0; super::read::PIECE], 0);
         loop {
@@ -178,7 +269,9 @@ impl<'a> Writer<'a> {
             if count == 0 {
                 break;
             }
-            draft.write(position, &buffer[..count]).map_err(|errno| self.root.fault(path, "write", errno))?;
+            draft
+                .write(position, &buffer[..count])
+                .map_err(|errno| self.root.fault(path, "write", errno))?;
             position += count as u64;
         }
         self.end(&draft, path.clone(), position, &metadata)?;
@@ -194,7 +287,11 @@ impl Draft {
 }
 
 /// Writes all of it, at this place.
-pub(crate) fn write_at(file: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_at(
+    file: BorrowedFd<'_>,
+    mut offset: u64,
+    mut bytes: &[u8],
+) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(file, bytes, offset) {
             Ok(0) => return Err(Errno::NOSPC),
@@ -208,4 +305,3 @@ pub(crate) fn write_at(file: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) 
     }
     Ok(())
 }
-

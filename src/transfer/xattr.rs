@@ -28,12 +28,18 @@ pub(crate) struct XattrReader {
 
 impl XattrReader {
     /// All extended attributes that are copied, sorted by name.
-    pub(crate) fn read(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Xattr>, Errno> {
+    pub(crate) fn read(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Vec<Xattr>, Errno> {
         if self.unsupported {
             return Ok(Vec::new());
         }
         let path = proc_path(directory, name);
-        let length = match filled(&mut self.names, |buffer| rustix::fs::llistxattr(&path[..], buffer)) {
+        let length = match filled(&mut self.names, |buffer| {
+            rustix::fs::llistxattr(&path[..], buffer)
+        }) {
             Err(Errno::NOTSUP) => {
                 self.unsupported = true;
                 return Ok(Vec::new());
@@ -48,8 +54,13 @@ impl XattrReader {
             if name.is_empty() || name == LEFT_ALONE {
                 continue;
             }
-            match filled(&mut self.value, |buffer| rustix::fs::lgetxattr(&path[..], name, buffer)) {
-                Ok(length) => xattrs.push(Xattr { name: name.to_vec(), value: self.value[..length].to_vec() }),
+            match filled(&mut self.value, |buffer| {
+                rustix::fs::lgetxattr(&path[..], name, buffer)
+            }) {
+                Ok(length) => xattrs.push(Xattr {
+                    name: name.to_vec(),
+                    value: self.value[..length].to_vec(),
+                }),
                 // Removed between the list and now, or listed without the right to read it (`trusted.*`).
                 Err(Errno::NODATA | Errno::PERM) => {}
                 Err(errno) => return Err(errno),
@@ -61,7 +72,10 @@ impl XattrReader {
 }
 
 /// Calls with a small buffer first: the kernel allocates as much as it is offered, and most lists are empty.
-fn filled(buffer: &mut Vec<u8>, mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<usize, Errno> {
+fn filled(
+    buffer: &mut Vec<u8>,
+    mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
     buffer.resize(buffer.len().max(1024), 0);
     match call(&mut buffer[..1024]) {
         Err(Errno::RANGE) => {
@@ -74,7 +88,12 @@ fn filled(buffer: &mut Vec<u8>, mut call: impl FnMut(&mut [u8]) -> Result<usize,
 
 /// Sets one extended attribute.
 pub(crate) fn set(directory: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> Result<(), Errno> {
-    rustix::fs::lsetxattr(proc_path(directory, name), &xattr.name[..], &xattr.value, XattrFlags::empty())
+    rustix::fs::lsetxattr(
+        proc_path(directory, name),
+        &xattr.name[..],
+        &xattr.value,
+        XattrFlags::empty(),
+    )
 }
 
 /// Removes one extended attribute; one that is not there is fine.

@@ -24,20 +24,34 @@ const EDGE: u64 = 1 << 20;
 /// Whether the device has anything at its edges. There is no room for a mark of ours on it: whether what is there is
 /// ours, the client's journal knows.
 pub(crate) fn inspect(device: &Device) -> Result<Inspection, Fault> {
-    let file = device.reopen(false).map_err(|errno| device.fault("open", errno))?;
+    let file = device
+        .reopen(false)
+        .map_err(|errno| device.fault("open", errno))?;
     let mut buffer = vec![0; usize::try_from(EDGE.min(device.bytes)).unwrap_or(0)];
     let mut empty = true;
     for offset in [0, device.bytes.saturating_sub(EDGE)] {
-        let length = rustix::io::pread(&file, &mut buffer[..], offset).map_err(|errno| device.fault("read", errno))?;
+        let length = rustix::io::pread(&file, &mut buffer[..], offset)
+            .map_err(|errno| device.fault("read", errno))?;
         empty &= buffer[..length].iter().all(|byte| *byte == 0);
     }
-    let ownership = if empty { Ownership::Empty } else { Ownership::Foreign };
-    Ok(Inspection { ownership, entries: 1, bytes: device.bytes, examples: Vec::new() })
+    let ownership = if empty {
+        Ownership::Empty
+    } else {
+        Ownership::Foreign
+    };
+    Ok(Inspection {
+        ownership,
+        entries: 1,
+        bytes: device.bytes,
+        examples: Vec::new(),
+    })
 }
 
 /// Zeros the edges, so that nothing is found on the device any more.
 pub(crate) fn wipe(device: &Device) -> Result<(), Fault> {
-    let file = device.reopen(true).map_err(|errno| device.fault("open", errno))?;
+    let file = device
+        .reopen(true)
+        .map_err(|errno| device.fault("open", errno))?;
     let zeros = vec![0; usize::try_from(EDGE.min(device.bytes)).unwrap_or(0)];
     for offset in [0, device.bytes - zeros.len() as u64] {
         write_at(file.as_fd(), offset, &zeros).map_err(|errno| device.fault("write", errno))?;
@@ -53,19 +67,33 @@ pub(crate) fn round(
     began: bool,
     peers: &mut [Channel],
 ) -> Result<RoundSummary, Fault> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     if !began && inspect(device)?.ownership != Ownership::Empty {
-        return Err(Fault::Foreign { entries: 1, examples: vec![TreePath::root()] });
+        return Err(Fault::Foreign {
+            entries: 1,
+            examples: vec![TreePath::root()],
+        });
     }
     let mut stream = Stream::begin(channel, true)?;
     let first = stream.next()?;
-    let Some(Entry { path, kind: Kind::File { size, digest }, .. }) = first.filter(|entry| entry.path.is_root()) else {
-        return Err(Fault::ShapeDiffers { source_shape: "directory".into(), target_shape: "device".into() });
+    let Some(Entry {
+        path,
+        kind: Kind::File { size, digest },
+        ..
+    }) = first.filter(|entry| entry.path.is_root())
+    else {
+        return Err(Fault::ShapeDiffers {
+            source_shape: "directory".into(),
+            target_shape: "device".into(),
+        });
     };
     while stream.next()?.is_some() {}
     if size > device.bytes {
-        return Err(Fault::TooSmall { source_bytes: size, target_bytes: device.bytes });
+        return Err(Fault::TooSmall {
+            source_bytes: size,
+            target_bytes: device.bytes,
+        });
     }
     let counters = operation.counters;
     add(&counters.entries, 1);
@@ -82,21 +110,33 @@ pub(crate) fn round(
             operation.note_changed(&path);
         }
     }
-    summarize(operation, kind, begun)
+    summarize(operation, kind, start)
 }
 
 /// The digest of as much of the target as the source has. A larger target keeps its rest.
-fn digest_front(operation: &Operation<'_>, size: u64) -> Result<Option<crate::transfer::entry::Digest>, Fault> {
+fn digest_front(
+    operation: &Operation<'_>,
+    size: u64,
+) -> Result<Option<crate::transfer::entry::Digest>, Fault> {
     let mut opener = operation.volume.opener();
     let mut buffer = Vec::new();
-    let Volume::Device(device) = operation.volume else { return Ok(None) };
+    let Volume::Device(device) = operation.volume else {
+        return Ok(None);
+    };
     if device.bytes != size {
         return Ok(None);
     }
-    let read = digest_file(operation.volume, &mut opener, &TreePath::root(), false, &mut buffer, |length| {
-        add(&operation.counters.bytes_checked, length);
-        operation.cancel.check()
-    })?;
+    let read = digest_file(
+        operation.volume,
+        &mut opener,
+        &TreePath::root(),
+        false,
+        &mut buffer,
+        |length| {
+            add(&operation.counters.bytes_checked, length);
+            operation.cancel.check()
+        },
+    )?;
     Ok(read.map(|(_, digest)| digest))
 }
 
@@ -107,9 +147,17 @@ fn fetch(
     path: &TreePath,
     size: u64,
 ) -> Result<bool, Fault> {
-    let file = device.reopen(true).map_err(|errno| device.fault("open", errno))?;
-    channel.send_now(&PeerRequest::Fetch { paths: vec![path.clone()] }).map_err(lost)?;
-    let PeerReply::File { .. } = next(channel)? else { return Ok(false) };
+    let file = device
+        .reopen(true)
+        .map_err(|errno| device.fault("open", errno))?;
+    channel
+        .send_now(&PeerRequest::Fetch {
+            paths: vec![path.clone()],
+        })
+        .map_err(lost)?;
+    let PeerReply::File { .. } = next(channel)? else {
+        return Ok(false);
+    };
     let (mut contents, mut buffer, mut position) = (Contents::default(), Vec::new(), 0);
     loop {
         operation.cancel.check()?;
@@ -119,9 +167,13 @@ fn fetch(
                 contents.take(operation, offset, &buffer)?;
                 zero(device, &file, position, offset)?;
                 if offset.saturating_add(buffer.len() as u64) > device.bytes {
-                    return Err(Fault::TooSmall { source_bytes: size, target_bytes: device.bytes });
+                    return Err(Fault::TooSmall {
+                        source_bytes: size,
+                        target_bytes: device.bytes,
+                    });
                 }
-                write_at(file.as_fd(), offset, &buffer).map_err(|errno| device.fault("write", errno))?;
+                write_at(file.as_fd(), offset, &buffer)
+                    .map_err(|errno| device.fault("write", errno))?;
                 position = offset + buffer.len() as u64;
                 add(&operation.counters.bytes_sent, buffer.len() as u64);
                 add(&operation.counters.bytes_moved, buffer.len() as u64);
@@ -130,7 +182,11 @@ fn fetch(
                 zero(device, &file, position, length)?;
                 let received = contents.finish(operation, length)?;
                 if received != digest {
-                    return Err(Fault::Corrupt { path: path.clone(), sent: digest, received });
+                    return Err(Fault::Corrupt {
+                        path: path.clone(),
+                        sent: digest,
+                        received,
+                    });
                 }
                 operation.counters.set_phase(Phase::Settling);
                 rustix::fs::fsync(&file).map_err(|errno| device.fault("fsync", errno))?;
@@ -147,8 +203,11 @@ fn fetch(
 fn zero(device: &Device, file: &rustix::fd::OwnedFd, mut from: u64, to: u64) -> Result<(), Fault> {
     static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
     while from < to {
-        let length = usize::try_from(to - from).unwrap_or(ZEROS.len()).min(ZEROS.len());
-        write_at(file.as_fd(), from, &ZEROS[..length]).map_err(|errno| device.fault("write", errno))?;
+        let length = usize::try_from(to - from)
+            .unwrap_or(ZEROS.len())
+            .min(ZEROS.len());
+        write_at(file.as_fd(), from, &ZEROS[..length])
+            .map_err(|errno| device.fault("write", errno))?;
         from += length as u64;
     }
     Ok(())

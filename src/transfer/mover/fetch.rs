@@ -57,7 +57,9 @@ pub(crate) fn fetch(
                 break;
             }
             if attempt == RETRIES {
-                wanted.iter().for_each(|job| operation.note_changed(&job.path));
+                for job in &wanted {
+                    operation.note_changed(&job.path);
+                }
             }
         }
     }
@@ -85,7 +87,9 @@ fn ask(
     jobs: Vec<Job>,
 ) -> Result<Vec<Job>, Fault> {
     let paths = jobs.iter().map(|job| job.path.clone()).collect();
-    channel.send_now(&PeerRequest::Fetch { paths }).map_err(Fault::peer_lost)?;
+    channel
+        .send_now(&PeerRequest::Fetch { paths })
+        .map_err(Fault::peer_lost)?;
     let mut again = Vec::new();
     for job in jobs {
         operation.counters.set_path(&job.path);
@@ -117,13 +121,19 @@ fn receive(
             PeerReply::Content { offset } => {
                 channel.receive_content(buffer).map_err(lost)?;
                 contents.take(operation, offset, buffer)?;
-                draft.write(offset, buffer).map_err(|errno| fault("write", errno))?;
+                draft
+                    .write(offset, buffer)
+                    .map_err(|errno| fault("write", errno))?;
                 add(&operation.counters.bytes_sent, buffer.len() as u64);
             }
             PeerReply::End { length, digest } => {
                 let received = contents.finish(operation, length)?;
                 if received != digest || length != size {
-                    return Err(Fault::Corrupt { path: path.clone(), sent: digest, received });
+                    return Err(Fault::Corrupt {
+                        path: path.clone(),
+                        sent: digest,
+                        received,
+                    });
                 }
                 writer.end(&draft, path.clone(), length, &metadata)?;
                 return Ok(Outcome::Written);
@@ -163,7 +173,12 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn take(&mut self, operation: &Operation<'_>, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn take(
+        &mut self,
+        operation: &Operation<'_>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Fault> {
         self.skip_to(operation, offset)?;
         self.hasher.update(bytes);
         self.position += bytes.len() as u64;
@@ -184,7 +199,11 @@ impl Contents {
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, operation: &Operation<'_>, length: u64) -> Result<Digest, Fault> {
+    pub(crate) fn finish(
+        &mut self,
+        operation: &Operation<'_>,
+        length: u64,
+    ) -> Result<Digest, Fault> {
         self.skip_to(operation, length)?;
         Ok(self.hasher.finalize().into())
     }

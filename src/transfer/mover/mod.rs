@@ -38,7 +38,10 @@ pub const DEFAULT_CONNECTIONS: usize = 4;
 /// Connections at once, of everybody together; who has no certificate holds one for 10 s at most.
 const MOST_CONNECTIONS: usize = 64;
 /// How often the main loop looks at signals and the idle limit.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// What a mover is started with.
 #[derive(Clone, Debug)]
@@ -133,15 +136,31 @@ impl Mover {
         }
         raise_file_limit();
         let keys = MoverKeys::from_files(&read_keys(&config.keys)?)?;
-        let volume = Volume::open(&config.path, config.shape, config.side).map_err(|errno| MoverError::Volume {
-            path: config.path.clone(),
-            uid: rustix::process::geteuid().as_raw(),
-            source: errno.into(),
+        let volume = Volume::open(&config.path, config.shape, config.side).map_err(|errno| {
+            MoverError::Volume {
+                path: config.path.clone(),
+                uid: rustix::process::geteuid().as_raw(),
+                source: errno.into(),
+            }
         })?;
         let (dialing, listening) = (tls::mover_to_peer(&keys)?, tls::mover_listening(&keys)?);
-        let listener = listen(config.port).map_err(|source| MoverError::Listen { port: config.port, source })?;
-        let state = State::new(config.side, config.run.clone(), volume, dialing, listening, keys.client);
-        Ok(Self { listener, state: Arc::new(state), idle_limit: config.idle_limit })
+        let listener = listen(config.port).map_err(|source| MoverError::Listen {
+            port: config.port,
+            source,
+        })?;
+        let state = State::new(
+            config.side,
+            config.run.clone(),
+            volume,
+            dialing,
+            listening,
+            keys.client,
+        );
+        Ok(Self {
+            listener,
+            state: Arc::new(state),
+            idle_limit: config.idle_limit,
+        })
     }
 
     /// Where it listens.
@@ -155,7 +174,9 @@ impl Mover {
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
             signal_hook::flag::register(signal, signalled.clone()).map_err(MoverError::Serve)?;
         }
-        self.listener.set_nonblocking(true).map_err(MoverError::Serve)?;
+        self.listener
+            .set_nonblocking(true)
+            .map_err(MoverError::Serve)?;
         let open = Arc::new(AtomicUsize::new(0));
         let ended = loop {
             if self.state.stopping.load(Ordering::Acquire) {
@@ -164,7 +185,11 @@ impl Mover {
             if signalled.load(Ordering::Relaxed) {
                 break Ended::Signal;
             }
-            if self.state.idle().is_some_and(|idle| idle >= self.idle_limit) {
+            if self
+                .state
+                .idle()
+                .is_some_and(|idle| idle >= self.idle_limit)
+            {
                 break Ended::Idle;
             }
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
@@ -202,15 +227,22 @@ fn welcome(state: &Arc<State>, open: &Arc<AtomicUsize>, tcp: TcpStream) {
 }
 
 fn converse(state: &Arc<State>, tcp: TcpStream) -> Result<(), super::channel::ChannelError> {
-    tcp.set_nonblocking(false).map_err(super::channel::ChannelError::Socket)?;
+    tcp.set_nonblocking(false)
+        .map_err(super::channel::ChannelError::Socket)?;
     let channel = Channel::answer(tcp, state.listening.clone())?;
     // The handshake accepted two certificates only: it is the client's or the other mover's.
-    if channel.certificate() == Some(&state.client) { session::serve(state, channel) } else { peer::answer(state, channel) }
+    if channel.certificate() == Some(&state.client) {
+        session::serve(state, channel)
+    } else {
+        peer::answer(state, channel)
+    }
 }
 
 fn is_run(run: &str) -> bool {
     (1..=63).contains(&run.len())
-        && run.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && run
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn read_keys(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, MoverError> {
@@ -226,12 +258,19 @@ fn read_keys(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, MoverError> 
 
 /// Listens on every address, of both families where there are two.
 fn listen(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind(("0.0.0.0", port)))
 }
 
 /// A deep tree is walked with one open directory per level. If the limit cannot be raised, the walk says so when it matters.
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }

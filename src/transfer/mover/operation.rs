@@ -19,8 +19,20 @@ pub(crate) struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    pub(crate) fn new(volume: &'a Volume, run: &'a str, counters: &'a Counters, cancel: &'a Cancel) -> Self {
-        Self { volume, run, counters, cancel, findings: Findings::default(), changed: Mutex::default() }
+    pub(crate) fn new(
+        volume: &'a Volume,
+        run: &'a str,
+        counters: &'a Counters,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self {
+            volume,
+            run,
+            counters,
+            cancel,
+            findings: Findings::default(),
+            changed: Mutex::default(),
+        }
     }
 
     /// Remembers a file that changed while it was read.
@@ -34,7 +46,10 @@ impl<'a> Operation<'a> {
 
     /// How many changed, and the first of them.
     pub(crate) fn changed(&self) -> (u64, Vec<TreePath>) {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The first failure of any thread.

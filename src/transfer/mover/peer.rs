@@ -14,7 +14,7 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the target waits for the source's next bytes. Digests say every second that they go on; a disk that gives
 /// nothing for so long is as good as gone.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 /// More connections than this are of no use to anybody.
 const MOST: usize = 16;
 
@@ -26,7 +26,11 @@ pub(crate) fn reach(state: &Arc<State>, address: &str, connections: usize) -> Re
     for number in 0..connections {
         if let Err(reason) = dial(state, address, group) {
             state.leave_group(group);
-            let reason = format!("the {} mover cannot reach {address} (connection {}): {reason}", state.side, number + 1);
+            let reason = format!(
+                "the {} mover cannot reach {address} (connection {}): {reason}",
+                state.side,
+                number + 1
+            );
             return Reach::Declined { reason };
         }
     }
@@ -34,14 +38,23 @@ pub(crate) fn reach(state: &Arc<State>, address: &str, connections: usize) -> Re
 }
 
 fn dial(state: &Arc<State>, address: &str, group: u64) -> Result<(), String> {
-    let addresses = address.to_socket_addrs().map_err(|error| error.to_string())?;
+    let addresses = address
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?;
     let mut last = "the name has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT) {
             Ok(tcp) => {
-                let mut channel = Channel::dial(tcp, state.dialing.clone()).map_err(|error| error.to_string())?;
-                let hello = PeerHello { run: state.run.clone(), side: state.side, group };
-                let exchange = channel.send_now(&hello).and_then(|()| channel.receive::<PeerHello>());
+                let mut channel =
+                    Channel::dial(tcp, state.dialing.clone()).map_err(|error| error.to_string())?;
+                let hello = PeerHello {
+                    run: state.run.clone(),
+                    side: state.side,
+                    group,
+                };
+                let exchange = channel
+                    .send_now(&hello)
+                    .and_then(|()| channel.receive::<PeerHello>());
                 let theirs = exchange.map_err(|error| error.to_string())?;
                 check(state, &theirs)?;
                 return join(state, channel, group).map_err(|error| error.to_string());
@@ -54,7 +67,10 @@ fn dial(state: &Arc<State>, address: &str, group: u64) -> Result<(), String> {
 
 fn check(state: &State, hello: &PeerHello) -> Result<(), String> {
     if hello.run != state.run {
-        return Err(format!("it belongs to run `{}`, this mover to `{}`", hello.run, state.run));
+        return Err(format!(
+            "it belongs to run `{}`, this mover to `{}`",
+            hello.run, state.run
+        ));
     }
     if hello.side != state.side.other() {
         return Err(format!("it is a mover of the {} as well", hello.side));
@@ -65,7 +81,11 @@ fn check(state: &State, hello: &PeerHello) -> Result<(), String> {
 /// Answers the other mover's dialling.
 pub(crate) fn answer(state: &Arc<State>, mut channel: Channel) -> Result<(), ChannelError> {
     let hello: PeerHello = channel.receive()?;
-    let ours = PeerHello { run: state.run.clone(), side: state.side, group: hello.group };
+    let ours = PeerHello {
+        run: state.run.clone(),
+        side: state.side,
+        group: hello.group,
+    };
     channel.send_now(&ours)?;
     match check(state, &hello) {
         Ok(()) => join(state, channel, hello.group),
@@ -101,5 +121,9 @@ fn join(state: &Arc<State>, mut channel: Channel, group: u64) -> Result<(), Chan
 /// The connections that the target has; none is an error.
 pub(crate) fn take(state: &State) -> Result<Vec<Channel>, Fault> {
     let taken = state.take_peers();
-    if taken.is_empty() { Err(Fault::NoPeer) } else { Ok(taken) }
+    if taken.is_empty() {
+        Err(Fault::NoPeer)
+    } else {
+        Ok(taken)
+    }
 }

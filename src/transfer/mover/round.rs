@@ -38,11 +38,19 @@ struct Check {
 }
 
 /// Copies the source's tree. The first of the connections carries the listing, the others contents.
-pub(crate) fn round(operation: &Operation<'_>, kind: RoundKind, peers: &mut [Channel]) -> Result<RoundSummary, Fault> {
+pub(crate) fn round(
+    operation: &Operation<'_>,
+    kind: RoundKind,
+    peers: &mut [Channel],
+) -> Result<RoundSummary, Fault> {
     let begun = Instant::now();
-    let Volume::Directory(root) = operation.volume else { return Err(Fault::protocol("a directory")) };
+    let Volume::Directory(root) = operation.volume else {
+        return Err(Fault::protocol("a directory"));
+    };
     let work = Work::open_or_make(root, operation.run, operation.cancel)?;
-    let Some((listing, carriers)) = peers.split_first_mut() else { return Err(Fault::NoPeer) };
+    let Some((listing, carriers)) = peers.split_first_mut() else {
+        return Err(Fault::NoPeer);
+    };
     if carriers.is_empty() {
         return Err(Fault::NoPeer);
     }
@@ -51,20 +59,34 @@ pub(crate) fn round(operation: &Operation<'_>, kind: RoundKind, peers: &mut [Cha
     let (jobs, checks) = (Arc::new(Mutex::new(jobs)), Arc::new(Mutex::new(checks)));
     let mut writers = Vec::new();
     for number in 0..=carriers.len() {
-        writers.push(Writer::new(root, &work, number, operation.counters, &operation.findings)?);
+        writers.push(Writer::new(
+            root,
+            &work,
+            number,
+            operation.counters,
+            &operation.findings,
+        )?);
     }
     let own_writer = writers.pop();
     let later = std::thread::scope(|scope| {
         for (channel, writer) in carriers.iter_mut().zip(writers) {
             let jobs = jobs.clone();
-            scope.spawn(move || operation.cancel.guard(|| fetch::fetch(operation, &jobs, channel, writer)));
+            scope.spawn(move || {
+                operation
+                    .cancel
+                    .guard(|| fetch::fetch(operation, &jobs, channel, writer))
+            });
         }
         // Only the threads hold the queues' ends now: when all of them failed, nobody waits for room in a queue.
         drop(jobs);
         if kind == RoundKind::Final {
             for _ in 0..threads() {
                 let (checks, job_sender) = (checks.clone(), job_sender.clone());
-                scope.spawn(move || operation.cancel.guard(|| check(operation, root, &checks, &job_sender)));
+                scope.spawn(move || {
+                    operation
+                        .cancel
+                        .guard(|| check(operation, root, &checks, &job_sender))
+                });
             }
         }
         drop(checks);
@@ -83,16 +105,25 @@ pub(crate) fn round(operation: &Operation<'_>, kind: RoundKind, peers: &mut [Cha
         Some((merge.later, merge.writer))
     });
     operation.outcome()?;
-    let Some((later, mut writer)) = later else { return Err(operation.cancel.reason()) };
+    let Some((later, mut writer)) = later else {
+        return Err(operation.cancel.reason());
+    };
     operation.counters.set_phase(Phase::Settling);
     settle(operation, root, &later, &mut writer)?;
     summarize(operation, kind, begun)
 }
 
-pub(crate) fn summarize(operation: &Operation<'_>, kind: RoundKind, begun: Instant) -> Result<RoundSummary, Fault> {
+pub(crate) fn summarize(
+    operation: &Operation<'_>,
+    kind: RoundKind,
+    begun: Instant,
+) -> Result<RoundSummary, Fault> {
     let (changed, changed_examples) = operation.changed();
     if kind == RoundKind::Final && changed > 0 {
-        return Err(Fault::Changed { count: changed, examples: changed_examples });
+        return Err(Fault::Changed {
+            count: changed,
+            examples: changed_examples,
+        });
     }
     let counters = operation.counters;
     Ok(RoundSummary {
@@ -129,13 +160,29 @@ fn check(
     loop {
         operation.cancel.check()?;
         let next = checks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Check { path, size, digest, metadata }) = next else { return Ok(()) };
-        let read = digest_file(operation.volume, &mut opener, &path, false, &mut buffer, each)?;
+        let Ok(Check {
+            path,
+            size,
+            digest,
+            metadata,
+        }) = next
+        else {
+            return Ok(());
+        };
+        let read = digest_file(
+            operation.volume,
+            &mut opener,
+            &path,
+            false,
+            &mut buffer,
+            each,
+        )?;
         add(&operation.counters.files_checked, 1);
         if read != Some((size, digest)) {
             add(&operation.counters.files_to_move, 1);
             add(&operation.counters.bytes_to_move, size);
-            jobs.send(Job { path, size }).map_err(|_| operation.cancel.reason())?;
+            jobs.send(Job { path, size })
+                .map_err(|_| operation.cancel.reason())?;
             continue;
         }
         add(&operation.counters.files_same, 1);
@@ -154,9 +201,17 @@ pub(crate) fn fix(
     metadata: &Metadata,
     before: Before,
 ) -> Result<(), Fault> {
-    let directory = parents.of(path).map_err(|errno| root.fault(path, "open", errno))?;
-    let place = Place { path, directory, name: path.split().1, file: None };
-    apply(&place, metadata, before, &operation.findings).map_err(|(call, errno)| root.fault(path, call, errno))?;
+    let directory = parents
+        .of(path)
+        .map_err(|errno| root.fault(path, "open", errno))?;
+    let place = Place {
+        path,
+        directory,
+        name: path.split().1,
+        file: None,
+    };
+    apply(&place, metadata, before, &operation.findings)
+        .map_err(|(call, errno)| root.fault(path, call, errno))?;
     add(&operation.counters.metadata_fixed, 1);
     Ok(())
 }
@@ -177,8 +232,14 @@ impl Merge<'_> {
         let mut stream = Stream::begin(channel, self.kind == RoundKind::Final)?;
         let mut walker = Walker::new(self.root, &work::name(self.operation.run));
         let (mut source, mut target) = (stream.next()?, walker.next()?);
-        if !source.as_ref().is_some_and(|entry| entry.path.is_root() && entry.kind == Kind::Directory) {
-            return Err(Fault::ShapeDiffers { source_shape: "device".into(), target_shape: "directory".into() });
+        if !source
+            .as_ref()
+            .is_some_and(|entry| entry.path.is_root() && entry.kind == Kind::Directory)
+        {
+            return Err(Fault::ShapeDiffers {
+                source_shape: "device".into(),
+                target_shape: "directory".into(),
+            });
         }
         loop {
             self.operation.cancel.check()?;
@@ -217,13 +278,25 @@ impl Merge<'_> {
         for path in &stream.sockets.examples {
             self.operation.findings.add(path, What::Socket, SOCKET);
         }
-        self.operation.findings.more(&What::Socket, SOCKET, stream.sockets.count);
+        self.operation
+            .findings
+            .more(&What::Socket, SOCKET, stream.sockets.count);
         Ok(())
     }
 
     fn delete(&mut self, path: &TreePath) -> Result<(), Fault> {
-        let parent = self.parents.of(path).map_err(|errno| self.root.fault(path, "open", errno))?;
-        remove::remove(self.root, path, parent, path.split().1, self.operation.counters, self.operation.cancel)?;
+        let parent = self
+            .parents
+            .of(path)
+            .map_err(|errno| self.root.fault(path, "open", errno))?;
+        remove::remove(
+            self.root,
+            path,
+            parent,
+            path.split().1,
+            self.operation.counters,
+            self.operation.cancel,
+        )?;
         // What is made in its place later is another directory.
         self.parents.forget();
         Ok(())
@@ -245,14 +318,18 @@ impl Merge<'_> {
                 self.fetch(entry.path, *size)
             }
             Kind::HardLink { to } => self.later.link(&entry.path, to),
-            _ => self.writer.make_special(&entry.path, &entry.kind, &entry.metadata),
+            _ => self
+                .writer
+                .make_special(&entry.path, &entry.kind, &entry.metadata),
         }
     }
 
     fn fetch(&mut self, path: TreePath, size: u64) -> Result<(), Fault> {
         add(&self.operation.counters.files_to_move, 1);
         add(&self.operation.counters.bytes_to_move, size);
-        self.jobs.send(Job { path, size }).map_err(|_| self.operation.cancel.reason())
+        self.jobs
+            .send(Job { path, size })
+            .map_err(|_| self.operation.cancel.reason())
     }
 
     /// Both have it.
@@ -260,21 +337,33 @@ impl Merge<'_> {
         let same_metadata = same_metadata(&entry.kind, &entry.metadata, &old.metadata);
         match (&entry.kind, &old.kind) {
             (Kind::Directory, Kind::Directory) => {
-                if !rustix::process::geteuid().is_root() && old.metadata.mode & 0o700 != 0o700 && !entry.path.is_root() {
+                if !rustix::process::geteuid().is_root()
+                    && old.metadata.mode & 0o700 != 0o700
+                    && !entry.path.is_root()
+                {
                     self.open_up(&entry.path)?;
                 }
                 let same_xattrs = entry.metadata.xattrs == old.metadata.xattrs;
-                self.later.directory(&entry.path, &entry.metadata, !same_xattrs)
+                self.later
+                    .directory(&entry.path, &entry.metadata, !same_xattrs)
             }
             (Kind::File { size, digest }, Kind::File { size: old_size, .. }) => {
                 add(&self.operation.counters.bytes, *size);
                 let moved = size != old_size
-                    || (self.kind == RoundKind::Warm && entry.metadata.modified != old.metadata.modified);
+                    || (self.kind == RoundKind::Warm
+                        && entry.metadata.modified != old.metadata.modified);
                 match (moved, self.kind, digest) {
                     (false, RoundKind::Final, Some(digest)) => {
                         let metadata = (!same_metadata).then_some(entry.metadata);
-                        let check = Check { path: entry.path, size: *size, digest: *digest, metadata };
-                        self.checks.send(check).map_err(|_| self.operation.cancel.reason())
+                        let check = Check {
+                            path: entry.path,
+                            size: *size,
+                            digest: *digest,
+                            metadata,
+                        };
+                        self.checks
+                            .send(check)
+                            .map_err(|_| self.operation.cancel.reason())
                     }
                     (false, RoundKind::Warm, _) => {
                         add(&self.operation.counters.files_same, 1);
@@ -282,7 +371,14 @@ impl Merge<'_> {
                             return Ok(());
                         }
                         let before = before(&entry.metadata, &old.metadata);
-                        fix(self.operation, self.root, &mut self.parents, &entry.path, &entry.metadata, before)
+                        fix(
+                            self.operation,
+                            self.root,
+                            &mut self.parents,
+                            &entry.path,
+                            &entry.metadata,
+                            before,
+                        )
                     }
                     _ => self.fetch(entry.path, *size),
                 }
@@ -292,13 +388,11 @@ impl Merge<'_> {
                 add(&self.operation.counters.bytes, *size);
                 self.fetch(entry.path, *size)
             }
-            (Kind::HardLink { to }, Kind::File { .. } | Kind::HardLink { .. }) => self.later.link(&entry.path, to),
-            (kind, old_kind) if kind == old_kind && same_metadata => Ok(()),
-            (_, Kind::Directory) => {
-                self.delete(&entry.path)?;
-                self.make(entry)
+            (Kind::HardLink { to }, Kind::File { .. } | Kind::HardLink { .. }) => {
+                self.later.link(&entry.path, to)
             }
-            (Kind::Directory, _) => {
+            (kind, old_kind) if kind == old_kind && same_metadata => Ok(()),
+            (_, Kind::Directory) | (Kind::Directory, _) => {
                 self.delete(&entry.path)?;
                 self.make(entry)
             }
@@ -309,7 +403,10 @@ impl Merge<'_> {
 
     /// Lets us work in a directory whose owner may not.
     fn open_up(&mut self, path: &TreePath) -> Result<(), Fault> {
-        let parent = self.parents.of(path).map_err(|errno| self.root.fault(path, "open", errno))?;
+        let parent = self
+            .parents
+            .of(path)
+            .map_err(|errno| self.root.fault(path, "open", errno))?;
         crate::transfer::metadata::chmod_itself(parent, path.split().1, Mode::RWXU)
             .map_err(|errno| self.root.fault(path, "chmod", errno))
     }
@@ -318,5 +415,9 @@ impl Merge<'_> {
 const SOCKET: &str = "a socket lives as long as its server, which makes it anew";
 
 fn before(wanted: &Metadata, old: &Metadata) -> Before {
-    if wanted.xattrs == old.xattrs { Before::Same } else { Before::Any }
+    if wanted.xattrs == old.xattrs {
+        Before::Same
+    } else {
+        Before::Any
+    }
 }

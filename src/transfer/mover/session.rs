@@ -29,7 +29,11 @@ pub(crate) fn serve(state: &Arc<State>, mut channel: Channel) -> Result<(), Chan
     result
 }
 
-fn requests(state: &Arc<State>, connection: u64, channel: &mut Channel) -> Result<(), ChannelError> {
+fn requests(
+    state: &Arc<State>,
+    connection: u64,
+    channel: &mut Channel,
+) -> Result<(), ChannelError> {
     loop {
         let Request { fence, command } = channel.receive()?;
         let admitted = match command {
@@ -53,7 +57,12 @@ fn requests(state: &Arc<State>, connection: u64, channel: &mut Channel) -> Resul
 }
 
 /// Runs a command in a thread of its own, tells of its progress, and stops it when the client is lost.
-fn work(state: &Arc<State>, connection: u64, channel: &mut Channel, command: Command) -> Result<Reply, ChannelError> {
+fn work(
+    state: &Arc<State>,
+    connection: u64,
+    channel: &mut Channel,
+    command: Command,
+) -> Result<Reply, ChannelError> {
     let cancel = match state.begin(connection) {
         Ok(cancel) => cancel,
         Err(fault) => return Ok(Reply::Refused(fault)),
@@ -73,13 +82,15 @@ fn work(state: &Arc<State>, connection: u64, channel: &mut Channel, command: Com
                 Err(RecvTimeoutError::Disconnected) => return Ok(Reply::Refused(Fault::Stopped)),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let told = channel.send_now(&Reply::Progress(counters.progress())).and_then(|()| {
-                // A client asks one thing at a time; what comes now can only be its leaving.
-                match channel.receive_ready::<Request>()? {
-                    None => Ok(()),
-                    Some(_) => Err(ChannelError::Closed),
-                }
-            });
+            let told = channel
+                .send_now(&Reply::Progress(counters.progress()))
+                .and_then(|()| {
+                    // A client asks one thing at a time; what comes now can only be its leaving.
+                    match channel.receive_ready::<Request>()? {
+                        None => Ok(()),
+                        Some(_) => Err(ChannelError::Closed),
+                    }
+                });
             if let Err(error) = told {
                 cancel.stop(Fault::Stopped);
                 return Err(error);
@@ -90,10 +101,18 @@ fn work(state: &Arc<State>, connection: u64, channel: &mut Channel, command: Com
     result
 }
 
-fn run(state: &Arc<State>, command: Command, counters: &Counters, cancel: &Cancel) -> Result<Reply, Fault> {
+fn run(
+    state: &Arc<State>,
+    command: Command,
+    counters: &Counters,
+    cancel: &Cancel,
+) -> Result<Reply, Fault> {
     let operation = Operation::new(&state.volume, &state.run, counters, cancel);
     let reply = match command {
-        Command::Reach { address, connections } => {
+        Command::Reach {
+            address,
+            connections,
+        } => {
             let reached: Reach = peer::reach(state, &address, connections);
             Reply::Reach(reached)
         }
@@ -110,7 +129,9 @@ fn run(state: &Arc<State>, command: Command, counters: &Counters, cancel: &Cance
         }
         Command::Verify { run, excused } => {
             target_of(state, &run)?;
-            Reply::Verified(with_peers(state, cancel, |peers| verify::verify(&operation, &excused, peers))?)
+            Reply::Verified(with_peers(state, cancel, |peers| {
+                verify::verify(&operation, &excused, peers)
+            })?)
         }
         Command::Finish { run } => {
             target_of(state, &run)?;
@@ -119,7 +140,9 @@ fn run(state: &Arc<State>, command: Command, counters: &Counters, cancel: &Cance
         }
         Command::Wipe { run } => {
             target_of(state, &run)?;
-            Reply::Wiped { deleted: tidy::wipe(&operation)? }
+            Reply::Wiped {
+                deleted: tidy::wipe(&operation)?,
+            }
         }
         Command::Attach | Command::Stop => Reply::Alive,
     };
@@ -130,13 +153,20 @@ fn same_run(state: &State, run: &str) -> Result<(), Fault> {
     if run == state.run {
         Ok(())
     } else {
-        Err(Fault::OtherRun { yours: run.to_owned(), theirs: state.run.clone() })
+        Err(Fault::OtherRun {
+            yours: run.to_owned(),
+            theirs: state.run.clone(),
+        })
     }
 }
 
 fn target_of(state: &State, run: &str) -> Result<(), Fault> {
     same_run(state, run)?;
-    if state.side == Side::Target { Ok(()) } else { Err(Fault::WrongSide { side: state.side }) }
+    if state.side == Side::Target {
+        Ok(())
+    } else {
+        Err(Fault::WrongSide { side: state.side })
+    }
 }
 
 /// Lends the connections to the other mover to an operation; they are only of use again when it succeeded.

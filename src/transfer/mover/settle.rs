@@ -36,28 +36,50 @@ struct Link {
 }
 
 impl Later {
-    pub(crate) fn directory(&mut self, path: &TreePath, metadata: &Metadata, xattrs_differ: bool) -> Result<(), Fault> {
+    pub(crate) fn directory(
+        &mut self,
+        path: &TreePath,
+        metadata: &Metadata,
+        xattrs_differ: bool,
+    ) -> Result<(), Fault> {
         self.starts.push(self.directories.len());
-        let directory = Directory { path: path.clone(), metadata: metadata.clone(), xattrs_differ };
+        let directory = Directory {
+            path: path.clone(),
+            metadata: metadata.clone(),
+            xattrs_differ,
+        };
         put(&mut self.directories, &directory)
     }
 
     pub(crate) fn link(&mut self, path: &TreePath, first: &TreePath) -> Result<(), Fault> {
-        put(&mut self.links, &Link { path: path.clone(), first: first.clone() })
+        put(
+            &mut self.links,
+            &Link {
+                path: path.clone(),
+                first: first.clone(),
+            },
+        )
     }
 }
 
 fn put<T: Serialize>(list: &mut Vec<u8>, value: &T) -> Result<(), Fault> {
-    *list = postcard::to_extend(value, std::mem::take(list)).map_err(|error| Fault::protocol(error.to_string()))?;
+    *list = postcard::to_extend(value, std::mem::take(list))
+        .map_err(|error| Fault::protocol(error.to_string()))?;
     Ok(())
 }
 
-pub(crate) fn settle(operation: &Operation<'_>, root: &Root, later: &Later, writer: &mut Writer<'_>) -> Result<(), Fault> {
+pub(crate) fn settle(
+    operation: &Operation<'_>,
+    root: &Root,
+    later: &Later,
+    writer: &mut Writer<'_>,
+) -> Result<(), Fault> {
     let (mut parents, mut first_parents) = (Parents::new(root), Parents::new(root));
     let mut rest = &later.links[..];
     while !rest.is_empty() {
         operation.cancel.check()?;
-        let (link, after) = postcard::take_from_bytes::<Link>(rest).map_err(|error| Fault::protocol(error.to_string()))?;
+        let (link, after) = postcard::take_from_bytes::<Link>(rest)
+            .map_err(|error| Fault::protocol(error.to_string()))?;
         rest = after;
         let first = match first_parents.stat(&link.first) {
             Ok(first) => first,
@@ -68,7 +90,9 @@ pub(crate) fn settle(operation: &Operation<'_>, root: &Root, later: &Later, writ
             }
             Err(errno) => return Err(root.fault(&link.first, "stat", errno)),
         };
-        let there = parents.stat(&link.path).is_ok_and(|own| (own.st_dev, own.st_ino) == (first.st_dev, first.st_ino));
+        let there = parents
+            .stat(&link.path)
+            .is_ok_and(|own| (own.st_dev, own.st_ino) == (first.st_dev, first.st_ino));
         if !there {
             writer.link(&link.path, &link.first, &mut first_parents)?;
         }
@@ -77,14 +101,27 @@ pub(crate) fn settle(operation: &Operation<'_>, root: &Root, later: &Later, writ
     for start in later.starts.iter().rev() {
         operation.cancel.check()?;
         let encoded = later.directories.get(*start..).unwrap_or_default();
-        let (directory, _) =
-            postcard::take_from_bytes::<Directory>(encoded).map_err(|error| Fault::protocol(error.to_string()))?;
-        let now = parents.stat(&directory.path).map_err(|errno| root.fault(&directory.path, "stat", errno))?;
+        let (directory, _) = postcard::take_from_bytes::<Directory>(encoded)
+            .map_err(|error| Fault::protocol(error.to_string()))?;
+        let now = parents
+            .stat(&directory.path)
+            .map_err(|errno| root.fault(&directory.path, "stat", errno))?;
         let mut now = walk::metadata(&now, Vec::new());
         now.xattrs.clone_from(&directory.metadata.xattrs);
         if directory.xattrs_differ || !same_metadata(&Kind::Directory, &directory.metadata, &now) {
-            let before = if directory.xattrs_differ { Before::Any } else { Before::Same };
-            fix(operation, root, &mut parents, &directory.path, &directory.metadata, before)?;
+            let before = if directory.xattrs_differ {
+                Before::Any
+            } else {
+                Before::Same
+            };
+            fix(
+                operation,
+                root,
+                &mut parents,
+                &directory.path,
+                &directory.metadata,
+                before,
+            )?;
         }
     }
     rustix::fs::syncfs(root.fd()).map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))

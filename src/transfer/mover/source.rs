@@ -19,8 +19,16 @@ use std::time::{Duration, Instant};
 const ALIVE: Duration = Duration::from_secs(1);
 
 /// Answers requests on one connection until it ends.
-pub(crate) fn answer(volume: &Volume, run: &str, channel: &mut Channel) -> Result<(), ChannelError> {
-    let mut reader = Reader { opener: volume.opener(), buffer: Vec::new(), xattrs: XattrReader::default() };
+pub(crate) fn answer(
+    volume: &Volume,
+    run: &str,
+    channel: &mut Channel,
+) -> Result<(), ChannelError> {
+    let mut reader = Reader {
+        opener: volume.opener(),
+        buffer: Vec::new(),
+        xattrs: XattrReader::default(),
+    };
     loop {
         match channel.receive()? {
             PeerRequest::List { digests } => list(volume, run, digests, channel)?,
@@ -62,14 +70,23 @@ fn pass(result: Result<(), Failure>) -> Result<Result<(), Failure>, ChannelError
     }
 }
 
-fn list(volume: &Volume, run: &str, digests: bool, channel: &mut Channel) -> Result<(), ChannelError> {
-    if let Volume::Directory(root) = volume {
-        if let Err(fault) = name_is_free(root, run) {
-            return channel.send_now(&PeerReply::Refused(fault));
-        }
+fn list(
+    volume: &Volume,
+    run: &str,
+    digests: bool,
+    channel: &mut Channel,
+) -> Result<(), ChannelError> {
+    if let Volume::Directory(root) = volume
+        && let Err(fault) = name_is_free(root, run)
+    {
+        return channel.send_now(&PeerReply::Refused(fault));
     }
     let counters = Counters::default();
-    let options = Options { digests, without_sockets: true, ..Options::default() };
+    let options = Options {
+        digests,
+        without_sockets: true,
+        ..Options::default()
+    };
     std::thread::scope(|scope| {
         let mut listing = Listing::begin(scope, volume, options, &counters);
         loop {
@@ -81,7 +98,10 @@ fn list(volume: &Volume, run: &str, digests: bool, channel: &mut Channel) -> Res
             }
         }
         let sockets = listing.sockets();
-        channel.send_now(&PeerReply::Listed { sockets: sockets.examples, socket_count: sockets.count })
+        channel.send_now(&PeerReply::Listed {
+            sockets: sockets.examples,
+            socket_count: sockets.count,
+        })
     })
 }
 
@@ -89,7 +109,9 @@ fn list(volume: &Volume, run: &str, digests: bool, channel: &mut Channel) -> Res
 fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     let name = work::name(run);
     match rustix::fs::statat(root.fd(), &name[..], AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Err(Fault::NameTaken { path: TreePath::root().join(&name) }),
+        Ok(_) => Err(Fault::NameTaken {
+            path: TreePath::root().join(&name),
+        }),
         Err(_) => Ok(()),
     }
 }
@@ -102,14 +124,22 @@ struct Reader<'volume> {
 
 impl Reader<'_> {
     /// Sends one file: what it is, its pieces, and the digest of them.
-    fn send(&mut self, volume: &Volume, path: &TreePath, channel: &mut Channel) -> Result<(), Failure> {
+    fn send(
+        &mut self,
+        volume: &Volume,
+        path: &TreePath,
+        channel: &mut Channel,
+    ) -> Result<(), Failure> {
         let Opened::File(file) = OpenFile::open(volume, &mut self.opener, path)? else {
             return Ok(channel.send(&PeerReply::Gone)?);
         };
         let Some(metadata) = self.metadata(volume, path, &file)? else {
             return Ok(channel.send(&PeerReply::Gone)?);
         };
-        channel.send(&PeerReply::File { metadata, size: file.size })?;
+        channel.send(&PeerReply::File {
+            metadata,
+            size: file.size,
+        })?;
         let mut hasher = blake3::Hasher::new();
         let mut broken = None;
         let mut told = Instant::now();
@@ -118,7 +148,9 @@ impl Reader<'_> {
             match piece {
                 Piece::Data { offset, bytes } => {
                     hasher.update(bytes);
-                    let sent = channel.send(&PeerReply::Content { offset }).and_then(|()| channel.send_content(bytes));
+                    let sent = channel
+                        .send(&PeerReply::Content { offset })
+                        .and_then(|()| channel.send_content(bytes));
                     if let Err(error) = sent {
                         broken = Some(error);
                         return Err(Fault::Stopped);
@@ -143,18 +175,30 @@ impl Reader<'_> {
         let length = read?;
         let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
         Ok(channel.send(&if unchanged && length == file.size {
-            PeerReply::End { length, digest: Digest::from(hasher.finalize()) }
+            PeerReply::End {
+                length,
+                digest: Digest::from(hasher.finalize()),
+            }
         } else {
             PeerReply::Changed
         })?)
     }
 
-    fn metadata(&mut self, volume: &Volume, path: &TreePath, file: &OpenFile) -> Result<Option<Metadata>, Fault> {
+    fn metadata(
+        &mut self,
+        volume: &Volume,
+        path: &TreePath,
+        file: &OpenFile,
+    ) -> Result<Option<Metadata>, Fault> {
         let Opener::Directory(parents) = &mut self.opener else {
-            let Volume::Device(device) = volume else { return Ok(None) };
+            let Volume::Device(device) = volume else {
+                return Ok(None);
+            };
             return Ok(Some(device.entry().metadata));
         };
-        let Ok(parent) = parents.of(path) else { return Ok(None) };
+        let Ok(parent) = parents.of(path) else {
+            return Ok(None);
+        };
         match self.xattrs.read(parent, path.split().1) {
             Ok(xattrs) => Ok(Some(walk::metadata(&file.stat, xattrs))),
             Err(rustix::io::Errno::NOENT) => Ok(None),

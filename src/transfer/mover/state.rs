@@ -66,7 +66,9 @@ impl State {
             next_served: 0,
         };
         // Groups of different processes must differ: a restarted mover begins elsewhere.
-        let start = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_micros());
+        let start = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_micros());
         Self {
             side,
             run,
@@ -110,7 +112,10 @@ impl State {
     pub(crate) fn admit(&self, connection: u64, fence: u64) -> Result<(), Fault> {
         let mut inner = self.lock();
         if fence < inner.fence {
-            return Err(Fault::Fenced { yours: fence, highest: inner.fence });
+            return Err(Fault::Fenced {
+                yours: fence,
+                highest: inner.fence,
+            });
         }
         if inner.holder != connection {
             return Err(Fault::Superseded);
@@ -123,7 +128,10 @@ impl State {
     pub(crate) fn take_over(&self, connection: u64, fence: u64) -> Result<(), Fault> {
         let mut inner = self.lock();
         if fence < inner.fence {
-            return Err(Fault::Fenced { yours: fence, highest: inner.fence });
+            return Err(Fault::Fenced {
+                yours: fence,
+                highest: inner.fence,
+            });
         }
         inner.fence = fence;
         inner.holder = inner.holder.max(connection);
@@ -135,7 +143,10 @@ impl State {
             .wait_timeout_while(inner, HANDING_OVER, |inner| inner.operation.is_some())
             .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            return Err(Fault::Busy { side: self.side, seconds: HANDING_OVER.as_secs() });
+            return Err(Fault::Busy {
+                side: self.side,
+                seconds: HANDING_OVER.as_secs(),
+            });
         }
         Ok(())
     }
@@ -147,7 +158,10 @@ impl State {
             return Err(Fault::Superseded);
         }
         if inner.operation.is_some() {
-            return Err(Fault::Busy { side: self.side, seconds: 0 });
+            return Err(Fault::Busy {
+                side: self.side,
+                seconds: 0,
+            });
         }
         let cancel = Arc::new(Cancel::default());
         inner.operation = Some(cancel.clone());
@@ -179,7 +193,10 @@ impl State {
     /// Waits, bounded, until the operation that was stopped has ended.
     pub(crate) fn wait_for_end(&self) {
         let inner = self.lock();
-        drop(self.idle_changed.wait_timeout_while(inner, HANDING_OVER, |inner| inner.operation.is_some()));
+        drop(
+            self.idle_changed
+                .wait_timeout_while(inner, HANDING_OVER, |inner| inner.operation.is_some()),
+        );
     }
 
     /// The number of a new group of connections to the other mover.

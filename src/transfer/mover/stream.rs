@@ -18,8 +18,15 @@ pub(crate) struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// Asks for the listing.
     pub(crate) fn begin(channel: &'a mut Channel, digests: bool) -> Result<Self, Fault> {
-        channel.send_now(&PeerRequest::List { digests }).map_err(super::fetch::lost)?;
-        Ok(Self { channel, batch: Vec::new().into_iter(), ended: false, sockets: Sockets::default() })
+        channel
+            .send_now(&PeerRequest::List { digests })
+            .map_err(super::fetch::lost)?;
+        Ok(Self {
+            channel,
+            batch: Vec::new().into_iter(),
+            ended: false,
+            sockets: Sockets::default(),
+        })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, Fault> {
@@ -32,9 +39,15 @@ impl<'a> Stream<'a> {
             }
             match next(self.channel)? {
                 PeerReply::Entries(entries) => self.batch = entries.into_iter(),
-                PeerReply::Listed { sockets, socket_count } => {
+                PeerReply::Listed {
+                    sockets,
+                    socket_count,
+                } => {
                     self.ended = true;
-                    self.sockets = Sockets { count: socket_count, examples: sockets };
+                    self.sockets = Sockets {
+                        count: socket_count,
+                        examples: sockets,
+                    };
                 }
                 other => return Err(Fault::protocol(format!("a listing, not {other:?}"))),
             }

@@ -2,7 +2,7 @@
 use super::device;
 use super::operation::Operation;
 use super::state::State;
-use crate::transfer::counters::get;
+use crate::transfer::counters::{Counters, get};
 use crate::transfer::fault::Fault;
 use crate::transfer::frame::VERSION;
 use crate::transfer::path::TreePath;
@@ -25,7 +25,10 @@ const CAPABILITIES: [(u32, &str); 7] = [
 
 /// What this mover is.
 pub(crate) fn info(state: &State) -> Result<MoverInfo, Fault> {
-    let room = state.volume.room().map_err(|errno| state.volume.fault(&TreePath::root(), "statvfs", errno))?;
+    let room = state
+        .volume
+        .room()
+        .map_err(|errno| state.volume.fault(&TreePath::root(), "statvfs", errno))?;
     Ok(MoverInfo {
         version: VERSION.to_owned(),
         side: state.side,
@@ -42,29 +45,46 @@ fn capabilities() -> Vec<String> {
     // Without /proc nothing is known, and nothing is claimed.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
-    CAPABILITIES.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| (*name).to_owned()).collect()
+    let bits = effective
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0);
+    CAPABILITIES
+        .iter()
+        .filter(|(bit, _)| bits >> bit & 1 == 1)
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
 }
 
 /// What the volume holds.
 pub(crate) fn inspect(operation: &Operation<'_>) -> Result<Inspection, Fault> {
     match operation.volume {
-        Volume::Directory(root) => work::inspect(root, operation.run, operation.counters, operation.cancel),
+        Volume::Directory(root) => {
+            work::inspect(root, operation.run, operation.counters, operation.cancel)
+        }
         Volume::Device(device) => device::inspect(device),
     }
 }
 
 /// Removes what only the transfer needed. The root keeps its time.
 pub(crate) fn finish(operation: &Operation<'_>) -> Result<(), Fault> {
-    let Volume::Directory(root) = operation.volume else { return Ok(()) };
+    let Volume::Directory(root) = operation.volume else {
+        return Ok(());
+    };
     let fault = |call: &str, errno| root.fault(&TreePath::root(), call, errno);
     let before = rustix::fs::fstat(root.fd()).map_err(|errno| fault("fstat", errno))?;
     if work::remove_own(root, operation.run, operation.cancel)? {
         let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec.try_into().unwrap_or(0) },
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: before.st_mtime,
+                tv_nsec: before.st_mtime_nsec.try_into().unwrap_or(0),
+            },
         };
-        rustix::fs::utimensat(root.fd(), ".", &times, AtFlags::empty()).map_err(|errno| fault("utimensat", errno))?;
+        rustix::fs::utimensat(root.fd(), ".", &times, AtFlags::empty())
+            .map_err(|errno| fault("utimensat", errno))?;
     }
     rustix::fs::syncfs(root.fd()).map_err(|errno| fault("syncfs", errno))
 }
@@ -76,16 +96,27 @@ pub(crate) fn wipe(operation: &Operation<'_>) -> Result<u64, Fault> {
         Volume::Directory(root) => root,
         Volume::Device(device) => return device::wipe(device).map(|()| 1),
     };
-    let found = work::inspect(root, operation.run, &Default::default(), operation.cancel)?;
+    let found = work::inspect(root, operation.run, &Counters::default(), operation.cancel)?;
     match found.ownership {
         crate::transfer::report::Ownership::Empty => return Ok(0),
         crate::transfer::report::Ownership::Ours => {}
-        _ => return Err(Fault::Foreign { entries: found.entries, examples: found.examples }),
+        _ => {
+            return Err(Fault::Foreign {
+                entries: found.entries,
+                examples: found.examples,
+            });
+        }
     }
     // The mark goes last: a wipe that was cut off can be given again.
     let own = work::name(operation.run);
-    remove::empty(root, |name| name == own, operation.counters, operation.cancel)?;
+    remove::empty(
+        root,
+        |name| name == own,
+        operation.counters,
+        operation.cancel,
+    )?;
     work::remove_own(root, operation.run, operation.cancel)?;
-    rustix::fs::syncfs(root.fd()).map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
+    rustix::fs::syncfs(root.fd())
+        .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     Ok(get(&operation.counters.deleted))
 }

@@ -20,12 +20,17 @@ const NAMED: usize = 200;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Compares everything with everything.
-pub(crate) fn verify(operation: &Operation<'_>, excused: &[What], peers: &mut [Channel]) -> Result<Verification, Fault> {
+pub(crate) fn verify(
+    operation: &Operation<'_>,
+    excused: &[What],
+    peers: &mut [Channel],
+) -> Result<Verification, Fault> {
     let begun = Instant::now();
     operation.counters.set_phase(Phase::Verifying);
     if let Volume::Directory(root) = operation.volume {
         // What is not on the disk yet cannot be read back from it.
-        rustix::fs::syncfs(root.fd()).map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
+        rustix::fs::syncfs(root.fd())
+            .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     }
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     let options = Options {
@@ -107,7 +112,12 @@ struct Summing {
 
 impl Summing {
     fn new() -> Self {
-        Self { hasher: TreeHasher::new(), entries: 0, files: 0, bytes: 0 }
+        Self {
+            hasher: TreeHasher::new(),
+            entries: 0,
+            files: 0,
+            bytes: 0,
+        }
     }
 
     fn add(&mut self, entry: &Entry) {
@@ -120,7 +130,12 @@ impl Summing {
     }
 
     fn finish(self) -> TreeSummary {
-        TreeSummary { digest: self.hasher.finish(), entries: self.entries, files: self.files, bytes: self.bytes }
+        TreeSummary {
+            digest: self.hasher.finish(),
+            entries: self.entries,
+            files: self.files,
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -161,7 +176,11 @@ impl<'a> Merged<'a> {
         for difference in found {
             match explanation(&difference, source.map(|entry| &entry.kind)) {
                 Some(what) if self.excused.contains(&what) => {
-                    self.operation.findings.add(&difference.path, what, "the target could not keep it when it was copied");
+                    self.operation.findings.add(
+                        &difference.path,
+                        what,
+                        "the target could not keep it when it was copied",
+                    );
                 }
                 _ => {
                     self.count += 1;
@@ -176,6 +195,15 @@ impl<'a> Merged<'a> {
 
 fn alone(entry: &Entry, kind: DifferenceKind) -> Difference {
     let name = entry.kind.letter_and_name().1.to_owned();
-    let (source, target) = if kind == DifferenceKind::Missing { (name, String::new()) } else { (String::new(), name) };
-    Difference { path: entry.path.clone(), kind, source, target }
+    let (source, target) = if kind == DifferenceKind::Missing {
+        (name, String::new())
+    } else {
+        (String::new(), name)
+    };
+    Difference {
+        path: entry.path.clone(),
+        kind,
+        source,
+        target,
+    }
 }
