@@ -15,8 +15,8 @@
 pub mod adapters;
 pub mod commands;
 pub mod engine;
-pub mod plan;
 pub mod playbooks;
+pub mod plan;
 pub mod state;
 pub mod steps;
 pub mod transfer;

@@ -109,7 +109,7 @@ fn join(state: &Arc<State>, mut channel: Channel, group: u64) -> Result<(), Chan
             let number = state.serve_peer(group, socket);
             std::thread::spawn(move || {
                 // However it ends, the target is the one that reports it.
-                let _ = source::answer(&state.volume, &state.run, &mut channel);
+                let _ = source::answer(&state, &mut channel);
                 channel.close();
                 state.served_peer(number);
             });

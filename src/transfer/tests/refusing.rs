@@ -395,3 +395,63 @@ fn a_mover_nobody_needs_ends_and_one_that_cannot_serve_says_why() {
         matches!(Mover::bind(&config), Err(MoverError::KeyFile { path, .. }) if path.ends_with("peer.pem"))
     );
 }
+
+/// A file system that is gone when the test ends, however it ends.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Self {
+        let options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=200", "tmpfs"];
+        let mounted = std::process::Command::new("mount")
+            .args(options)
+            .arg(&at)
+            .status()
+            .unwrap();
+        assert!(
+            mounted.success(),
+            "the tests that fill a disk need the right to mount one"
+        );
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .args(["-l"])
+            .arg(&self.0)
+            .status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_target_is_named_and_goes_on_once_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("source")).unwrap();
+    fs::create_dir(directory.path().join("target")).unwrap();
+    let disk = SmallDisk::mount(directory.path().join("target"));
+    let pair = Pair::start(directory, Shape::Directory);
+    fs::write(pair.source().join("small"), b"fits").unwrap();
+    fs::write(pair.source().join("too large"), vec![1; 5 << 20]).unwrap();
+    let full = fault(round(&mut pair.connected().await, RoundKind::Warm).await);
+    let named =
+        matches!(&full, Fault::Full { path, free_bytes: 0, .. } if path.as_bytes() == b"too large");
+    assert!(named, "{full:?}");
+    fs::remove_file(pair.source().join("too large")).unwrap();
+    for number in 0..300 {
+        fs::write(pair.source().join(number.to_string()), b"").unwrap();
+    }
+    let full = fault(round(&mut pair.connected().await, RoundKind::Warm).await);
+    assert!(
+        matches!(&full, Fault::Full { free_inodes: 0, .. }),
+        "{full:?}"
+    );
+    for number in 0..250 {
+        fs::remove_file(pair.source().join(number.to_string())).unwrap();
+    }
+    pair.round(RoundKind::Final).await;
+    pair.connected().await.finish(RUN).await.unwrap();
+    assert_same(&pair.source(), &pair.target());
+    pair.stop().await;
+    drop(disk);
+}

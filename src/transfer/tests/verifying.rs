@@ -74,7 +74,7 @@ async fn missing_and_extra_entries() {
             fs::write(many.join("extra\n"), b"").unwrap();
         });
         silently(target, |target| {
-            fs::remove_dir(target.join("empty directory")).unwrap()
+            fs::remove_dir(target.join("empty directory")).unwrap();
         });
     };
     spoil(
@@ -92,7 +92,7 @@ async fn missing_and_extra_entries() {
 async fn size_and_type() {
     let change = |target: &Path| {
         silently(&target.join("many/20"), |path| {
-            fs::write(path, b"short").unwrap()
+            fs::write(path, b"short").unwrap();
         });
         silently(target, |target| {
             fs::remove_file(target.join("old")).unwrap();
@@ -114,7 +114,7 @@ async fn owner_mode_time_and_attributes() {
     let change = |target: &Path| {
         let many = target.join("many");
         silently(&many.join("1"), |path| {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o604)).unwrap()
+            fs::set_permissions(path, fs::Permissions::from_mode(0o604)).unwrap();
         });
         set_times(&many.join("2"), 1, 2);
         set_xattr(&many.join("3"), "user.more", b"1");
@@ -168,10 +168,10 @@ async fn what_a_round_could_not_keep_is_a_finding_and_not_a_difference() {
     round(&mut client, RoundKind::Warm).await.unwrap();
     let spoilt = pair.target().join("attributes");
     silently(&spoilt, |path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap()
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     });
     silently(&spoilt, |path| {
-        rustix::fs::lremovexattr(path, "user.origin").unwrap()
+        rustix::fs::lremovexattr(path, "user.origin").unwrap();
     });
     let excused = [What::Xattr(b"user.origin".into())];
     let verification = client.verify(RUN, &excused, &mut |_| {}).await.unwrap();
