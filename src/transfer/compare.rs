@@ -132,7 +132,7 @@ fn metadata_differences(
         xattrs
             .iter()
             .find(|xattr| xattr.name == name)
-            .map_or_else(String::new, |xattr| escape(&xattr.value))
+            .map_or_else(String::new, |xattr| shown(&xattr.value))
     };
     let mut names: Vec<&[u8]> = one
         .xattrs
@@ -151,6 +151,17 @@ fn metadata_differences(
                 value(&other.xattrs, name),
             );
         }
+    }
+}
+
+/// A value of up to 64 KiB is shown by its beginning, so that a report of many stays short.
+fn shown(value: &[u8]) -> String {
+    const BEGINNING: usize = 256;
+    match value.get(..BEGINNING) {
+        Some(beginning) if value.len() > BEGINNING => {
+            format!("{}… ({} bytes)", escape(beginning), value.len())
+        }
+        _ => escape(value),
     }
 }
 

@@ -265,7 +265,9 @@ mod tests {
 
     fn digest(entries: &[Entry]) -> Digest {
         let mut hasher = TreeHasher::new();
-        entries.iter().for_each(|entry| hasher.add(entry));
+        for entry in entries {
+            hasher.add(entry);
+        }
         hasher.finish()
     }
 

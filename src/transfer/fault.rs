@@ -94,11 +94,11 @@ pub enum Fault {
         /// Inodes that the file system still gives.
         free_inodes: u64,
     },
-    /// The mover may not read an entry.
+    /// The mover lacks the right to an entry.
     #[error(
-        "the {side} mover runs as uid {uid} and may not read {path} ({call}); run it as the owner of the data"
+        "the {side} mover runs as uid {uid} and has no right to {call} {path}; run it as the owner of the data"
     )]
-    Unreadable {
+    NoRight {
         /// The mover.
         side: Side,
         /// The entry.

@@ -4,16 +4,31 @@ use super::report::{EXAMPLES, Finding, What};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+/// So many sorts are kept apart; only names of attributes can be so many.
+const SORTS: usize = 500;
+
+/// What and why.
+type Sort = (What, String);
+/// How often, and the first.
+type Found = (u64, Vec<TreePath>);
+
 /// Findings of one operation, gathered from all its threads.
 #[derive(Default)]
 pub(crate) struct Findings {
-    sorts: Mutex<BTreeMap<(What, String), (u64, Vec<TreePath>)>>,
+    sorts: Mutex<BTreeMap<Sort, Found>>,
 }
 
 impl Findings {
     pub(crate) fn add(&self, path: &TreePath, what: What, why: impl Into<String>) {
         let mut sorts = self.sorts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, examples) = sorts.entry((what, why.into())).or_default();
+        let mut sort = (what, why.into());
+        if sorts.len() >= SORTS && !sorts.contains_key(&sort) {
+            sort = (
+                What::Xattr(b"(others)".to_vec()),
+                "too many different findings".to_owned(),
+            );
+        }
+        let (count, examples) = sorts.entry(sort).or_default();
         *count += 1;
         if examples.len() < EXAMPLES {
             examples.push(path.clone());

@@ -76,7 +76,7 @@ impl Root {
                     free_inodes: room.free_inodes,
                 }
             }
-            Errno::ACCESS => Fault::Unreadable {
+            Errno::ACCESS => Fault::NoRight {
                 side,
                 path,
                 call,
@@ -148,5 +148,56 @@ impl<'root> Parents<'root> {
             Err(Errno::PERM) => rustix::fs::openat(parent, name, flags, Mode::empty()),
             result => result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn no_symlink_leads_out() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outside.path().join("secret")).unwrap();
+        let volume = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(volume.path().join("a/b")).unwrap();
+        symlink(outside.path(), volume.path().join("a/out")).unwrap();
+        symlink("b", volume.path().join("a/in")).unwrap();
+        let root = Root::open(volume.path(), Side::Target).unwrap();
+        root.open_directory(b"a/b").unwrap();
+        root.walk_to(b"a/b").unwrap();
+        for path in [&b"a/out"[..], b"a/out/secret", b"a/in"] {
+            root.open_directory(path).unwrap_err();
+            root.walk_to(path).unwrap_err();
+        }
+        let link = TreePath::new(&b"a/out"[..]).unwrap();
+        assert_eq!(
+            Parents::new(&root).open_file(&link).unwrap_err(),
+            Errno::LOOP
+        );
+    }
+
+    #[test]
+    fn a_failed_call_is_told_by_what_it_means() {
+        let volume = tempfile::tempdir().unwrap();
+        let root = Root::open(volume.path(), Side::Source).unwrap();
+        let path = TreePath::new(&b"a\nb"[..]).unwrap();
+        let no_right = root.fault(&path, "open", Errno::ACCESS).to_string();
+        let uid = rustix::process::geteuid().as_raw();
+        assert!(
+            no_right.contains(&format!("uid {uid} ")) && no_right.contains("open a\\nb"),
+            "{no_right}"
+        );
+        assert!(matches!(
+            root.fault(&path, "write", Errno::DQUOT),
+            Fault::Full { .. }
+        ));
+        let failed = root.fault(&path, "read", Errno::IO).to_string();
+        assert!(
+            failed.starts_with("read of a\\nb on the source failed: Input/output error"),
+            "{failed}"
+        );
     }
 }

@@ -42,7 +42,7 @@ impl Device {
     pub(crate) fn fault(&self, call: &str, errno: Errno) -> Fault {
         let (side, path, call) = (self.side, TreePath::root(), call.to_owned());
         match errno {
-            Errno::ACCESS | Errno::PERM => Fault::Unreadable {
+            Errno::ACCESS | Errno::PERM => Fault::NoRight {
                 side,
                 path,
                 call,

@@ -10,11 +10,11 @@ use kubectl_migrate::{
         Check, Cx, Ended, FORMAT, Header, Journal, Kind, MemoryStore, Outcome, Probe, RunError,
         Sink, Step, Stop, UndoPlan, Undone, rollback, run,
     },
+    marks::Belongs,
     plan::{FreezeMode, Workload},
     steps::{
         Place,
         freeze::{FreezeStep, Frozen, Thawed, Whose, thaw},
-        marks_placeholder,
     },
 };
 use serde_json::{Value, json};

@@ -67,7 +67,7 @@ pub(crate) fn round(
     began: bool,
     peers: &mut [Channel],
 ) -> Result<RoundSummary, Fault> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     if !began && inspect(device)?.ownership != Ownership::Empty {
         return Err(Fault::Foreign {
@@ -110,7 +110,7 @@ pub(crate) fn round(
             operation.note_changed(&path);
         }
     }
-    summarize(operation, kind, begun)
+    summarize(operation, kind, start)
 }
 
 /// The digest of as much of the target as the source has. A larger target keeps its rest.

@@ -57,9 +57,9 @@ pub(crate) fn fetch(
                 break;
             }
             if attempt == RETRIES {
-                wanted
-                    .iter()
-                    .for_each(|job| operation.note_changed(&job.path));
+                for job in &wanted {
+                    operation.note_changed(&job.path);
+                }
             }
         }
     }

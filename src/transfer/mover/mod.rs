@@ -35,7 +35,7 @@ use std::time::Duration;
 pub const DEFAULT_PORT: u16 = 7400;
 /// How many connections carry file contents when nothing else is said: enough to fill two cores and one link.
 pub const DEFAULT_CONNECTIONS: usize = 4;
-/// Connections at once, of everybody together; who has no certificate holds one for 10 s at most.
+/// Connections at once, of everybody together: enough for one client and the other mover, several times over.
 const MOST_CONNECTIONS: usize = 64;
 /// How often the main loop looks at signals and the idle limit.
 const LOOK: Timespec = Timespec {

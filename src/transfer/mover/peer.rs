@@ -14,7 +14,7 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the target waits for the source's next bytes. Digests say every second that they go on; a disk that gives
 /// nothing for so long is as good as gone.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 /// More connections than this are of no use to anybody.
 const MOST: usize = 16;
 
@@ -109,7 +109,7 @@ fn join(state: &Arc<State>, mut channel: Channel, group: u64) -> Result<(), Chan
             let number = state.serve_peer(group, socket);
             std::thread::spawn(move || {
                 // However it ends, the target is the one that reports it.
-                let _ = source::answer(&state.volume, &state.run, &mut channel);
+                let _ = source::answer(&state, &mut channel);
                 channel.close();
                 state.served_peer(number);
             });

@@ -392,11 +392,7 @@ impl Merge<'_> {
                 self.later.link(&entry.path, to)
             }
             (kind, old_kind) if kind == old_kind && same_metadata => Ok(()),
-            (_, Kind::Directory) => {
-                self.delete(&entry.path)?;
-                self.make(entry)
-            }
-            (Kind::Directory, _) => {
+            (_, Kind::Directory) | (Kind::Directory, _) => {
                 self.delete(&entry.path)?;
                 self.make(entry)
             }

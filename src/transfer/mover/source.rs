@@ -1,4 +1,5 @@
 //! What the source's mover answers to the target's: listings and the contents of files.
+use super::state::State;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
 use crate::transfer::entry::{Digest, Metadata};
@@ -19,19 +20,18 @@ use std::time::{Duration, Instant};
 const ALIVE: Duration = Duration::from_secs(1);
 
 /// Answers requests on one connection until it ends.
-pub(crate) fn answer(
-    volume: &Volume,
-    run: &str,
-    channel: &mut Channel,
-) -> Result<(), ChannelError> {
+pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), ChannelError> {
+    let volume = &state.volume;
     let mut reader = Reader {
         opener: volume.opener(),
         buffer: Vec::new(),
         xattrs: XattrReader::default(),
     };
     loop {
-        match channel.receive()? {
-            PeerRequest::List { digests } => list(volume, run, digests, channel)?,
+        let request = channel.receive()?;
+        let _busy = state.busy();
+        match request {
+            PeerRequest::List { digests } => list(volume, &state.run, digests, channel)?,
             PeerRequest::Fetch { paths } => {
                 for path in &paths {
                     if let Err(Failure::Fault(fault)) = pass(reader.send(volume, path, channel))? {
@@ -76,10 +76,10 @@ fn list(
     digests: bool,
     channel: &mut Channel,
 ) -> Result<(), ChannelError> {
-    if let Volume::Directory(root) = volume {
-        if let Err(fault) = name_is_free(root, run) {
-            return channel.send_now(&PeerReply::Refused(fault));
-        }
+    if let Volume::Directory(root) = volume
+        && let Err(fault) = name_is_free(root, run)
+    {
+        return channel.send_now(&PeerReply::Refused(fault));
     }
     let counters = Counters::default();
     let options = Options {

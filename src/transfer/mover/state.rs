@@ -36,6 +36,8 @@ struct Inner {
     connections: u64,
     next_connection: u64,
     operation: Option<Arc<Cancel>>,
+    /// On the source: requests of the other mover that are being answered.
+    answering: u64,
     /// When the last connection or operation ended.
     idle_since: Instant,
     /// On the target: connections of the newest group.
@@ -60,6 +62,7 @@ impl State {
             connections: 0,
             next_connection: 0,
             operation: None,
+            answering: 0,
             idle_since: Instant::now(),
             peers: (0, Vec::new()),
             served: Vec::new(),
@@ -105,7 +108,14 @@ impl State {
     /// For how long nothing has been connected or under way; none while something is.
     pub(crate) fn idle(&self) -> Option<Duration> {
         let inner = self.lock();
-        (inner.connections == 0 && inner.operation.is_none()).then(|| inner.idle_since.elapsed())
+        (inner.connections == 0 && inner.operation.is_none() && inner.answering == 0)
+            .then(|| inner.idle_since.elapsed())
+    }
+
+    /// The mover is not idle for as long as this is held.
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        self.lock().answering += 1;
+        Busy(self)
     }
 
     /// Refuses a fencing number that is lower than one seen before, and a connection that was taken over from.
@@ -261,5 +271,16 @@ impl State {
             }
             *of != group
         });
+    }
+}
+
+/// Held while a request of the other mover is answered.
+pub(crate) struct Busy<'a>(&'a State);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        inner.answering -= 1;
+        inner.idle_since = Instant::now();
     }
 }

@@ -2,7 +2,7 @@
 use super::device;
 use super::operation::Operation;
 use super::state::State;
-use crate::transfer::counters::get;
+use crate::transfer::counters::{Counters, get};
 use crate::transfer::fault::Fault;
 use crate::transfer::frame::VERSION;
 use crate::transfer::path::TreePath;
@@ -96,7 +96,7 @@ pub(crate) fn wipe(operation: &Operation<'_>) -> Result<u64, Fault> {
         Volume::Directory(root) => root,
         Volume::Device(device) => return device::wipe(device).map(|()| 1),
     };
-    let found = work::inspect(root, operation.run, &Default::default(), operation.cancel)?;
+    let found = work::inspect(root, operation.run, &Counters::default(), operation.cancel)?;
     match found.ownership {
         crate::transfer::report::Ownership::Empty => return Ok(0),
         crate::transfer::report::Ownership::Ours => {}

@@ -1,1 +1,9 @@
-//! Two movers in one process, over loopback, with a client.
+//! Two movers in one process, over loopback with real TLS, and a client.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod copying;
+mod pair;
+mod refusing;
+mod snapshot;
+mod tree;
+mod verifying;
