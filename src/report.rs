@@ -3,6 +3,8 @@
 //! Nothing is read here, not even the time: the same journal seen at the same time gives the same report.
 mod fold;
 mod frozen;
+#[cfg(test)]
+pub(crate) mod sample;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -293,3 +295,6 @@ impl StepState {
 fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use indicatif::MultiProgress;
+
 use super::{
     Environment, Look, Options, OutputError, Tone,
     stream::{Size, Stream},
@@ -21,7 +23,9 @@ pub struct Ui {
     pub(super) err: Stream,
     /// Whether somebody can answer: standard input and standard error are a terminal.
     pub(super) answers: bool,
-    pub(super) options: Arc<Options>,
+    options: Arc<Options>,
+    /// The bars that are on the terminal now: what else is written has to go above them.
+    bars: Arc<Mutex<Option<MultiProgress>>>,
 }
 
 /// What was written by a [`Ui`] that was made for a test.
@@ -53,6 +57,7 @@ impl Ui {
             err: stream(Stream::new(stderr, err_terminal, size)),
             answers,
             options: Arc::new(options),
+            bars: Arc::default(),
         }
     }
 
@@ -73,9 +78,8 @@ impl Ui {
     ) -> (Self, Written) {
         let written = Written::default();
         let size = Size::Fixed(width, TEST_ROWS);
-        let stream = |buffer: &Buffer| {
-            Stream::new(buffer.clone(), terminal, size).shown(color, terminal)
-        };
+        let stream =
+            |buffer: &Buffer| Stream::new(buffer.clone(), terminal, size).shown(color, terminal);
         if options.program.is_empty() {
             "kubectl migrate".clone_into(&mut options.program);
         }
@@ -84,6 +88,7 @@ impl Ui {
             err: stream(&written.err),
             answers: terminal,
             options: Arc::new(options),
+            bars: Arc::default(),
         };
         (ui, written)
     }
@@ -120,6 +125,12 @@ impl Ui {
         }
     }
 
+    /// Where a log goes: to standard error, above the bars, safe for a terminal.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log(self.clone())
+    }
+
     /// How texts for standard output may look.
     pub(super) fn out_look(&self) -> Look {
         self.out.look()
@@ -127,13 +138,47 @@ impl Ui {
 
     /// Writes a text that is safe already to standard output.
     pub(super) fn show(&self, text: &str) -> Result<(), OutputError> {
-        self.out.write(&ended(text))?;
+        self.apart(|| self.out.write(&ended(text)))?;
         Ok(())
     }
 
     /// Writes a text that is safe already to standard error, also with `-q`.
     pub(super) fn tell(&self, text: &str) {
-        self.err.write(&ended(text)).ok();
+        self.apart(|| self.err.write(&ended(text))).ok();
+    }
+
+    /// Says which bars are on the terminal from now on.
+    pub(super) fn keep_apart(&self, bars: Option<MultiProgress>) {
+        *self.bars.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+    }
+
+    /// Does something on the terminal while there are no bars on it.
+    pub(super) fn apart<T>(&self, act: impl FnOnce() -> T) -> T {
+        let bars = self
+            .bars
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match bars {
+            Some(bars) => bars.suspend(act),
+            None => act(),
+        }
+    }
+}
+
+/// A writer of whole lines to standard error, as a log needs it.
+#[derive(Clone, Debug)]
+pub struct Log(Ui);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.0.tell(&visible_lines(&text));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -148,30 +148,34 @@ impl StatusRow {
 }
 
 /// How far something is, in figures: `1.1/1.4 GiB  212 MB/s  2s`.
-#[must_use]
-pub fn figures(progress: &Progress) -> String {
-    let amounts = match progress.unit {
-        Unit::Bytes => amount::bytes_of(progress.done, progress.total),
-        Unit::Count => format!(
-            "{}/{}",
-            amount::count(progress.done),
-            amount::count(progress.total)
-        ),
-    };
-    let mut parts = vec![amounts];
-    if progress.rate > 0.0 {
-        parts.push(match progress.unit {
-            Unit::Bytes => amount::rate(progress.rate),
-            Unit::Count => format!("{:.0}/s", progress.rate),
-        });
+pub(super) fn figures(progress: &Progress) -> String {
+    let mut text = amounts(progress);
+    if let Some(left) = left(progress) {
+        text = format!("{text}  {}", amount::duration(left));
     }
-    parts.extend(left(progress).map(amount::duration));
-    parts.join("  ")
+    text
+}
+
+/// How far something is and how fast it goes: `1.1/1.4 GiB  212 MB/s`.
+pub(super) fn amounts(progress: &Progress) -> String {
+    let text = share(progress.unit, progress.done, progress.total);
+    match progress.unit {
+        _ if progress.rate <= 0.0 => text,
+        Unit::Bytes => format!("{text}  {}", amount::rate(progress.rate)),
+        Unit::Count => format!("{text}  {:.0}/s", progress.rate),
+    }
+}
+
+/// `1.1/1.4 GiB` or `12/40`.
+pub(super) fn share(unit: Unit, done: u64, total: u64) -> String {
+    match unit {
+        Unit::Bytes => amount::bytes_of(done, total),
+        Unit::Count => format!("{}/{}", amount::count(done), amount::count(total)),
+    }
 }
 
 /// How long the rest takes at the present rate.
-#[must_use]
-pub fn left(progress: &Progress) -> Option<Duration> {
+pub(super) fn left(progress: &Progress) -> Option<Duration> {
     let rest = progress
         .total
         .checked_sub(progress.done)
@@ -180,8 +184,7 @@ pub fn left(progress: &Progress) -> Option<Duration> {
 }
 
 /// The tone of a state.
-#[must_use]
-pub const fn tone(state: State) -> Tone {
+pub(super) const fn tone(state: State) -> Tone {
     match state {
         State::Done | State::Running => Tone::Good,
         State::Waiting
@@ -265,3 +268,6 @@ impl Ui {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -89,6 +89,11 @@ impl Stream {
         }
     }
 
+    /// Whether it is a stream of this process, not a test's buffer.
+    pub(super) fn is_process(&self) -> bool {
+        matches!(self.size, Size::Asked(_))
+    }
+
     /// Columns and rows.
     pub(super) fn size(&self) -> (u16, u16) {
         match self.size {

@@ -114,6 +114,21 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// The heads, and whether their columns stand to the right.
+    pub(super) fn heads(&self) -> Vec<(&'static str, bool)> {
+        self.columns
+            .iter()
+            .map(|column| (column.head, column.right))
+            .collect()
+    }
+
+    /// The texts of each row.
+    pub(super) fn texts(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        self.rows
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.text.as_str()))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

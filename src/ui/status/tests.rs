@@ -1,0 +1,120 @@
+use super::*;
+use crate::{
+    engine::Part,
+    report::{
+        Seen,
+        sample::{at, entries, header},
+    },
+    ui::{Options, look::columns},
+};
+
+/// Three migrations: one that copies, one that failed, one that waits in another namespace.
+pub(in crate::ui) fn rows() -> Vec<StatusRow> {
+    let row = |count, second, name: &str, namespace: &str, locked| {
+        let mut header = header();
+        name.clone_into(&mut header.migration);
+        namespace.clone_into(&mut header.namespace);
+        let report = Report::of(&header, &entries(count), &Seen::at(at(second), locked));
+        StatusRow::of(&report, Some(&copied()))
+    };
+    vec![
+        row(9, 480, "orders-db", "shop", true),
+        row(8, 3600, "payments-db", "shop", false),
+        row(
+            16,
+            8 * 86_400,
+            "a-database-with-a-long-name",
+            "warehouse",
+            false,
+        ),
+    ]
+}
+
+fn copied() -> Progress {
+    let part = |name: &str, done, total| Part {
+        name: name.to_owned(),
+        done,
+        total,
+    };
+    Progress {
+        step: "final-copy".to_owned(),
+        doing: "copying".to_owned(),
+        done: 1126 << 20,
+        total: 1434 << 20,
+        unit: Unit::Bytes,
+        rate: 212e6,
+        parts: vec![
+            part("data-orders-db-0", 600 << 20, 800 << 20),
+            part("data-orders-db-1", 526 << 20, 634 << 20),
+        ],
+    }
+}
+
+fn shown(width: u16, terminal: bool, format: Format, namespaced: bool) -> anyhow::Result<String> {
+    let (ui, written) = Ui::for_test(width, terminal);
+    ui.status(format, &rows(), namespaced)?;
+    Ok(written.out())
+}
+
+#[test]
+fn status_is_one_line_per_migration() -> anyhow::Result<()> {
+    insta::assert_snapshot!(shown(80, false, Format::Table, false)?, @"");
+    insta::assert_snapshot!(shown(80, false, Format::Wide, true)?, @"");
+    Ok(())
+}
+
+#[test]
+fn status_fits_the_terminal() -> anyhow::Result<()> {
+    insta::assert_snapshot!(shown(120, true, Format::Table, true)?, @"");
+    insta::assert_snapshot!(shown(80, true, Format::Table, false)?, @"");
+    insta::assert_snapshot!(shown(40, true, Format::Table, true)?, @"");
+    for width in 30..160 {
+        for line in shown(width, true, Format::Table, true)?.lines() {
+            assert!(columns(line) <= usize::from(width), "{width}: {line}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn status_in_colour_says_the_same() -> anyhow::Result<()> {
+    let (ui, written) = Ui::for_test_with(80, true, true, Options::default());
+    ui.status(Format::Table, &rows()[..1], false)?;
+    insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"");
+    Ok(())
+}
+
+#[test]
+fn machines_get_figures_not_texts() -> anyhow::Result<()> {
+    let json: serde_json::Value = serde_json::from_str(&shown(40, true, Format::Json, false)?)?;
+    assert_eq!(
+        (&json["kind"], json["items"].as_array().map(Vec::len)),
+        (&"StatusList".into(), Some(3))
+    );
+    let first = &json["items"][0];
+    assert_eq!(first["state"], "running");
+    assert_eq!(first["progress"]["done"], 1126 << 20);
+    assert_eq!(
+        (&first["frozen"], &first["frozenSeconds"]),
+        (&true.into(), &80.0.into())
+    );
+    assert_eq!(
+        shown(40, true, Format::Name, false)?,
+        "migration/orders-db\nmigration/payments-db\nmigration/a-database-with-a-long-name\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn none_is_said_beside_the_data() -> anyhow::Result<()> {
+    let (ui, written) = Ui::for_test(80, true);
+    ui.status(Format::Table, &[], false)?;
+    assert_eq!(
+        (written.out(), written.err()),
+        (String::new(), "no migrations found\n".to_owned())
+    );
+    let (ui, written) = Ui::for_test(80, true);
+    ui.status(Format::Json, &[], false)?;
+    assert!(written.out().contains("\"items\": []"), "{}", written.out());
+    Ok(())
+}

@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use anyhow::anyhow;
+use crossterm::event::KeyEvent;
+use futures::{channel::mpsc, stream};
+
+use super::*;
+use crate::ui::{Look, look::columns, status::tests::rows};
+
+fn screen(written: &str, rows: u16, columns: u16) -> vt100::Parser {
+    let mut parser = vt100::Parser::new(rows, columns, 0);
+    parser.process(b"what was there before");
+    parser.process(written.as_bytes());
+    parser
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect(what);
+}
+
+fn key(code: KeyCode, modifiers: KeyModifiers) -> Input {
+    Input::Key(KeyEvent::new(code, modifiers))
+}
+
+#[tokio::test]
+async fn a_terminal_is_a_live_view_and_is_put_back() {
+    let (ui, written) = Ui::for_test(80, true);
+    let (looks, snapshots) = mpsc::unbounded();
+    let (keys, pressed) = mpsc::unbounded();
+    let shown = tokio::spawn(async move { ui.full_screen(snapshots, pressed, false).await });
+    let contents = || screen(&written.out(), 24, 80).screen().contents();
+    until("it says that it looks", || contents().contains("looking")).await;
+    looks.unbounded_send(Ok(rows())).expect("somebody looks");
+    until("the table is drawn", || contents().contains("orders-db")).await;
+    insta::assert_snapshot!(contents().trim_end(), @"");
+    assert!(screen(&written.out(), 24, 80).screen().hide_cursor());
+    looks
+        .unbounded_send(Err(
+            anyhow!("refused").context("failed to reach the API server")
+        ))
+        .expect("somebody looks");
+    until("the failure is told", || {
+        contents().contains("failed to reach the API server: refused")
+    })
+    .await;
+    assert!(contents().contains("orders-db"), "the last look stays");
+    keys.unbounded_send(Pressed::Other)
+        .expect("somebody listens");
+    keys.unbounded_send(Pressed::Leave)
+        .expect("somebody listens");
+    shown.await.expect("no panic").expect("it could be drawn");
+    let after = screen(&written.out(), 24, 80);
+    assert_eq!(
+        after.screen().contents().trim_end(),
+        "what was there before"
+    );
+    assert!(!after.screen().hide_cursor() && !after.screen().alternate_screen());
+}
+
+#[tokio::test]
+async fn the_end_of_the_snapshots_ends_the_view() {
+    let (ui, written) = Ui::for_test(40, true);
+    let keys = stream::pending();
+    ui.full_screen(stream::iter([Ok(rows())]), keys, true)
+        .await
+        .expect("it could be drawn");
+    assert!(!screen(&written.out(), 24, 40).screen().alternate_screen());
+}
+
+#[test]
+fn a_panic_puts_the_terminal_back() {
+    let (ui, written) = Ui::for_test(80, true);
+    let panicked = std::panic::catch_unwind(|| {
+        let screen = FullScreen::enter(&ui.out).expect("a buffer takes everything");
+        screen
+            .draw(&["x".to_owned()])
+            .expect("a buffer takes everything");
+        assert!(ui.out.color, "the test's own panic");
+    });
+    assert!(panicked.is_err());
+    assert!(!screen(&written.out(), 24, 80).screen().alternate_screen());
+}
+
+#[test]
+fn every_screen_size_is_kept_to() {
+    for width in [1, 10, 20, 40, 41, 57, 80, 120] {
+        for height in [1, 2, 3, 4, 10, 24] {
+            for trouble in [
+                None,
+                Some("the last look failed: no route to host\x1b[2J and so on"),
+            ] {
+                let lines = frame(&rows(), trouble, Look::PLAIN, (width, height), true);
+                assert_eq!(lines.len(), usize::from(height));
+                for line in &lines {
+                    assert!(
+                        columns(line) <= usize::from(width),
+                        "{width}x{height}: {line}"
+                    );
+                    assert!(!line.contains('\x1b'));
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(frame(&rows(), None, Look::PLAIN, (40, 10), false).join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_pipe_gets_a_line_per_change() {
+    let (ui, written) = Ui::for_test(80, false);
+    let mut later = rows();
+    if let Some(progress) = &mut later[0].progress {
+        progress.done += 1;
+    }
+    later[0].age_seconds += 1.0;
+    let mut much_later = later.clone();
+    much_later[0].progress = None;
+    much_later.truncate(1);
+    let looks = [
+        Ok(rows()),
+        Ok(rows()),
+        Ok(later),
+        Err(anyhow!("no route to host")),
+        Ok(much_later),
+    ];
+    ui.changes(stream::iter(looks), true)
+        .await
+        .expect("a buffer takes everything");
+    insta::assert_snapshot!(written.out(), @"");
+    assert_eq!(
+        written.err(),
+        "warning: the last look failed: no route to host\n"
+    );
+}
+
+#[test]
+fn q_and_control_c_leave() {
+    let control = KeyModifiers::CONTROL;
+    for leaves in [
+        key(KeyCode::Char('q'), KeyModifiers::NONE),
+        key(KeyCode::Char('c'), control),
+        key(KeyCode::Esc, KeyModifiers::NONE),
+    ] {
+        assert_eq!(pressed(&leaves), Pressed::Leave, "{leaves:?}");
+    }
+    for stays in [
+        key(KeyCode::Char('c'), KeyModifiers::NONE),
+        key(KeyCode::Enter, KeyModifiers::NONE),
+        Input::Resize(40, 10),
+    ] {
+        assert_eq!(pressed(&stays), Pressed::Other, "{stays:?}");
+    }
+}
