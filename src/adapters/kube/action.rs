@@ -143,7 +143,7 @@ impl fmt::Display for ObjectName {
         match (&self.name, &self.namespace) {
             (Some(path), _) if self.resource.is_empty() => write!(f, "{path}")?,
             (Some(name), Some(namespace)) => {
-                write!(f, "{} {namespace}/{name}", singular(&self.resource))?
+                write!(f, "{} {namespace}/{name}", singular(&self.resource))?;
             }
             (Some(name), None) => write!(f, "{} {name}", singular(&self.resource))?,
             (None, Some(namespace)) => write!(f, "{} in namespace {namespace}", self.resource)?,
@@ -192,36 +192,36 @@ fn name_in(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn action(method: Method, path: &'static str, body: &str) -> String {
-        Action::of(&method, &Uri::from_static(path), body.as_bytes()).to_string()
+    fn action(method: &Method, path: &'static str, body: &str) -> String {
+        Action::of(method, &Uri::from_static(path), body.as_bytes()).to_string()
     }
 
     #[test]
     fn a_request_is_named_as_a_person_would() {
         assert_eq!(
-            action(Method::GET, "/api/v1/namespaces/shop/pods/orders-db-1", ""),
+            action(&Method::GET, "/api/v1/namespaces/shop/pods/orders-db-1", ""),
             "get pod shop/orders-db-1"
         );
         assert_eq!(
-            action(Method::GET, "/api/v1/namespaces/shop/pods?limit=500", ""),
+            action(&Method::GET, "/api/v1/namespaces/shop/pods?limit=500", ""),
             "list pods in namespace shop"
         );
         assert_eq!(
-            action(Method::GET, "/api/v1/pods?&watch=true&x=y", ""),
+            action(&Method::GET, "/api/v1/pods?&watch=true&x=y", ""),
             "watch pods"
         );
         assert_eq!(
-            action(Method::GET, "/api/v1/namespaces/shop", ""),
+            action(&Method::GET, "/api/v1/namespaces/shop", ""),
             "get namespace shop"
         );
         assert_eq!(
-            action(Method::PUT, "/api/v1/namespaces/shop/finalize", ""),
+            action(&Method::PUT, "/api/v1/namespaces/shop/finalize", ""),
             "update namespace shop (finalize)"
         );
-        assert_eq!(action(Method::GET, "/version", ""), "get /version");
+        assert_eq!(action(&Method::GET, "/version", ""), "get /version");
         assert_eq!(
             action(
-                Method::PUT,
+                &Method::PUT,
                 "/apis/apps/v1/namespaces/shop/statefulsets/orders-db/scale",
                 ""
             ),
@@ -229,14 +229,14 @@ mod tests {
         );
         assert_eq!(
             action(
-                Method::POST,
+                &Method::POST,
                 "/api/v1/namespaces/shop/pods",
                 r#"{"metadata":{"name":"mover"}}"#
             ),
             "create pod shop/mover"
         );
         assert_eq!(
-            action(Method::DELETE, "/apis/batch/v1/namespaces/shop/jobs", ""),
+            action(&Method::DELETE, "/apis/batch/v1/namespaces/shop/jobs", ""),
             "delete jobs in namespace shop"
         );
     }

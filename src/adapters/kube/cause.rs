@@ -63,7 +63,7 @@ pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// kube's own wrappers only say "ServiceError" or "auth error": their text is left to their source.
+/// Wrappers of kube and hyper only say "service error" or "client error (Connect)": their text is left to their source.
 fn describe(link: &(dyn StdError + 'static)) -> String {
     match link.downcast_ref::<kube::Error>() {
         Some(kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Auth(_)) => {
@@ -71,6 +71,9 @@ fn describe(link: &(dyn StdError + 'static)) -> String {
         }
         Some(kube::Error::Api(status)) => return status.message.clone(),
         _ => {}
+    }
+    if link.is::<ConnectionError>() {
+        return String::new();
     }
     match link.downcast_ref::<AuthError>() {
         // Its own text prints the whole output as numbers of bytes.

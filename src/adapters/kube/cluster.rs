@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::{FIELD_MANAGER, KubeError, RetryPolicy, WriteGuard, door::Door};
 
-/// A connection to one cluster as one user.
+/// A connection to one cluster as one user. Variants of it are made inside of a tokio runtime.
 #[derive(Clone)]
 pub struct Cluster {
     door: Door,
@@ -113,6 +113,8 @@ impl Cluster {
     }
 
     /// The same cluster, whose every change is checked by the server and then dropped (`dryRun=All`).
+    ///
+    /// What was only checked never becomes visible: do not wait for it.
     #[must_use]
     pub fn dry_run(&self) -> Self {
         self.with_door(Door {

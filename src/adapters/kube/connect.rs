@@ -105,18 +105,7 @@ fn in_cluster(flags: &ConnectionFlags, looked_at: &Path) -> Result<(Config, Show
     if let Some(namespace) = &flags.namespace {
         config.default_namespace.clone_from(namespace);
     }
-    if let Some(token) = &flags.token {
-        config.auth_info.token = Some(token.clone());
-        config.auth_info.token_file = None;
-    }
-    config.auth_info.impersonate.clone_from(&flags.impersonate);
-    config
-        .auth_info
-        .impersonate_uid
-        .clone_from(&flags.impersonate_uid);
-    if !flags.impersonate_groups.is_empty() {
-        config.auth_info.impersonate_groups = Some(flags.impersonate_groups.clone());
-    }
+    kubeconfig::override_user(&mut config.auth_info, flags);
     let shown = Shown {
         context: "in-cluster".to_owned(),
         server: config.cluster_url.to_string(),

@@ -6,7 +6,8 @@ use std::{
 };
 
 use kube::config::{
-    AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+    AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
+    NamedContext,
 };
 
 use super::{ConnectionFlags, KubeError, cause};
@@ -152,7 +153,11 @@ fn read(
 fn read_file(file: &Path) -> Result<Kubeconfig, KubeError> {
     Kubeconfig::read_from(file).map_err(|error| KubeError::Kubeconfig {
         file: file.to_owned(),
-        cause: cause::text(&error),
+        cause: match error {
+            // Its own text names the file once more.
+            KubeconfigError::ReadConfig(source, _) => source.to_string(),
+            other => cause::text(&other),
+        },
     })
 }
 
@@ -243,7 +248,7 @@ fn override_cluster(cluster: &mut Cluster, flags: &ConnectionFlags) {
     }
 }
 
-fn override_user(user: &mut AuthInfo, flags: &ConnectionFlags) {
+pub(super) fn override_user(user: &mut AuthInfo, flags: &ConnectionFlags) {
     if let Some(token) = &flags.token {
         // Whatever would set an Authorization header of its own gives way.
         user.token = Some(token.clone());

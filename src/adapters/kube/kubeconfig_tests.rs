@@ -156,8 +156,10 @@ fn no_file_at_all_leaves_the_in_cluster_credentials() {
         kubeconfig: Some(dir.path().join("none")),
         ..Default::default()
     };
-    assert!(matches!(
-        find(&flags, &environment),
-        Err(KubeError::Kubeconfig { .. })
-    ));
+    let error = find(&flags, &environment).expect_err("no such file");
+    let expected = format!(
+        "cannot use kubeconfig {}: No such file or directory (os error 2)",
+        dir.path().join("none").display()
+    );
+    assert_eq!(error.to_string(), expected);
 }

@@ -213,10 +213,9 @@ pub enum JsonPatchOperation {
 /// A JSON pointer from plain names, escaped (`a/b` becomes `a~1b`).
 #[must_use]
 pub fn pointer(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")))
-        .collect()
+    names.iter().fold(String::new(), |path, name| {
+        path + "/" + &name.replace('~', "~0").replace('/', "~1")
+    })
 }
 
 /// Applies a JSON patch.

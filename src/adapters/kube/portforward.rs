@@ -215,9 +215,8 @@ mod tests {
             200,
             json!({"metadata": {}, "status": {"phase": "Pending"}}),
         )]);
-        let error = match open_port(&fake.cluster(), "shop", "mover", 7000).await {
-            Ok(_) => panic!("it does not run"),
-            Err(error) => error,
+        let Err(error) = open_port(&fake.cluster(), "shop", "mover", 7000).await else {
+            panic!("it does not run")
         };
         assert_eq!(
             error.to_string(),

@@ -9,7 +9,7 @@ use super::{FIELD_MANAGER, KubeError, Rule};
 /// narrow them to one name.
 const UNNAMEABLE: [&str; 4] = ["create", "list", "watch", "deletecollection"];
 
-/// One Role per namespace, one ClusterRole for the rest, each with its binding to this user
+/// One Role per namespace, one `ClusterRole` for the rest, each with its binding to this user
 /// (`system:serviceaccount:NAMESPACE:NAME` for a service account). The same rights give the same text.
 pub fn role_yaml(rules: &[Rule], user: &str) -> Result<String, KubeError> {
     let mut by_namespace: BTreeMap<Option<&str>, Vec<&Rule>> = BTreeMap::new();
@@ -54,6 +54,9 @@ pub fn role_yaml(rules: &[Rule], user: &str) -> Result<String, KubeError> {
 /// Group, resource and names; the order of these makes the order of the text.
 type Target = (String, String, BTreeSet<String>);
 
+/// Group, names and verbs: what resources must have in common to share one rule.
+type Shared<'a> = (String, BTreeSet<String>, BTreeSet<&'a str>);
+
 /// Merges first the verbs of one target, then the targets that have the same verbs.
 fn policy_rules(rules: &[&Rule]) -> Vec<Value> {
     let everywhere = |rule: &Rule| rule.name.is_none() || UNNAMEABLE.contains(&rule.verb.as_str());
@@ -90,8 +93,7 @@ fn policy_rules(rules: &[&Rule]) -> Vec<Value> {
             .or_default()
             .insert(verb);
     }
-    let mut resources: BTreeMap<(String, BTreeSet<String>, BTreeSet<&str>), BTreeSet<String>> =
-        BTreeMap::new();
+    let mut resources: BTreeMap<Shared<'_>, BTreeSet<String>> = BTreeMap::new();
     for ((group, resource, names), verbs) in verbs {
         resources
             .entry((group, names, verbs))

@@ -26,7 +26,7 @@ pub enum Look {
 pub struct Wait<'a> {
     what: &'a str,
     bound: Duration,
-    on_wait: &'a (dyn Fn(&str) + Send + Sync),
+    tell: &'a (dyn Fn(&str) + Send + Sync),
 }
 
 impl<'a> Wait<'a> {
@@ -36,14 +36,14 @@ impl<'a> Wait<'a> {
         Self {
             what,
             bound,
-            on_wait: &|_| {},
+            tell: &|_| {},
         }
     }
 
     /// Told whenever something new is seen, and at least every ten seconds.
     #[must_use]
-    pub fn telling(self, on_wait: &'a (dyn Fn(&str) + Send + Sync)) -> Self {
-        Self { on_wait, ..self }
+    pub fn telling(self, tell: &'a (dyn Fn(&str) + Send + Sync)) -> Self {
+        Self { tell, ..self }
     }
 }
 
@@ -98,6 +98,7 @@ where
     let deadline = Instant::now() + wait.bound;
     let mut changes = std::pin::pin!(watch(api.clone(), selector.clone()));
     let mut watching = true;
+    let mut polled = false;
     let mut last_seen = "nothing yet".to_owned();
     loop {
         let seen = match timeout_at(deadline, read()).await {
@@ -115,10 +116,12 @@ where
             Ok(Err(error)) if error.is_passing() => error.to_string(),
             Ok(Err(error)) => return Err(error),
         };
-        (wait.on_wait)(&format!(
-            "still waiting for {}; last seen: {seen}",
-            wait.what
-        ));
+        if polled || seen != last_seen {
+            (wait.tell)(&format!(
+                "still waiting for {}; last seen: {seen}",
+                wait.what
+            ));
+        }
         last_seen = seen;
         let next_read = deadline.min(Instant::now() + POLL);
         let news = async {
@@ -127,12 +130,14 @@ where
             }
             changes.next().await
         };
-        match timeout_at(next_read, news).await {
-            // Without the right to watch, reading alone will do.
-            Ok(None | Some(Err(_))) => watching = false,
-            Ok(Some(Ok(_))) => {}
-            Err(_) if Instant::now() >= deadline => return Err(timed_out(wait, last_seen)),
-            Err(_) => {}
+        let woken = timeout_at(next_read, news).await;
+        polled = woken.is_err();
+        if polled && Instant::now() >= deadline {
+            return Err(timed_out(wait, last_seen));
+        }
+        // Without the right to watch, reading alone will do.
+        if let Ok(None | Some(Err(_))) = woken {
+            watching = false;
         }
     }
 }

@@ -48,7 +48,7 @@ async fn a_dead_watch_does_not_hang_the_wait() {
     let tell = |text: &str| {
         said.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(text.to_owned())
+            .push(text.to_owned());
     };
     let wait = Wait::new("pod shop/p to run", Duration::from_mins(2)).telling(&tell);
     let start = Instant::now();

@@ -166,7 +166,7 @@ impl<K: Object> Follower<K> {
                     Ok(None)
                 }
                 Err(error) => match KubeError::from(error) {
-                    KubeError::Expired { .. } => Ok(None),
+                    error @ KubeError::Expired { .. } => self.rest(error, State::List).await,
                     error => self.rest(error, State::Open { version }).await,
                 },
             },
@@ -180,14 +180,11 @@ impl<K: Object> Follower<K> {
         version: String,
         mut events: BoxStream<'static, kube::Result<WatchEvent<K>>>,
     ) -> Result<Option<Change<K>>, KubeError> {
-        let event = match tokio::time::timeout(SILENCE, events.next()).await {
-            Ok(Some(Ok(event))) => event,
+        let Ok(Some(Ok(event))) = tokio::time::timeout(SILENCE, events.next()).await else {
             // Closed, broken or silent: go on from the last version that we know.
-            _ => {
-                self.sleep().await;
-                self.state = State::Open { version };
-                return Ok(None);
-            }
+            self.sleep().await;
+            self.state = State::Open { version };
+            return Ok(None);
         };
         let (version, change) = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => (
@@ -199,11 +196,9 @@ impl<K: Object> Follower<K> {
                 Some(Change::Deleted(object)),
             ),
             WatchEvent::Bookmark(bookmark) => (bookmark.metadata.resource_version, None),
-            WatchEvent::Error(status) => {
-                // 410: the version is too old, so list at once. Anything else: list after a rest.
-                if status.code != 410 {
-                    self.sleep().await;
-                }
+            // Mostly 410, the version is too old: list again.
+            WatchEvent::Error(_) => {
+                self.sleep().await;
                 return Ok(None);
             }
         };

@@ -17,14 +17,14 @@ pub(super) async fn of(cluster: &Cluster, namespace: &str, kind: &str, name: &st
         "involvedObject.kind={kind},involvedObject.name={name}"
     ));
     match list_all(&api, &selector).await {
-        Ok(events) => lines(&events),
+        Ok(events) => lines(name, &events),
         Err(error) => vec![format!(
             "the events of {kind} {namespace}/{name} cannot be read: {error}"
         )],
     }
 }
 
-fn lines(events: &[Event]) -> Vec<String> {
+fn lines(name: &str, events: &[Event]) -> Vec<String> {
     // The same event is often stored anew by every retry of its source.
     let mut told: HashMap<String, (Option<Timestamp>, i32)> = HashMap::new();
     for event in events {
@@ -32,7 +32,7 @@ fn lines(events: &[Event]) -> Vec<String> {
         let reason = event.reason.as_deref().unwrap_or("Unknown");
         let text = format!(
             "event {kind} {reason}: {}",
-            short(event.message.as_deref().unwrap_or_default())
+            without_suffixes(name, &short(event.message.as_deref().unwrap_or_default()))
         );
         let (newest, count) = told.entry(text).or_default();
         *newest = (*newest).max(time(event));
@@ -53,6 +53,24 @@ fn lines(events: &[Event]) -> Vec<String> {
             }
         })
         .collect()
+}
+
+/// A controller tries again under another random name: `"copy-x7f2k"` becomes `"copy-…"`.
+fn without_suffixes(name: &str, message: &str) -> String {
+    let made = format!("\"{name}-");
+    let mut parts = message.split(made.as_str());
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+        text.push_str(&made);
+        text.push_str(if rest.starts_with('"') {
+            "…"
+        } else {
+            &part[..part.len() - rest.len()]
+        });
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Old events carry `lastTimestamp`, new ones `eventTime` or a series.

@@ -70,7 +70,7 @@ pub async fn job_evidence(cluster: &Cluster, namespace: &str, name: &str) -> Vec
         {
             None => lines.push(format!("{what} has no pod")),
             Some(newest) => {
-                lines.extend(pod_evidence(cluster, namespace, &newest.name_any()).await)
+                lines.extend(pod_evidence(cluster, namespace, &newest.name_any()).await);
             }
         },
     }

@@ -104,17 +104,26 @@ async fn a_pod_that_crashes_tells_exit_codes_and_the_end_of_its_log() {
 }
 
 #[tokio::test]
-async fn a_job_whose_pods_are_refused_tells_the_quota() {
-    let events = json!([event(
-        "FailedCreate",
-        "Error creating: pods \"copy-x\" is forbidden: exceeded quota: small",
-        "2026-01-01T00:00:00Z"
-    )]);
+async fn a_job_whose_pods_are_refused_tells_the_quota_once() {
+    let refused =
+        |pod: &str| format!("Error creating: pods \"{pod}\" is forbidden: exceeded quota: small");
+    let events = json!([
+        event(
+            "FailedCreate",
+            &refused("copy-x7f2k"),
+            "2026-01-01T00:00:00Z"
+        ),
+        event(
+            "FailedCreate",
+            &refused("copy-b8c9d"),
+            "2026-01-01T00:00:01Z"
+        ),
+    ]);
     let lines = job_evidence(&server(json!({}), events).cluster(), "shop", "copy").await;
     insta::assert_snapshot!(lines.join("\n"), @r#"
     job shop/copy: pods: 1 failed
     job shop/copy is Failed: BackoffLimitExceeded: too many
-    event Warning FailedCreate: Error creating: pods "copy-x" is forbidden: exceeded quota: small (2 times)
+    event Warning FailedCreate: Error creating: pods "copy-…" is forbidden: exceeded quota: small (4 times)
     job shop/copy has no pod
     "#);
 }

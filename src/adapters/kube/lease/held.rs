@@ -264,6 +264,9 @@ impl Shared {
 /// Renews every third of the duration, and earlier when there is progress to tell.
 async fn keep(shared: Arc<Shared>, mut progress: watch::Receiver<String>) {
     let pause = shared.duration / 3;
+    if !progress.borrow().is_empty() {
+        progress.mark_changed();
+    }
     loop {
         let told = tokio::time::Instant::now() + PROGRESS_PAUSE.min(pause);
         let news = async {

@@ -58,6 +58,10 @@ pub(super) fn taken(found: &Lease, lock: &Lock, holder: &HolderIdentity) -> Leas
     let labels = lease.metadata.labels.get_or_insert_default();
     labels.insert(MANAGED_BY_LABEL.to_owned(), FIELD_MANAGER.to_owned());
     labels.insert(MIGRATION_LABEL.to_owned(), lock.migration.clone());
+    // What the last holder told is not what this one does.
+    if let Some(annotations) = &mut lease.metadata.annotations {
+        annotations.remove(PROGRESS_ANNOTATION);
+    }
     lease.spec = Some(LeaseSpec {
         holder_identity: Some(holder.to_string()),
         lease_duration_seconds: Some(

@@ -317,3 +317,29 @@ async fn progress_reaches_the_lease_and_the_next_runner() {
     assert_eq!(other.step.as_deref(), Some("copy"));
     drop(taken);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_progress_is_told_and_the_last_holders_is_not() {
+    let (server, frozen) = (LeaseServer::default(), Frozen::default());
+    let (_tell, progress) = watch::channel(r#"{"version":1,"step":"copy"}"#.to_owned());
+    let taken = acquire(
+        &server.api().cluster(),
+        &lock(&frozen),
+        &elsewhere(),
+        progress,
+    )
+    .await
+    .expect("an answer");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let annotations = |server: &LeaseServer| {
+        server.stored().clone().unwrap_or_default()["metadata"]["annotations"].to_string()
+    };
+    assert!(annotations(&server).contains("copy"));
+    let Acquired::Held(first) = taken else {
+        panic!("nobody else")
+    };
+    first.release().await.expect("released");
+    let us = HolderIdentity::of_this_process();
+    let _second = hold(&server, &lock(&frozen), &us).await;
+    assert!(!annotations(&server).contains("copy"));
+}

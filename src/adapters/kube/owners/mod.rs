@@ -1,4 +1,4 @@
-//! Who would undo a freeze: operators, GitOps and autoscalers that put a workload back as they want it.
+//! Who would undo a freeze: operators, Argo CD, Flux and autoscalers that put a workload back as they want it.
 mod autoscalers;
 mod controllers;
 mod gitops;

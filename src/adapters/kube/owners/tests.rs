@@ -187,7 +187,7 @@ async fn flux_undoes_unless_it_is_seen_to_be_suspended() {
     assert_eq!((suspended.undoes, suspended.pause), (false, None));
 }
 
-fn hpa(owners: Value) -> (&'static str, Value) {
+fn hpa(owners: &Value) -> (&'static str, Value) {
     (
         "/horizontalpodautoscalers",
         json!({"metadata": {}, "items": [{
@@ -198,9 +198,17 @@ fn hpa(owners: Value) -> (&'static str, Value) {
 
 #[tokio::test]
 async fn an_autoscaler_blocks_sleep_and_only_warns_when_scaled_to_zero() {
-    let scale = only(vec![workload(json!({})), hpa(json!([]))], FreezeMode::Scale).await;
+    let scale = only(
+        vec![workload(json!({})), hpa(&json!([]))],
+        FreezeMode::Scale,
+    )
+    .await;
     assert!(!scale.undoes);
-    let sleep = only(vec![workload(json!({})), hpa(json!([]))], FreezeMode::Sleep).await;
+    let sleep = only(
+        vec![workload(json!({})), hpa(&json!([]))],
+        FreezeMode::Sleep,
+    )
+    .await;
     assert!(sleep.undoes);
     assert!(
         sleep
@@ -221,7 +229,7 @@ async fn keda_undoes_a_scale_to_zero_unless_paused() {
         )
     };
     let finding = only(
-        vec![workload(json!({})), hpa(owners.clone()), scaled(json!({}))],
+        vec![workload(json!({})), hpa(&owners), scaled(json!({}))],
         FreezeMode::Scale,
     )
     .await;
@@ -233,7 +241,7 @@ async fn keda_undoes_a_scale_to_zero_unless_paused() {
     let paused = scaled(json!({"autoscaling.keda.sh/paused": "true"}));
     assert!(
         !only(
-            vec![workload(json!({})), hpa(owners), paused],
+            vec![workload(json!({})), hpa(&owners), paused],
             FreezeMode::Scale
         )
         .await
