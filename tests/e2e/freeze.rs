@@ -440,3 +440,39 @@ async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched
     ensure!(again == Thawed::NotFrozen);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_gitops_owner_blocks_and_undo_refuses_what_somebody_else_set() -> Result<()> {
+    let world = World::new("owner").await?;
+    let mut object = stateful_set(1, &retain());
+    object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] =
+        json!("orders:apps/StatefulSet:shop/db");
+    world.apply(&object)?;
+    world.ready("statefulset/db")?;
+    let before = world.spec("statefulset/db")?;
+    let step = world.step(db(), FreezeMode::Scale, &["data-db-0"]);
+    let (sink, _, _) = Sink::new();
+    let (_wish, stop) = Stop::new();
+    let Probe::Blocked(checks) = step.probe(&Cx::fresh(sink, stop)).await? else {
+        anyhow::bail!("argo cd may put the workload back");
+    };
+    let named = |check: &Check| check.name == "owner" && check.evidence.contains("argo");
+    ensure!(checks.iter().any(named), "{checks:?}");
+
+    let tracking = "argocd.argoproj.io/tracking-id-";
+    world.kubectl(&["annotate", "statefulset/db", tracking])?;
+    let mut run = Run::new(&step).await?;
+    run.freeze().await?;
+    world.kubectl(&["scale", "statefulset/db", "--replicas=2"])?;
+    let refused = format!("{:#}", run.undo().await.expect_err("2 is not ours"));
+    let why = "spec.replicas is 2, set by field manager `kubectl` (subresource scale)";
+    ensure!(refused.contains(why), "{refused}");
+    world.kubectl(&["scale", "statefulset/db", "--replicas=1"])?;
+    run.undo().await?;
+    ensure!(world.spec("statefulset/db")? == before);
+
+    let mut run = Run::new(&step).await?;
+    run.freeze().await?;
+    world.kubectl(&["delete", "statefulset/db"])?;
+    run.undo().await
+}

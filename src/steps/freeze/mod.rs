@@ -45,6 +45,7 @@ use crate::{
     engine::{Check, Cx, Freezes, Holds, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
     plan::{FreezeMode, Workload},
 };
+use original::Changed;
 use thaw::frozen_by_other;
 
 /// Stops the writes of a workload.
@@ -97,7 +98,7 @@ impl FreezeStep {
                 (None, Some(earlier)) if earlier.uid == uid => earlier.original.clone(),
                 (None, _) => Original::of(&self.workload, self.mode, &object.data),
             };
-            let refuse = |changed| subject.refuse(object, &changed);
+            let refuse = |changed: Box<Changed>| subject.refuse(object, &changed);
             let mut operations = original.freeze(&object.data).map_err(refuse)?;
             if noted.is_none() {
                 let mark = Mark::new(&self.belongs, uid, self.mode, original);

@@ -60,7 +60,7 @@ impl Original {
     }
 
     /// The operations that freeze the object; none where it is frozen.
-    pub(super) fn freeze(&self, object: &Value) -> Result<Vec<JsonPatchOperation>, Changed> {
+    pub(super) fn freeze(&self, object: &Value) -> Result<Vec<JsonPatchOperation>, Box<Changed>> {
         self.unchanged(object)?;
         Ok(self
             .0
@@ -74,21 +74,21 @@ impl Original {
         &self,
         part: Part,
         object: &Value,
-    ) -> Result<Vec<JsonPatchOperation>, Changed> {
+    ) -> Result<Vec<JsonPatchOperation>, Box<Changed>> {
         self.unchanged(object)?;
         let fields = self.0.iter().filter(|field| part_of(field) == part);
         Ok(fields.filter_map(|field| field.restore(object)).collect())
     }
 
     /// The first field that somebody else changed.
-    pub(super) fn unchanged(&self, object: &Value) -> Result<(), Changed> {
+    pub(super) fn unchanged(&self, object: &Value) -> Result<(), Box<Changed>> {
         for field in &self.0 {
             if let Now::Changed(now) = field.now(object) {
-                return Err(Changed {
+                return Err(Box::new(Changed {
                     at: field.at.clone(),
                     now,
                     was: field.was.clone(),
-                });
+                }));
             }
         }
         Ok(())

@@ -158,7 +158,7 @@ fn while_asleep_nothing_but_sleepers_runs_and_every_pod_is_reached() {
             match workload {
                 Workload::StatefulSet(_) => assert_eq!(get(&frozen, PARTITION), Some(&json!(0))),
                 Workload::Deployment(_) => {
-                    assert_eq!(frozen["spec"]["strategy"], json!({"type": "Recreate"}))
+                    assert_eq!(frozen["spec"]["strategy"], json!({"type": "Recreate"}));
                 }
             }
             assert_eq!(

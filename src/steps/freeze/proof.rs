@@ -183,11 +183,8 @@ fn gone(judge: &Judge<'_>, pods: &[Pod]) -> Look {
 /// So many pods as wanted run the sleeper, and nobody else uses the claims.
 fn all_asleep(judge: &Judge<'_>, pods: &[Pod], wanted: i64) -> Look {
     let own = judge.own(pods);
-    let asleep = own.iter().filter(|pod| pods::has_sleeper(pod));
-    if let Some((pod, why)) = asleep
-        .filter_map(|pod| Some((pod, pods::cannot_sleep(pod)?)))
-        .next()
-    {
+    let mut asleep = own.iter().filter(|pod| pods::has_sleeper(pod));
+    if let Some((pod, why)) = asleep.find_map(|pod| Some((pod, pods::cannot_sleep(pod)?))) {
         let shown = judge.shown(pod);
         return Look::Never(format!(
             "{shown} cannot run the sleeper: {why}; an image without a shell cannot be put to sleep: roll back, and freeze with mode scale"

@@ -10,7 +10,7 @@ use super::{
     Original, Watched,
     frozen::ID,
     mark::Mark,
-    original::Part,
+    original::{Changed, Part},
     pods::{self, Judge},
     proof::{few, left},
     subject::{is_observed, replicas, status},
@@ -139,7 +139,7 @@ impl Watched {
             if object.metadata.uid.as_deref() != Some(uid) {
                 bail!(self.replaced());
             }
-            let refuse = |changed| subject.refuse(object, &changed);
+            let refuse = |changed: Box<Changed>| subject.refuse(object, &changed);
             let mut operations = original.restore(part, &object.data).map_err(refuse)?;
             let rest = original
                 .restore(Part::Rollout, &object.data)
