@@ -109,11 +109,12 @@ impl Sink {
         self.events.send(event).ok();
     }
 
-    /// Says what the step waits for.
-    pub fn waiting(&self, step: &str, what: impl Into<String>) {
+    /// Says what the step waits for, in words that fit after "waiting for".
+    pub fn waiting(&self, step: &str, what: &str) {
+        let what = what.strip_prefix("still waiting for ").unwrap_or(what);
         self.send(Event::Waiting {
             step: step.to_owned(),
-            what: what.into(),
+            what: what.to_owned(),
         });
     }
 

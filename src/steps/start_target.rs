@@ -84,7 +84,7 @@ impl StartTarget {
     async fn wait_ready(&self, cx: &Cx) -> Result<u32> {
         let wanted = i32::try_from(self.inventory.replicas).unwrap_or(i32::MAX);
         let what = format!("{} to have {wanted} ready pods", self.object());
-        let tell = |seen: &str| cx.sink.waiting(self.id(), format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting(self.id(), seen);
         let wait = Wait::new(&what, READY).telling(&tell);
         let waited = wait_for(
             &self.target.api::<StatefulSet>(),

@@ -92,7 +92,7 @@ impl Movers {
         let place = self.place(mover.side);
         let object = place.object("job", &self.name(&mover));
         let what = format!("the mover of {object} to run");
-        let tell = |seen: &str| sink.waiting(step, format!("{what}: {seen}"));
+        let tell = |seen: &str| sink.waiting(step, seen);
         let wait = Wait::new(&what, RUNS).telling(&tell);
         let selector = Selector::labels(self.selector(&mover));
         let mut found = None;
