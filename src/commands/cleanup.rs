@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 /// Objects end in seconds; volumes may be slow.
-const GONE: Duration = Duration::from_secs(300);
+const GONE: Duration = Duration::from_mins(5);
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 /// How long pods may take to come back before the command no longer waits for them.
-const BOUND: Duration = Duration::from_secs(300);
+const BOUND: Duration = Duration::from_mins(5);
 
 /// Runs the verb: by the journal where there is one, else by the note on the workload alone.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long pods may take to end: longer than any grace that is usual.
-const BOUND: Duration = Duration::from_secs(900);
+const BOUND: Duration = Duration::from_mins(15);
 
 pub(super) async fn build(
     plan: &Plan,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Beyond a pod's own grace: the time in which a node tells that it has ended.
-const SLACK: Duration = Duration::from_secs(120);
+const SLACK: Duration = Duration::from_mins(2);
 /// A pod's grace where its template names none (Kubernetes' default).
 const GRACE: u64 = 30;
 

@@ -59,7 +59,7 @@ pub struct Prepared {
 pub const PREPARED: Key<Prepared> = Key::new("prepare");
 
 /// A claim is gone when no pod uses it any more, which was waited for before.
-const GONE: Duration = Duration::from_secs(120);
+const GONE: Duration = Duration::from_mins(2);
 
 /// The annotation of the class that claims get which name none.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";

@@ -50,9 +50,9 @@ pub struct Started {
 pub const STARTED: Key<Started> = Key::new("start-target");
 
 /// A database may recover for a while before it is ready.
-const READY: Duration = Duration::from_secs(900);
+const READY: Duration = Duration::from_mins(15);
 /// Pods end within their grace; a node may be slow to say so.
-const GONE: Duration = Duration::from_secs(600);
+const GONE: Duration = Duration::from_mins(10);
 
 impl StartTarget {
     fn name(&self) -> String {

@@ -76,8 +76,8 @@ impl Stream {
     /// The same with or without colours, and with a cursor that moves or does not.
     pub(super) fn shown(self, color: bool, moves: bool) -> Self {
         Self {
-            color,
             moves,
+            color,
             ..self
         }
     }

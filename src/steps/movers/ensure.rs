@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// How long a mover may take to run: pulling a small image and mounting a volume.
-const RUNS: Duration = Duration::from_secs(300);
+const RUNS: Duration = Duration::from_mins(5);
 /// How long the objects of a mover may take to go.
-const GONE: Duration = Duration::from_secs(120);
+const GONE: Duration = Duration::from_mins(2);
 
 /// A mover that runs.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A mover ends in seconds; its node may be slow to say so.
-const GONE: Duration = Duration::from_secs(180);
+const GONE: Duration = Duration::from_mins(3);
 
 impl Movers {
     /// Takes the movers of one side away, and waits until none of their pods is left: only then may
