@@ -369,14 +369,56 @@ mod tests {
 
     #[test]
     fn a_plan_shows_where_writes_stop() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, false, Format::Table, &orders())?, @"");
+        insta::assert_snapshot!(shown(80, false, Format::Table, &orders())?, @"
+        Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
+
+         #  STEP          WHAT IT DOES                                   UNDO             EXPECTED
+         1  preflight     31 checks on both clusters                     –                      4s
+         2  warm-copy     copy while the source runs, until <1% is left  delete the copy     6m10s
+         3  freeze        put statefulset/orders-db to sleep             wake it up            20s
+         ──────────────────────────────────────────────── writes stop here ───────────────────────
+         4  final-copy    copy what changed since                        delete the copy       14s
+         5  verify        compare every file by content                  –                     55s
+         6  start-target  start prod-eu statefulset/orders-db            put it to sleep       25s
+         7  hand-over     you switch the clients, then `mark`            switch back             –
+
+        Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+        ");
         Ok(())
     }
 
     #[test]
     fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, true, Format::Table, &orders())?, @"");
-        insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"");
+        insta::assert_snapshot!(shown(80, true, Format::Table, &orders())?, @"
+        Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
+
+         #  STEP          WHAT IT DOES                         UNDO             EXPECTED
+         1  preflight     31 checks on both clusters           –                      4s
+         2  warm-copy     copy while the source runs, until …  delete the copy     6m10s
+         3  freeze        put statefulset/orders-db to sleep   wake it up            20s
+         ───────────────────────────────────────── writes stop here ────────────────────
+         4  final-copy    copy what changed since              delete the copy       14s
+         5  verify        compare every file by content        –                     55s
+         6  start-target  start prod-eu statefulset/orders-db  put it to sleep       25s
+         7  hand-over     you switch the clients, then `mark`  switch back             –
+
+        Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+        ");
+        insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"
+        Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
+
+         #  STEP        WHAT IT DOES  UNDO
+         1  preflight   31 checks o…  –
+         2  warm-copy   copy while …  delete th…
+         3  freeze      put statefu…  wake it up
+         ────────────── writes stop here ───────
+         4  final-copy  copy what c…  delete th…
+         5  verify      compare eve…  –
+         6  start-tar…  start prod-…  put it to…
+         7  hand-over   you switch …  switch ba…
+
+        Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+        ");
         Ok(())
     }
 
@@ -384,7 +426,21 @@ mod tests {
     fn a_plan_in_colour_says_the_same() -> anyhow::Result<()> {
         let (ui, written) = Ui::for_test_with(120, true, true, Options::default());
         ui.plan(Format::Table, &orders())?;
-        insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"");
+        insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"
+        Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
+
+         #  STEP          WHAT IT DOES                                   UNDO             EXPECTED
+         1  ␛[1mpreflight␛[0m     31 checks on both clusters                     –                      4s
+         2  ␛[1mwarm-copy␛[0m     copy while the source runs, until <1% is left  delete the copy     6m10s
+         3  ␛[1mfreeze␛[0m        put statefulset/orders-db to sleep             wake it up            20s
+         ␛[33m──────────────────────────────────────────────── writes stop here ───────────────────────␛[0m
+         4  ␛[1mfinal-copy␛[0m    copy what changed since                        delete the copy       14s
+         5  ␛[1mverify␛[0m        compare every file by content                  –                     55s
+         6  ␛[1mstart-target␛[0m  start prod-eu statefulset/orders-db            put it to sleep       25s
+         7  ␛[1mhand-over␛[0m     you switch the clients, then `mark`            switch back             –
+
+        Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+        ");
         Ok(())
     }
 
@@ -401,7 +457,24 @@ mod tests {
             plan.steps,
             Some(Duration::from_secs(30)),
         );
-        insta::assert_snapshot!(shown(100, false, Format::Table, &plan)?, @"");
+        insta::assert_snapshot!(shown(100, false, Format::Table, &plan)?, @"
+        Migration shop/orders-db (statefulset): x
+
+         #  STEP          WHAT IT DOES                                   UNDO             EXPECTED
+         1  preflight     31 checks on both clusters                     –                      4s
+         2  warm-copy     copy while the source runs, until <1% is left  delete the copy     6m10s
+         3  freeze        put statefulset/orders-db to sleep             wake it up            20s
+         ──────────────────────────────────────────────── writes stop here ───────────────────────
+         4  final-copy    copy what changed since                        delete the copy       14s
+         5  verify        compare every file by content                  –                       –
+         ──────────────────────────────────────────── no way back from here ──────────────────────
+         6  start-target  start prod-eu statefulset/orders-db            none                  25s
+         7  hand-over     you switch the clients, then `mark`            switch back             –
+
+        Expected freeze at least 59s, more than the 30s that the plan allows, not counting step `verify`.
+        No way back from step 6 on: clients write to the new cluster.
+        The source is kept until you run `kubectl migrate cleanup orders-db`.
+        ");
         Ok(())
     }
 

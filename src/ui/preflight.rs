@@ -71,21 +71,28 @@ impl PreflightView {
     fn render(&self, look: Look, all: bool) -> String {
         let mut lines = Vec::new();
         let wanted = |found: &&StepCheck| all || found.check.verdict != Verdict::Pass;
-        let mut table = Table::new(vec![
+        let mut columns = vec![
             Column::text("CHECK", 10),
             Column::text("OBJECT", 10),
             Column::whole("VERDICT"),
             Column::text("STEP", 8).expendable(1),
-            Column::text("FOUND", 12).expendable(2),
-        ]);
+        ];
+        // Else everything that is shown is told in full below.
+        if all {
+            columns.push(Column::text("FOUND", 12).expendable(2));
+        }
+        let mut table = Table::new(columns);
         for StepCheck { step, check } in self.checks.iter().filter(wanted) {
-            table.row(vec![
+            let mut cells: Vec<Cell> = vec![
                 check.name.as_str().into(),
                 check.object.as_str().into(),
                 Cell::toned(verdict(check.verdict), tone(check.verdict)),
                 step.as_str().into(),
-                check.evidence.as_str().into(),
-            ]);
+            ];
+            if all {
+                cells.push(check.evidence.as_str().into());
+            }
+            table.row(cells);
         }
         if !table.is_empty() {
             lines.extend(table.lines(look));
@@ -248,8 +255,31 @@ mod tests {
 
     #[test]
     fn only_what_needs_a_look_is_shown_in_full() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Block)?, @"");
-        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Warn)?, @"");
+        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Block)?, @"
+        CHECK           OBJECT                      VERDICT  STEP
+        target volumes  pvc shop/data-orders-db-0   block    warm-copy
+        autoscaler      statefulset shop/orders-db  warn     freeze
+
+        block: target volumes on pvc shop/data-orders-db-0
+          found:  it exists on prod-eu and is bound
+          do:     delete it, or set target.namespace to another one
+                  kubectl --context prod-eu delete pvc data-orders-db-0
+        warn: autoscaler on statefulset shop/orders-db
+          found:  hpa shop/orders-db scales it back up within 15s
+          do:     it is paused while the freeze is on
+
+        4 checks: 2 passed, 1 warning, 1 blocker. It cannot begin: solve the blocker first.
+        ");
+        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Warn)?, @"
+        CHECK       OBJECT                      VERDICT  STEP
+        autoscaler  statefulset shop/orders-db  warn     freeze
+
+        warn: autoscaler on statefulset shop/orders-db
+          found:  hpa shop/orders-db scales it back up within 15s
+          do:     it is paused while the freeze is on
+
+        3 checks: 2 passed, 1 warning, 0 blockers. It can begin; read the warning first.
+        ");
         assert_eq!(
             shown(80, true, Format::Table, Verdict::Pass)?,
             "2 checks: 2 passed, 0 warnings, 0 blockers. It can begin.\n"
@@ -259,7 +289,18 @@ mod tests {
 
     #[test]
     fn wide_and_verbose_show_the_passes_too() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, true, Format::Wide, Verdict::Warn)?, @"");
+        insta::assert_snapshot!(shown(80, true, Format::Wide, Verdict::Warn)?, @"
+        CHECK        OBJECT                      VERDICT  STEP       FOUND
+        autoscaler   statefulset shop/orders-db  warn     freeze     hpa shop/orders-db scales it back up within 15s
+        permissions  namespace shop              pass     freeze     all 12 rights are granted
+        free space   storageclass fast           pass     warm-copy  42.1 GiB needed, 100 GiB allowed
+
+        warn: autoscaler on statefulset shop/orders-db
+          found:  hpa shop/orders-db scales it back up within 15s
+          do:     it is paused while the freeze is on
+
+        3 checks: 2 passed, 1 warning, 0 blockers. It can begin; read the warning first.
+        ");
         let verbose = Options {
             verbose: true,
             ..Options::default()
@@ -272,7 +313,21 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_still_shows_evidence_and_cure() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(40, true, Format::Table, Verdict::Block)?, @"");
+        insta::assert_snapshot!(shown(40, true, Format::Table, Verdict::Block)?, @"
+        CHECK           OBJECT           VERDICT
+        target volumes  pvc shop/data-…  block
+        autoscaler      statefulset sh…  warn
+
+        block: target volumes on pvc shop/data-orders-db-0
+          found:  it exists on prod-eu and is bound
+          do:     delete it, or set target.namespace to another one
+                  kubectl --context prod-eu delete pvc data-orders-db-0
+        warn: autoscaler on statefulset shop/orders-db
+          found:  hpa shop/orders-db scales it back up within 15s
+          do:     it is paused while the freeze is on
+
+        4 checks: 2 passed, 1 warning, 1 blocker. It cannot begin: solve the blocker first.
+        ");
         Ok(())
     }
 

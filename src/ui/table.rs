@@ -166,17 +166,8 @@ impl Table {
         table
             .to_string()
             .lines()
-            .map(|line| self.finish(line, look))
+            .map(|line| finish(line, look))
             .collect()
-    }
-
-    fn finish(&self, line: &str, look: Look) -> String {
-        let line = line.trim_end();
-        // Only where even the narrowest form is too wide; then colours are the lesser loss.
-        match look.width {
-            Some(width) if !look.color && columns(line) > width => look.cut(line),
-            _ => line.to_owned(),
-        }
     }
 
     /// The columns that are shown, with their widths.
@@ -228,6 +219,15 @@ impl Table {
     }
 }
 
+fn finish(line: &str, look: Look) -> String {
+    let line = line.trim_end();
+    // Only where even the narrowest form is too wide; then colours are the lesser loss.
+    match look.width {
+        Some(width) if !look.color && columns(line) > width => look.cut(line),
+        _ => line.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +256,11 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_every_column_whole() {
-        insta::assert_snapshot!(table().lines(Look::PLAIN).join("\n"), @"");
+        insta::assert_snapshot!(table().lines(Look::PLAIN).join("\n"), @r"
+        NAME        WHAT                       WHY                     AGE
+        orders-db   copies what changed since  asked for by the plan    8m
+        x\u{1b}[2J  done                                              120s
+        ");
     }
 
     #[test]
@@ -278,8 +282,16 @@ mod tests {
                 })
                 .join("\n")
         };
-        insta::assert_snapshot!(narrow(50), @"");
-        insta::assert_snapshot!(narrow(30), @"");
+        insta::assert_snapshot!(narrow(50), @r"
+        NAME        WHAT             WHY               AGE
+        orders-db   copies what ch…  asked for by t…    8m
+        x\u{1b}[2J  done                              120s
+        ");
+        insta::assert_snapshot!(narrow(30), @r"
+        NAME        WHAT           AGE
+        orders-db   copies what…    8m
+        x\u{1b}[2J  done          120s
+        ");
     }
 
     #[test]
