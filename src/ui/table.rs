@@ -136,6 +136,13 @@ impl Table {
     /// The lines: the heads, then a line for each row.
     pub(super) fn lines(&self, look: Look) -> Vec<String> {
         let shown = self.fit(look.width);
+        let gaps = GAP * shown.len().saturating_sub(1);
+        let wide = shown.iter().map(|&(_, width)| width).sum::<usize>() + gaps;
+        // Where even the narrowest form is too wide its lines are cut, and colours are the lesser loss.
+        let look = Look {
+            color: look.color && look.width.is_none_or(|width| wide <= width),
+            ..look
+        };
         let mut builder = Builder::with_capacity(self.rows.len() + 1, shown.len());
         builder.push_record(shown.iter().map(|&(at, _)| self.columns[at].head));
         for row in &self.rows {
@@ -221,10 +228,11 @@ impl Table {
 
 fn finish(line: &str, look: Look) -> String {
     let line = line.trim_end();
-    // Only where even the narrowest form is too wide; then colours are the lesser loss.
-    match look.width {
-        Some(width) if !look.color && columns(line) > width => look.cut(line),
-        _ => line.to_owned(),
+    // The columns of a coloured line are known to fit, and its escapes must not be cut.
+    if look.color {
+        line.to_owned()
+    } else {
+        look.cut(line)
     }
 }
 

@@ -115,20 +115,21 @@ fn a_panic_puts_the_terminal_back() {
 
 #[test]
 fn every_screen_size_is_kept_to() {
+    let trouble = "the last look failed: no route to host\x1b[2J and so on";
     for width in [1, 10, 20, 40, 41, 57, 80, 120] {
         for height in [1, 2, 3, 4, 10, 24] {
-            for trouble in [
-                None,
-                Some("the last look failed: no route to host\x1b[2J and so on"),
-            ] {
-                let lines = frame(&rows(), trouble, Look::PLAIN, (width, height), true);
+            for (trouble, color) in [(None, false), (Some(trouble), false), (None, true)] {
+                let look = Look { width: None, color };
+                let lines = frame(&rows(), trouble, look, (width, height), true);
                 assert_eq!(lines.len(), usize::from(height));
+                // What a terminal shows of a line that is as wide as it is: one row.
+                let mut parser = vt100::Parser::new(2, width, 0);
                 for line in &lines {
-                    assert!(
-                        columns(line) <= usize::from(width),
-                        "{width}x{height}: {line}"
-                    );
-                    assert!(!line.contains('\x1b'));
+                    parser.process(format!("\x1b[H\x1b[J{line}").as_bytes());
+                    let second = parser.screen().rows(0, width).nth(1);
+                    assert_eq!(second.as_deref(), Some(""), "{width}x{height}: {line}");
+                    assert!(color || columns(line) <= usize::from(width), "{line}");
+                    assert!(color || !line.contains('\x1b'));
                 }
             }
         }
