@@ -22,7 +22,6 @@ pub struct Cli {
 
 /// Flags that every verb has.
 #[derive(clap::Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Global {
     #[command(flatten)]
     pub(crate) connection: ConnectionFlags,
@@ -199,7 +198,7 @@ mod tests {
             ("/usr/bin/kubectl-migrate", "kubectl migrate"),
             ("kubectl-state_migrate", "kubectl state-migrate"),
             ("./migrate", "migrate"),
-            ("", "kubectl-migrate"),
+            ("", "kubectl migrate"),
         ] {
             assert_eq!(shown_name(Some(&called.into())), shown, "{called}");
         }

@@ -251,7 +251,7 @@ impl<'cx> Session<'cx> {
             holder: None,
         };
         let (report, _) = super::named::report(&seen);
-        super::ending::tell(cx, &report, ended, back)
+        super::ending::tell(cx, &report, &ended, back)
     }
 
     /// Writes down the operator's own decision on a step.

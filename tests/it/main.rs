@@ -1,1 +1,1 @@
-
+//! One binary for everything that needs no cluster.
