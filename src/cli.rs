@@ -153,7 +153,7 @@ mod tests {
             ("/usr/bin/kubectl-migrate", "kubectl migrate"),
             ("kubectl-state_migrate", "kubectl state-migrate"),
             ("./migrate", "migrate"),
-            ("", "kubectl-migrate"),
+            ("", "kubectl migrate"),
         ] {
             assert_eq!(shown_name(Some(&called.into())), shown, "{called}");
         }

@@ -90,14 +90,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     Ok(Kind::Done)
 }
 
-async fn remove<K: Object>(
-    cx: &Context,
-    place: &Place,
-    kind: &str,
-    selector: &Selector,
-) -> Result<usize>
+async fn remove<K>(cx: &Context, place: &Place, kind: &str, selector: &Selector) -> Result<usize>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    K: Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {
     let api = place.api::<K>();
     let found = list_all(&api, selector).await?;

@@ -41,13 +41,13 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
 pub(super) fn tell(
     cx: &Context,
     report: &Report,
-    ended: Result<Ended>,
+    ended: &Result<Ended>,
     back: bool,
 ) -> Result<Kind> {
     let name = &report.name;
     let run = cx.command(&format!("run {name}"));
     let rollback = cx.command(&format!("rollback {name}"));
-    let kind = match &ended {
+    let kind = match ended {
         Ok(Ended::Done) if back => {
             cx.ui.say(&format!("migration/{name} rolled back"));
             return Ok(Kind::Done);
@@ -75,7 +75,7 @@ pub(super) fn tell(
     } else {
         kind
     };
-    let mut ending = match &ended {
+    let mut ending = match ended {
         Ok(Ended::Interrupted { step }) => {
             session::plain(format!("interrupted before step `{step}`"))
         }
@@ -83,7 +83,7 @@ pub(super) fn tell(
         Err(error) => of(cx, error),
         Ok(_) => Ending::default(),
     };
-    if let Err(error) = &ended
+    if let Err(error) = ended
         && let Some(RunError::Blocked { checks, .. }) = error.downcast_ref::<RunError>()
     {
         for check in checks

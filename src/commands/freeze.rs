@@ -1,8 +1,9 @@
 use anyhow::Result;
 
-use super::session::{Session, Subject, Way};
+use super::session::{Session, Subject, Way, unchanged};
 use crate::{
     context::Context,
+    engine::{Failure, Holds, Kind as FailureKind, Record},
     error::Kind,
     flags::DryRun,
     plan::{self, FreezeMode, Metadata, Plan, Playbook, Source, Spec, Workload},
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// Only show (client) or only check (server) what would be done
     #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
     dry_run: DryRun,
+    /// Exit with 3 when it is frozen already
+    #[arg(long)]
+    error_unchanged: bool,
 }
 
 /// Runs the verb.
@@ -32,10 +36,29 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     if args.dry_run != DryRun::None {
         return super::run::dry_run(cx, subject, args.dry_run).await;
     }
-    Session::open(cx, subject, args.take_over)
-        .await?
-        .go(Way::On)
-        .await
+    let session = Session::open(cx, subject, args.take_over).await?;
+    let state = session.journal.state();
+    if !state.last("freeze").is_some_and(Record::is_settled) {
+        return session.go(Way::On).await;
+    }
+    // It was frozen before: what counts is whether it still is.
+    let frozen = session.look().await;
+    session.leave().await;
+    match frozen? {
+        Holds::Yes => Ok(unchanged(
+            cx,
+            &format!("{} unchanged: it is frozen", args.workload),
+            args.error_unchanged,
+        )),
+        Holds::No(why) => {
+            let failure = Failure::new(FailureKind::FreezeBroken, why);
+            Err(anyhow::Error::from(failure).context(format!(
+                "{} is not frozen any more; put it back (`{}`), then freeze it again",
+                args.workload,
+                cx.command(&format!("thaw {}", args.workload))
+            )))
+        }
+    }
 }
 
 /// The one-step migration that freezing is.

@@ -9,8 +9,8 @@ use super::{path, signals};
 use crate::{
     context::Context,
     engine::{
-        Ended, FORMAT, Failure, Header, Journal, Kind as FailureKind, Record, RunError, Sink,
-        State, Step, Stop, rollback, run,
+        Cx, Ended, FORMAT, Failure, Header, Holds, Journal, Kind as FailureKind, Record, RunError,
+        Sink, State, Step, Stop, rollback, run,
     },
     error::{Kind, Stopped},
     plan::{Plan, changes, digest},
@@ -99,7 +99,18 @@ impl<'cx> Session<'cx> {
             }
         });
         let cluster = cx.source().await?.identity().await?.to_owned();
-        let found = match Journal::open(locked.store(), &place, Timestamp::now).await {
+        let opened = Journal::open(locked.store(), &place, Timestamp::now).await;
+        let found = match opened {
+            // A verb that was done is done anew when it is given again; its last journal makes room.
+            Ok(Some(journal))
+                if given
+                    .as_ref()
+                    .is_some_and(|plan| begins_anew(plan, &journal)) =>
+            {
+                drop(journal);
+                locked.forget().await?;
+                None
+            }
             Ok(found) => found,
             Err(error) => {
                 locked.release().await.ok();
@@ -251,7 +262,7 @@ impl<'cx> Session<'cx> {
             holder: None,
         };
         let (report, _) = super::named::report(&seen);
-        super::ending::tell(cx, &report, ended, back)
+        super::ending::tell(cx, &report, &ended, back)
     }
 
     /// Writes down the operator's own decision on a step.
@@ -286,6 +297,18 @@ impl<'cx> Session<'cx> {
         marked
     }
 
+    /// Whether what its first step that can break has done still stands.
+    pub(super) async fn look(&self) -> Result<Holds> {
+        let (_wish, stop) = Stop::new();
+        let look = Cx::of(self.journal.state(), self.sink.clone(), stop);
+        for step in &self.playbook.steps {
+            if let broken @ Holds::No(_) = step.holds(&look).await? {
+                return Ok(broken);
+            }
+        }
+        Ok(Holds::Yes)
+    }
+
     /// Frees the migration without having done anything.
     pub(super) async fn leave(self) {
         self.publisher.abort();
@@ -295,11 +318,22 @@ impl<'cx> Session<'cx> {
     }
 }
 
+/// Whether a plan is that of a verb whose earlier run is over, so that nothing of it is needed any more.
+fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
+    let state = journal.state();
+    plan.spec.playbook == crate::plan::Playbook::Copy
+        && journal.header().steps.iter().all(|step| {
+            state
+                .last(step)
+                .is_none_or(|last| last.is_settled() || matches!(last, Record::Undone))
+        })
+}
+
 /// The inventory that a migration began with.
 fn recorded(state: &State) -> Result<Option<crate::steps::inventory::Inventory>> {
     let (sink, _, _) = Sink::new();
     let (_, stop) = Stop::new();
-    let checked = crate::engine::Cx::of(state, sink, stop).find(&CHECKED)?;
+    let checked = Cx::of(state, sink, stop).find(&CHECKED)?;
     Ok(checked.map(|checked| checked.inventory))
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
-    version: &'static str,
+    client: &'static str,
     platform: String,
     mover_image: &'static str,
     server: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         None
     };
     let version = Version {
-        version: env!("CARGO_PKG_VERSION"),
+        client: env!("CARGO_PKG_VERSION"),
         platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         mover_image: DEFAULT_IMAGE,
         server,
@@ -41,7 +41,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         return Ok(Kind::Done);
     }
     cx.ui
-        .data(&format!("kubectl-migrate v{}", version.version))?;
+        .data(&format!("kubectl-migrate v{}", version.client))?;
     if let Some(server) = version.server {
         cx.ui.data(&format!("server {server}"))?;
     }

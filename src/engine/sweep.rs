@@ -154,14 +154,14 @@ async fn cuts(of: &World) -> Vec<Vec<Entry>> {
 #[tokio::test]
 async fn a_failure_at_any_step_rolls_back_to_a_clean_slate() {
     let (sink, stop, _wish) = ends();
-    for at in 0..IDS.len() {
+    for (at, id) in IDS.iter().enumerate() {
         let world = World::default();
         let store = MemoryStore::default();
         let mut journal = begin(&store).await;
         let error = run(&steps(&world, Some(at)), &mut journal, &sink, &stop)
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), format!("step `{}` failed", IDS[at]));
+        assert_eq!(error.to_string(), format!("step `{id}` failed"));
         rollback(&steps(&world, None), None, &mut journal, &sink, &stop)
             .await
             .unwrap();
@@ -169,7 +169,7 @@ async fn a_failure_at_any_step_rolls_back_to_a_clean_slate() {
             world.all(),
             Vec::<String>::new(),
             "left after failing at {}",
-            IDS[at]
+            id
         );
         let ended = run(&steps(&world, None), &mut journal, &sink, &stop)
             .await

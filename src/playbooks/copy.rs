@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-use super::{Playbook, Sides, movers, with_preflight};
+use super::{MoverLook, Parts, Playbook, Sides, movers};
 use crate::{
     engine::Step,
     plan::{Objects, Plan},
@@ -57,8 +57,14 @@ pub(super) async fn build(
     ];
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
     let (read_claims, make_claims) = rights::for_claims(from, to);
-    let rules = (
-        [
+    let target = inventory
+        .volumes
+        .first()
+        .map_or("", |volume| volume.target.as_str());
+    let summary = format!("pvc/{name} → {}/pvc/{target}", sides.target);
+    let parts = Parts {
+        steps,
+        source_rules: [
             rights::for_identity(),
             rights::for_journal(from),
             rights::for_movers(from),
@@ -66,29 +72,17 @@ pub(super) async fn build(
             read_claims,
         ]
         .concat(),
-        [
+        target_rules: [
             rights::for_movers(to),
             rights::for_target_checks(),
             rights::for_namespace(to),
             make_claims,
         ]
         .concat(),
-    );
-    let target = inventory
-        .volumes
-        .first()
-        .map_or("", |volume| volume.target.as_str());
-    let summary = format!("pvc/{name} → {}/pvc/{target}", sides.target);
-    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> =
-        vec![Arc::new(super::MoverLook(movers))];
-    let (steps, preflight, source_rules, target_rules) =
-        with_preflight(sides, inventory, steps, rules, looks);
-    Ok(Playbook {
-        steps,
-        preflight,
+        looks: vec![Arc::new(MoverLook(movers))],
         summary,
-        source_rules,
-        target_rules,
         allowed_freeze: None,
-    })
+        inventory,
+    };
+    Ok(parts.with_preflight(sides))
 }

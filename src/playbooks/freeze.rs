@@ -3,9 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{Playbook, Sides, with_preflight};
+use super::{Parts, Playbook, Sides};
 use crate::{
-    engine::Step,
     plan::{Plan, Workload},
     steps::{
         freeze::{self, FreezeStep},
@@ -42,7 +41,7 @@ pub(super) async fn build(
         bound: BOUND,
     };
     let namespace = &sides.source.namespace;
-    let rules = [
+    let source_rules = [
         rights::for_identity(),
         rights::for_journal(namespace),
         rights::for_claims(namespace, namespace).0,
@@ -53,15 +52,14 @@ pub(super) async fn build(
         "{workload} in {}, mode {}",
         sides.source, plan.spec.freeze.mode
     );
-    let steps: Vec<Arc<dyn Step>> = vec![Arc::new(frozen)];
-    let (steps, preflight, source_rules, target_rules) =
-        with_preflight(sides, inventory, steps, (rules, Vec::new()), Vec::new());
-    Ok(Playbook {
-        steps,
-        preflight,
-        summary,
+    let parts = Parts {
+        inventory,
+        steps: vec![Arc::new(frozen)],
         source_rules,
-        target_rules,
+        target_rules: Vec::new(),
+        looks: Vec::new(),
+        summary,
         allowed_freeze: None,
-    })
+    };
+    Ok(parts.with_preflight(sides))
 }

@@ -13,7 +13,12 @@ use crate::{
     engine::{Check, Cx, Step},
     marks::Belongs,
     plan::{self, Plan},
-    steps::{Place, inventory::Inventory, preflight::Preflight, rights},
+    steps::{
+        Place,
+        inventory::Inventory,
+        preflight::{Look, Preflight},
+        rights,
+    },
 };
 
 pub use movers::{DEFAULT_IMAGE, MoverLook};
@@ -68,40 +73,54 @@ impl Playbook {
     }
 }
 
-/// Puts preflight before the other steps: it makes their checks, and that of the rights.
-fn with_preflight(
-    sides: &Sides,
+/// The parts that playbooks differ in.
+struct Parts {
     inventory: Inventory,
+    /// Every step but preflight.
     steps: Vec<Arc<dyn Step>>,
-    (source_rules, target_rules): (Vec<Rule>, Vec<Rule>),
-    looks: Vec<Arc<dyn crate::steps::preflight::Look>>,
-) -> (Vec<Arc<dyn Step>>, Arc<Preflight>, Vec<Rule>, Vec<Rule>) {
-    let source_rules = distinct(source_rules);
-    let target_rules = distinct(target_rules);
-    let rights = |place: &Place, rules: &[Rule]| {
-        Arc::new(rights::Rights {
-            place: place.clone(),
-            rules: rules.to_vec(),
-        }) as Arc<dyn crate::steps::preflight::Look>
-    };
-    let mut also = if sides.target.remote {
-        vec![
-            rights(&sides.source, &source_rules),
-            rights(&sides.target, &target_rules),
-        ]
-    } else {
-        let all = distinct([source_rules.clone(), target_rules.clone()].concat());
-        vec![rights(&sides.source, &all)]
-    };
-    also.extend(looks);
-    let preflight = Arc::new(Preflight {
-        steps: steps.clone(),
-        inventory,
-        also,
-    });
-    let mut all: Vec<Arc<dyn Step>> = vec![preflight.clone()];
-    all.extend(steps);
-    (all, preflight, source_rules, target_rules)
+    source_rules: Vec<Rule>,
+    target_rules: Vec<Rule>,
+    /// Looks at the world that belong to no step.
+    looks: Vec<Arc<dyn Look>>,
+    summary: String,
+    allowed_freeze: Option<Duration>,
+}
+
+impl Parts {
+    /// Puts preflight before the other steps: it makes their checks, and that of the rights.
+    fn with_preflight(self, sides: &Sides) -> Playbook {
+        let source_rules = distinct(self.source_rules);
+        let target_rules = distinct(self.target_rules);
+        let rights = |place: &Place, rules: Vec<Rule>| {
+            let place = place.clone();
+            Arc::new(rights::Rights { place, rules }) as Arc<dyn Look>
+        };
+        let mut also = if sides.target.remote {
+            vec![
+                rights(&sides.source, source_rules.clone()),
+                rights(&sides.target, target_rules.clone()),
+            ]
+        } else {
+            let all = distinct([source_rules.clone(), target_rules.clone()].concat());
+            vec![rights(&sides.source, all)]
+        };
+        also.extend(self.looks);
+        let preflight = Arc::new(Preflight {
+            steps: self.steps.clone(),
+            inventory: self.inventory,
+            also,
+        });
+        let mut steps: Vec<Arc<dyn Step>> = vec![preflight.clone()];
+        steps.extend(self.steps);
+        Playbook {
+            steps,
+            preflight,
+            summary: self.summary,
+            source_rules,
+            target_rules,
+            allowed_freeze: self.allowed_freeze,
+        }
+    }
 }
 
 fn distinct(mut rules: Vec<Rule>) -> Vec<Rule> {

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-use super::{Playbook, Sides, movers, with_preflight};
+use super::{MoverLook, Parts, Playbook, Sides, movers};
 use crate::{
     engine::Step,
     plan::{Plan, Workload},
@@ -36,19 +36,7 @@ pub(super) async fn build(
         None => Inventory::of_statefulset(plan, &sides.source, &name).await?,
     };
     let movers = movers::of_plan(plan, sides, &inventory).await?;
-    let grace = inventory.workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        .as_u64()
-        .unwrap_or(GRACE);
-    let grace = Duration::from_secs(grace);
-    let frozen = FreezeStep {
-        place: sides.source.clone(),
-        workload: Workload::StatefulSet(name.clone()),
-        mode: plan.spec.freeze.mode,
-        belongs: sides.belongs.clone(),
-        claims: inventory.claims(),
-        // Pods may end one after the other.
-        bound: grace * inventory.replicas.max(1) + SLACK,
-    };
+    let frozen = freeze_step(plan, sides, &inventory, &name);
     let guard = Some(frozen.watched());
     let target_name = plan
         .spec
@@ -68,7 +56,7 @@ pub(super) async fn build(
             movers: movers.clone(),
             rounds: plan.spec.warm.rounds,
             max_freeze: plan.spec.freeze.max,
-            stopping: grace,
+            stopping: grace(&inventory),
         }),
         Arc::new(frozen.clone()),
         Arc::new(FinalCopy {
@@ -98,8 +86,16 @@ pub(super) async fn build(
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
     let (read_claims, make_claims) = rights::for_claims(from, to);
     let (here, there) = rights::for_objects(&inventory, plan.spec.objects, from, to);
-    let rules = (
-        [
+    let summary = format!(
+        "statefulset/{name} → {}/statefulset/{target_name}, {} pods, {} volumes of {} bytes",
+        sides.target,
+        inventory.replicas,
+        inventory.volumes.len(),
+        inventory.capacity()
+    );
+    let parts = Parts {
+        steps,
+        source_rules: [
             rights::for_identity(),
             rights::for_journal(from),
             rights::for_movers(from),
@@ -109,7 +105,7 @@ pub(super) async fn build(
             here,
         ]
         .concat(),
-        [
+        target_rules: [
             rights::for_movers(to),
             rights::for_start(to),
             rights::for_target_checks(),
@@ -118,23 +114,29 @@ pub(super) async fn build(
             there,
         ]
         .concat(),
-    );
-    let summary = format!(
-        "statefulset/{name} → {}/statefulset/{target_name}, {} pods, {} volumes",
-        sides.target,
-        inventory.replicas,
-        inventory.volumes.len()
-    );
-    let looks: Vec<Arc<dyn crate::steps::preflight::Look>> =
-        vec![Arc::new(super::MoverLook(movers))];
-    let (steps, preflight, source_rules, target_rules) =
-        with_preflight(sides, inventory, steps, rules, looks);
-    Ok(Playbook {
-        steps,
-        preflight,
+        looks: vec![Arc::new(MoverLook(movers))],
         summary,
-        source_rules,
-        target_rules,
         allowed_freeze: plan.spec.freeze.max.map(|max| max.0),
-    })
+        inventory,
+    };
+    Ok(parts.with_preflight(sides))
+}
+
+/// How long one pod may take to end.
+fn grace(inventory: &Inventory) -> Duration {
+    let pod = &inventory.workload["spec"]["template"]["spec"];
+    let seconds = pod["terminationGracePeriodSeconds"].as_u64();
+    Duration::from_secs(seconds.unwrap_or(GRACE))
+}
+
+fn freeze_step(plan: &Plan, sides: &Sides, inventory: &Inventory, name: &str) -> FreezeStep {
+    FreezeStep {
+        place: sides.source.clone(),
+        workload: Workload::StatefulSet(name.to_owned()),
+        mode: plan.spec.freeze.mode,
+        belongs: sides.belongs.clone(),
+        claims: inventory.claims(),
+        // Pods may end one after the other.
+        bound: grace(inventory) * inventory.replicas.max(1) + SLACK,
+    }
 }

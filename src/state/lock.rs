@@ -1,16 +1,20 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
 use super::{cluster::ClusterStore, file::FileStore, object_name};
 use crate::{
     adapters::kube::{
-        Cluster, KubeError, WriteGuard,
+        Cluster, KubeError, Wait, WriteGuard, delete_and_wait,
         lease::{Acquired, Held, HolderIdentity, Lock, OtherHolder, acquire},
     },
     engine::Store,
 };
+
+/// A ConfigMap has nothing that holds it.
+const GONE: Duration = Duration::from_secs(30);
 
 /// Where the journal of a migration is kept.
 #[derive(Clone, Debug)]
@@ -67,7 +71,12 @@ pub enum Locked {
         migration: String,
     },
     /// By its file.
-    File(Box<dyn Fn() -> Box<dyn Store> + Send + Sync>),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Opens it as a store, which shares the lock.
+        store: Box<dyn Fn() -> Box<dyn Store> + Send + Sync>,
+    },
 }
 
 impl Keeper {
@@ -100,7 +109,10 @@ impl Keeper {
                 }
             }
             Self::File(file) => match FileStore::lock(file) {
-                Ok(Some(store)) => Ok(Locked::File(Box::new(move || Box::new(store.clone())))),
+                Ok(Some(store)) => Ok(Locked::File {
+                    path: file.clone(),
+                    store: Box::new(move || Box::new(store.clone())),
+                }),
                 Ok(None) => Err(LockError::FileHeld {
                     migration: migration.to_owned(),
                     file: file.clone(),
@@ -143,7 +155,7 @@ impl Locked {
                     Arc::clone(held),
                 ))
             }
-            Self::File(store) => store(),
+            Self::File { store, .. } => store(),
         }
     }
 
@@ -152,15 +164,42 @@ impl Locked {
     pub fn guard(&self) -> WriteGuard {
         match self {
             Self::Cluster { held, .. } => held.guard(),
-            Self::File(_) => Arc::new(|| Box::pin(async { Ok(()) })),
+            Self::File { .. } => Arc::new(|| Box::pin(async { Ok(()) })),
         }
+    }
+
+    /// Deletes the journal; the lock stays.
+    pub async fn forget(&self) -> Result<()> {
+        match self {
+            Self::Cluster {
+                held,
+                cluster,
+                namespace,
+                migration,
+            } => {
+                let cluster = cluster.guarded(held.guard());
+                let name = object_name(migration);
+                let what = format!("configmap {namespace}/{name} to be gone");
+                let wait = Wait::new(&what, GONE);
+                delete_and_wait(
+                    &cluster.namespaced::<ConfigMap>(namespace),
+                    &name,
+                    None,
+                    &wait,
+                )
+                .await?;
+            }
+            Self::File { path, .. } => std::fs::write(path, "")
+                .with_context(|| format!("cannot empty {}", path.display()))?,
+        }
+        Ok(())
     }
 
     /// Resolves with the reason when the lock is lost; never for a file.
     pub async fn lost(&self) -> String {
         match self {
             Self::Cluster { held, .. } => held.lost().await,
-            Self::File(_) => std::future::pending().await,
+            Self::File { .. } => std::future::pending().await,
         }
     }
 
@@ -172,7 +211,7 @@ impl Locked {
                 // Whoever still has a part of it keeps it until the Lease runs out.
                 Err(_) => Ok(()),
             },
-            Self::File(_) => Ok(()),
+            Self::File { .. } => Ok(()),
         }
     }
 }

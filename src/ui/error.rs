@@ -130,7 +130,13 @@ mod tests {
     fn an_ending_tells_cause_evidence_state_and_what_to_do() {
         let (ui, written) = Ui::for_test(80, false);
         ui.ending(&evicted());
-        insta::assert_snapshot!(written.err(), @"");
+        insta::assert_snapshot!(written.err(), @"
+        error: step `final-copy` failed: pod shop/orders-db-1 was evicted while 1.1 GiB of 1.4 GiB were copied
+          evidence: node-pressure eviction on node worker-3 (ephemeral-storage), 02:14:09
+          state:    the source is frozen since 1m12s and untouched; the copy is kept
+          next:     kubectl migrate run orders-db        goes on with the last 0.3 GiB
+                    kubectl migrate rollback orders-db   wakes the source, about 20s
+        ");
         assert_eq!(written.out(), "");
     }
 
@@ -146,7 +152,13 @@ mod tests {
             },
         );
         ui.ending(&evicted());
-        insta::assert_snapshot!(written.err().replace('\x1b', "␛"), @"");
+        insta::assert_snapshot!(written.err().replace('\x1b', "␛"), @"
+        ␛[31merror:␛[0m step `final-copy` failed: pod shop/orders-db-1 was evicted while 1.1 GiB of 1.4 GiB were copied
+          ␛[2mevidence:␛[0m node-pressure eviction on node worker-3 (ephemeral-storage), 02:14:09
+          ␛[2mstate:   ␛[0m the source is frozen since 1m12s and untouched; the copy is kept
+          ␛[2mnext:    ␛[0m ␛[1mkubectl migrate run orders-db␛[0m        goes on with the last 0.3 GiB
+          ␛[2m         ␛[0m ␛[1mkubectl migrate rollback orders-db␛[0m   wakes the source, about 20s
+        ");
     }
 
     #[test]
@@ -156,7 +168,7 @@ mod tests {
             .context("failed to read the journal");
         let (ui, written) = Ui::for_test(80, true);
         ui.ending(&Ending::of(&error));
-        insta::assert_snapshot!(written.err(), @"");
+        insta::assert_snapshot!(written.err(), @r"error: failed to read the journal: failed to reach the API server: no route to host\u{1b}[2J");
         let evidence = Failure::new(Kind::Error, "it ended")
             .with_evidence(vec!["one\ntwo\n".to_owned(), "three".to_owned()]);
         let (ui, written) = Ui::for_test(80, true);
@@ -165,6 +177,11 @@ mod tests {
                 .context("pod x failed")
                 .expect_err("it is one"),
         ));
-        insta::assert_snapshot!(written.err(), @"");
+        insta::assert_snapshot!(written.err(), @"
+        error: pod x failed: it ended
+          evidence: one
+                    two
+                    three
+        ");
     }
 }

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -92,7 +94,8 @@ fn json(document: &impl Serialize) -> Result<String, FormatError> {
     for letter in text.chars() {
         // Such a character can only stand inside a string, where the escape means the same.
         if letter != '\n' && super::visible::obeyed(letter) {
-            safe.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            // Writing to a String cannot fail.
+            write!(safe, "\\u{:04x}", u32::from(letter)).ok();
         } else {
             safe.push(letter);
         }
@@ -100,7 +103,8 @@ fn json(document: &impl Serialize) -> Result<String, FormatError> {
     Ok(safe)
 }
 
-/// YAML, through the JSON form, so that both say the same.
+/// YAML, through the JSON form, so that both say the same. It escapes all that is a control character;
+/// marks of direction it has no escape for outside of quotes.
 fn yaml(document: &impl Serialize) -> Result<String, FormatError> {
     let encode = |error: anyhow::Error| FormatError::Encode("YAML", error);
     let value = serde_json::to_value(document).map_err(|error| encode(error.into()))?;
@@ -123,9 +127,10 @@ mod tests {
             assert!(
                 !text
                     .chars()
-                    .any(|letter| letter != '\n' && super::super::visible::obeyed(letter)),
+                    .any(|letter| letter != '\n' && letter.is_control()),
                 "{text:?}"
             );
+            assert!(format == Format::Yaml || !text.contains('\u{202e}'));
             let back: serde_json::Value = match format {
                 Format::Json => serde_json::from_str(&text)?,
                 _ => serde_yaml::from_str(&text)?,

@@ -160,7 +160,11 @@ impl PlanView {
             ..look
         };
         let rows = table.lines(inner);
-        let longest = rows.iter().map(|row| bare_columns(row)).max().unwrap_or(0);
+        let bare = table.lines(Look {
+            color: false,
+            ..inner
+        });
+        let longest = bare.iter().map(|row| columns(row)).max().unwrap_or(0);
         let mut lines = Vec::with_capacity(rows.len() + 2);
         let mut rows = rows.into_iter();
         lines.extend(rows.next().map(|row| format!(" {row}")));
@@ -259,21 +263,6 @@ fn expected(seconds: Option<f64>) -> String {
         .map_or_else(|| "–".to_owned(), amount::duration)
 }
 
-/// Columns of a line that may be coloured.
-fn bare_columns(line: &str) -> usize {
-    let mut bare = String::with_capacity(line.len());
-    let mut escape = false;
-    for letter in line.chars() {
-        match letter {
-            '\x1b' => escape = true,
-            'm' if escape => escape = false,
-            _ if escape => {}
-            shown => bare.push(shown),
-        }
-    }
-    columns(&bare)
-}
-
 impl Ui {
     /// Shows a plan on standard output.
     pub fn plan(&self, format: Format, plan: &PlanView) -> Result<(), FormatError> {
@@ -294,147 +283,4 @@ impl Ui {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ui::Options;
-
-    fn step(id: &str, what: &str, undo: &str, seconds: Option<f64>) -> PlanStep {
-        PlanStep {
-            step: id.to_owned(),
-            what: what.to_owned(),
-            undo: (!undo.is_empty()).then(|| undo.to_owned()),
-            irreversible: None,
-            expected_seconds: seconds,
-            freezes: id == "freeze",
-            thaws: id == "start-target",
-        }
-    }
-
-    fn orders() -> PlanView {
-        let steps = vec![
-            step("preflight", "31 checks on both clusters", "", Some(4.0)),
-            step(
-                "warm-copy",
-                "copy while the source runs, until <1% is left",
-                "delete the copy",
-                Some(370.0),
-            ),
-            step(
-                "freeze",
-                "put statefulset/orders-db to sleep",
-                "wake it up",
-                Some(20.0),
-            ),
-            step(
-                "final-copy",
-                "copy what changed since",
-                "delete the copy",
-                Some(14.0),
-            ),
-            step("verify", "compare every file by content", "", Some(55.0)),
-            step(
-                "start-target",
-                "start prod-eu statefulset/orders-db",
-                "put it to sleep",
-                Some(25.0),
-            ),
-            step(
-                "hand-over",
-                "you switch the clients, then `mark`",
-                "switch back",
-                None,
-            ),
-        ];
-        let summary =
-            "statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB";
-        PlanView::new(
-            ("shop", "orders-db"),
-            "statefulset",
-            summary,
-            steps,
-            Some(Duration::from_mins(5)),
-        )
-    }
-
-    fn shown(
-        width: u16,
-        terminal: bool,
-        format: Format,
-        plan: &PlanView,
-    ) -> anyhow::Result<String> {
-        let (ui, written) = Ui::for_test(width, terminal);
-        ui.plan(format, plan)?;
-        Ok(written.out())
-    }
-
-    #[test]
-    fn a_plan_shows_where_writes_stop() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, false, Format::Table, &orders())?, @"");
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, true, Format::Table, &orders())?, @"");
-        insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"");
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_in_colour_says_the_same() -> anyhow::Result<()> {
-        let (ui, written) = Ui::for_test_with(120, true, true, Options::default());
-        ui.plan(Format::Table, &orders())?;
-        insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"");
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_says_where_the_way_back_ends_and_what_is_not_known() -> anyhow::Result<()> {
-        let mut plan = orders();
-        plan.steps[5].undo = None;
-        plan.steps[5].irreversible = Some("clients write to the new cluster".to_owned());
-        plan.steps[4].expected_seconds = None;
-        let plan = PlanView::new(
-            ("shop", "orders-db"),
-            "statefulset",
-            "x",
-            plan.steps,
-            Some(Duration::from_secs(30)),
-        );
-        insta::assert_snapshot!(shown(100, false, Format::Table, &plan)?, @"");
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_that_never_stops_writes_says_nothing_of_a_freeze() -> anyhow::Result<()> {
-        let plan = PlanView::new(
-            ("a", "b"),
-            "copy",
-            "x",
-            vec![step("copy", "copy", "", None)],
-            None,
-        );
-        assert_eq!(plan.freeze.expected_seconds, None);
-        let text = shown(80, false, Format::Table, &plan)?;
-        assert!(
-            !text.contains("freeze") && text.contains("cleanup b"),
-            "{text}"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_is_complete_as_json() -> anyhow::Result<()> {
-        let json: serde_json::Value =
-            serde_json::from_str(&shown(80, true, Format::Json, &orders())?)?;
-        assert_eq!(json["apiVersion"], "kubectl-migrate/v1");
-        assert_eq!(json["steps"][2]["freezes"], true);
-        assert_eq!(json["freeze"]["expectedSeconds"], 114.0);
-        assert_eq!(json["freeze"]["allowedSeconds"], 300.0);
-        assert_eq!(
-            shown(80, true, Format::Name, &orders())?,
-            "migration/orders-db\n"
-        );
-        Ok(())
-    }
-}
+mod tests;

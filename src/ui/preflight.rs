@@ -71,21 +71,28 @@ impl PreflightView {
     fn render(&self, look: Look, all: bool) -> String {
         let mut lines = Vec::new();
         let wanted = |found: &&StepCheck| all || found.check.verdict != Verdict::Pass;
-        let mut table = Table::new(vec![
+        let mut columns = vec![
             Column::text("CHECK", 10),
             Column::text("OBJECT", 10),
             Column::whole("VERDICT"),
             Column::text("STEP", 8).expendable(1),
-            Column::text("FOUND", 12).expendable(2),
-        ]);
+        ];
+        // Else everything that is shown is told in full below.
+        if all {
+            columns.push(Column::text("FOUND", 12).expendable(2));
+        }
+        let mut table = Table::new(columns);
         for StepCheck { step, check } in self.checks.iter().filter(wanted) {
-            table.row(vec![
+            let mut cells: Vec<Cell> = vec![
                 check.name.as_str().into(),
                 check.object.as_str().into(),
                 Cell::toned(verdict(check.verdict), tone(check.verdict)),
                 step.as_str().into(),
-                check.evidence.as_str().into(),
-            ]);
+            ];
+            if all {
+                cells.push(check.evidence.as_str().into());
+            }
+            table.row(cells);
         }
         if !table.is_empty() {
             lines.extend(table.lines(look));
@@ -196,93 +203,4 @@ impl Ui {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ui::Options;
-
-    fn found(worst: Verdict) -> PreflightView {
-        let mut checks = vec![
-            (
-                "freeze".to_owned(),
-                Check::pass("permissions", "namespace shop", "all 12 rights are granted"),
-            ),
-            (
-                "warm-copy".to_owned(),
-                Check::pass(
-                    "free space",
-                    "storageclass fast",
-                    "42.1 GiB needed, 100 GiB allowed",
-                ),
-            ),
-        ];
-        if worst >= Verdict::Warn {
-            checks.push((
-                "freeze".to_owned(),
-                Check::warn(
-                    "autoscaler",
-                    "statefulset shop/orders-db",
-                    "hpa shop/orders-db scales it back up within 15s",
-                    "it is paused while the freeze is on",
-                ),
-            ));
-        }
-        if worst == Verdict::Block {
-            checks.push((
-                "warm-copy".to_owned(),
-                Check::block(
-                    "target volumes",
-                    "pvc shop/data-orders-db-0",
-                    "it exists on prod-eu and is bound",
-                    "delete it, or set target.namespace to another one\nkubectl --context prod-eu delete pvc data-orders-db-0",
-                ),
-            ));
-        }
-        PreflightView::new(("shop", "orders-db"), checks)
-    }
-
-    fn shown(width: u16, terminal: bool, format: Format, worst: Verdict) -> anyhow::Result<String> {
-        let (ui, written) = Ui::for_test(width, terminal);
-        ui.preflight(format, &found(worst))?;
-        Ok(written.out())
-    }
-
-    #[test]
-    fn only_what_needs_a_look_is_shown_in_full() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Block)?, @"");
-        insta::assert_snapshot!(shown(80, false, Format::Table, Verdict::Warn)?, @"");
-        assert_eq!(
-            shown(80, true, Format::Table, Verdict::Pass)?,
-            "2 checks: 2 passed, 0 warnings, 0 blockers. It can begin.\n"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn wide_and_verbose_show_the_passes_too() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(80, true, Format::Wide, Verdict::Warn)?, @"");
-        let verbose = Options {
-            verbose: true,
-            ..Options::default()
-        };
-        let (ui, written) = Ui::for_test_with(80, true, false, verbose);
-        ui.preflight(Format::Table, &found(Verdict::Pass))?;
-        assert!(written.out().contains("all 12 rights"), "{}", written.out());
-        Ok(())
-    }
-
-    #[test]
-    fn a_narrow_terminal_still_shows_evidence_and_cure() -> anyhow::Result<()> {
-        insta::assert_snapshot!(shown(40, true, Format::Table, Verdict::Block)?, @"");
-        Ok(())
-    }
-
-    #[test]
-    fn json_has_every_check_and_the_worst_verdict() -> anyhow::Result<()> {
-        let json: serde_json::Value =
-            serde_json::from_str(&shown(80, true, Format::Json, Verdict::Block)?)?;
-        assert_eq!(json["verdict"], "block");
-        assert_eq!(json["checks"].as_array().map(Vec::len), Some(4));
-        assert_eq!(json["checks"][0]["check"]["verdict"], "block");
-        Ok(())
-    }
-}
+mod tests;

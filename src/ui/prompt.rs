@@ -108,8 +108,7 @@ impl Ui {
     }
 }
 
-fn failed(error: dialoguer::Error) -> PromptError {
-    let dialoguer::Error::IO(error) = error;
+fn failed(dialoguer::Error::IO(error): dialoguer::Error) -> PromptError {
     match error.kind() {
         io::ErrorKind::Interrupted => PromptError::Interrupted,
         _ => PromptError::Terminal(error),
@@ -124,7 +123,7 @@ mod tests {
     const WHAT: &str = "this deletes the source of orders-db";
 
     fn never<T>(prompt: String) -> dialoguer::Result<T> {
-        Err(io::Error::other(format!("it asked: {prompt}")).into())
+        Err(io::Error::other(prompt).into())
     }
 
     fn ui(terminal: bool, yes: bool, confirm: Option<&str>) -> (Ui, super::super::Written) {

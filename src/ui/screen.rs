@@ -272,6 +272,10 @@ mod tests {
         let gone = writing_to(io::ErrorKind::BrokenPipe)
             .data("x")
             .map_err(anyhow::Error::from);
+        let table = writing_to(io::ErrorKind::BrokenPipe)
+            .document(crate::ui::Format::Json, &1)
+            .map_err(anyhow::Error::from);
+        assert!(table.is_err_and(|error| OutputError::is_closed(&error.context("status"))));
         let full = writing_to(io::ErrorKind::StorageFull)
             .data("x")
             .map_err(anyhow::Error::from);

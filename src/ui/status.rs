@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{
     Format, FormatError, Look, Tone, Ui, amount,
+    look::columns as width,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -203,16 +204,21 @@ fn span(seconds: f64, show: fn(Duration) -> String) -> String {
 
 /// The lines of the table; `namespaced` as for `-A`.
 pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool) -> Vec<String> {
+    // Figures that are cut tell nothing; a reason that is cut tells something.
+    let figures = rows
+        .iter()
+        .filter_map(|row| row.progress.as_ref().map(figures));
+    let figures = figures.map(|figures| width(&figures)).max().unwrap_or(0);
     let mut columns = Vec::with_capacity(9);
     if namespaced {
         columns.push(Column::text("NAMESPACE", 9).expendable(2));
     }
     columns.extend([
         Column::text("NAME", 12),
-        Column::text("PLAYBOOK", 11).expendable(4),
+        Column::text("PLAYBOOK", 8).expendable(4),
         Column::text("STEP", 8),
         Column::whole("STATE"),
-        Column::text("PROGRESS", 11).expendable(3),
+        Column::text("PROGRESS", figures.max(11)).expendable(3),
         Column::whole("FROZEN").expendable(1),
     ]);
     if wide {

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Look;
+use super::{FormatError, Look};
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
@@ -47,9 +47,13 @@ impl OutputError {
     /// Whether an error is only that nobody reads standard output any more.
     #[must_use]
     pub fn is_closed(error: &anyhow::Error) -> bool {
-        error
-            .chain()
-            .any(|cause| matches!(cause.downcast_ref(), Some(Self::Closed)))
+        error.chain().any(|cause| {
+            // A transparent error stands in the chain instead of the one that it shows.
+            matches!(
+                cause.downcast_ref(),
+                Some(FormatError::Output(OutputError::Closed))
+            ) || matches!(cause.downcast_ref(), Some(Self::Closed))
+        })
     }
 }
 

@@ -136,6 +136,13 @@ impl Table {
     /// The lines: the heads, then a line for each row.
     pub(super) fn lines(&self, look: Look) -> Vec<String> {
         let shown = self.fit(look.width);
+        let gaps = GAP * shown.len().saturating_sub(1);
+        let wide = shown.iter().map(|&(_, width)| width).sum::<usize>() + gaps;
+        // Where even the narrowest form is too wide its lines are cut, and colours are the lesser loss.
+        let look = Look {
+            color: look.color && look.width.is_none_or(|width| wide <= width),
+            ..look
+        };
         let mut builder = Builder::with_capacity(self.rows.len() + 1, shown.len());
         builder.push_record(shown.iter().map(|&(at, _)| self.columns[at].head));
         for row in &self.rows {
@@ -166,17 +173,8 @@ impl Table {
         table
             .to_string()
             .lines()
-            .map(|line| self.finish(line, look))
+            .map(|line| finish(line, look))
             .collect()
-    }
-
-    fn finish(&self, line: &str, look: Look) -> String {
-        let line = line.trim_end();
-        // Only where even the narrowest form is too wide; then colours are the lesser loss.
-        match look.width {
-            Some(width) if !look.color && columns(line) > width => look.cut(line),
-            _ => line.to_owned(),
-        }
     }
 
     /// The columns that are shown, with their widths.
@@ -228,6 +226,16 @@ impl Table {
     }
 }
 
+fn finish(line: &str, look: Look) -> String {
+    let line = line.trim_end();
+    // The columns of a coloured line are known to fit, and its escapes must not be cut.
+    if look.color {
+        line.to_owned()
+    } else {
+        look.cut(line)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +264,11 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_every_column_whole() {
-        insta::assert_snapshot!(table().lines(Look::PLAIN).join("\n"), @"");
+        insta::assert_snapshot!(table().lines(Look::PLAIN).join("\n"), @r"
+        NAME        WHAT                       WHY                     AGE
+        orders-db   copies what changed since  asked for by the plan    8m
+        x\u{1b}[2J  done                                              120s
+        ");
     }
 
     #[test]
@@ -278,8 +290,16 @@ mod tests {
                 })
                 .join("\n")
         };
-        insta::assert_snapshot!(narrow(50), @"");
-        insta::assert_snapshot!(narrow(30), @"");
+        insta::assert_snapshot!(narrow(50), @r"
+        NAME        WHAT             WHY               AGE
+        orders-db   copies what ch…  asked for by t…    8m
+        x\u{1b}[2J  done                              120s
+        ");
+        insta::assert_snapshot!(narrow(30), @r"
+        NAME        WHAT           AGE
+        orders-db   copies what…    8m
+        x\u{1b}[2J  done          120s
+        ");
     }
 
     #[test]

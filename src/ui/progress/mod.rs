@@ -50,11 +50,11 @@ impl Ui {
 
     async fn failures(&self, mut narrator: Narrator, mut events: UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
-            if let Event::Recorded(entry) = event
-                && let Some(line) = narrator.entry(&entry)
-                && line.failure
-            {
-                self.line(&line);
+            if let Event::Recorded(entry) = event {
+                let line = narrator.entry(&entry);
+                if line.failure {
+                    self.line(&line);
+                }
             }
         }
     }

@@ -52,7 +52,7 @@ impl Narrator {
     /// Takes an event, and gives the line to tell at once.
     pub(super) fn event(&mut self, event: Event) -> Option<Line> {
         match event {
-            Event::Recorded(entry) => self.entry(&entry),
+            Event::Recorded(entry) => Some(self.entry(&entry)),
             Event::Progress(progress) => {
                 self.doing = Some(Doing::Progress(progress));
                 None
@@ -78,7 +78,7 @@ impl Narrator {
     }
 
     /// The line of a journal's entry.
-    pub(super) fn entry(&mut self, entry: &Entry) -> Option<Line> {
+    pub(super) fn entry(&mut self, entry: &Entry) -> Line {
         let begins = matches!(entry.record, Record::Started | Record::UndoStarted);
         let took = if begins {
             self.begun.insert(entry.step.clone(), entry.at);
@@ -131,12 +131,12 @@ impl Narrator {
                 Some(Tone::Bad),
             ),
         };
-        Some(Line {
+        Line {
             text: format!("{}: {}", self.place(&entry.step), visible(&text)),
             failure: tone == Some(Tone::Bad),
             tone,
             begins,
-        })
+        }
     }
 
     /// What is being done now, as a line; none between steps and for a step that has said nothing yet.

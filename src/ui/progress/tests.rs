@@ -49,7 +49,7 @@ fn copied(done: u64) -> Event {
 fn failed() -> Event {
     let error = "pod shop/orders-db-1 was evicted\x1b[2J".to_owned();
     entry(
-        120,
+        400,
         "final-copy",
         Record::Failed {
             kind: Kind::Error,
@@ -71,7 +71,12 @@ fn screen(written: &Written, rows: u16, columns: u16) -> String {
     let mut parser = vt100::Parser::new(rows, columns, 0);
     // A real terminal's driver adds the carriage return.
     parser.process(written.err().replace('\n', "\r\n").as_bytes());
-    parser.screen().contents().trim_end().to_owned()
+    let rows: Vec<_> = parser
+        .screen()
+        .rows(0, columns)
+        .map(|row| row.trim_end().to_owned())
+        .collect();
+    rows.join("\n").trim_end().to_owned()
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -115,7 +120,18 @@ async fn a_pipe_gets_a_line_per_entry_and_one_per_interval() {
     tell(failed());
     drop(send);
     shown.await.expect("it ends with its channel");
-    insta::assert_snapshot!(written.err(), @"");
+    insta::assert_snapshot!(written.err(), @r"
+    1/3 warm-copy: started
+    1/3 warm-copy: done in 6m10s
+    2/3 freeze: skipped: it sleeps already
+    3/3 final-copy: started
+    3/3 final-copy: copying 0.5/1.4 GiB  212 MB/s  5s left
+    3/3 final-copy: copying 1.0/1.4 GiB  212 MB/s  2s left
+    3/3 final-copy: waiting for pod shop/orders-db-1 to end (last seen Running)
+    3/3 final-copy: waiting for pod shop/orders-db-1 to end (last seen Running)
+    mover placed again
+    3/3 final-copy: failed after 28s: pod shop/orders-db-1 was evicted\u{1b}[2J
+    ");
     assert_eq!(written.out(), "");
 }
 
@@ -141,7 +157,13 @@ async fn a_terminal_gets_bars_that_go_away() {
         screen.contains("worker-3") && screen.contains("left")
     })
     .await;
-    insta::assert_snapshot!(screen(&written, 24, 80), @"");
+    insta::assert_snapshot!(screen(&written, 24, 80), @"
+    2/3 freeze: done in 20s
+    warning: the clock of node worker-3 is 4s behind
+    data-orders-db-0  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────  563.0/800.0 MiB
+    data-orders-db-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────  563.0/634.0 MiB
+    3/3 final-copy    ━━━━━━━━━━━━━━━━━╸────  copying 1.1/1.4 GiB  212 MB/s  2s left
+    ");
     tell(waits("pod shop/orders-db-1 to end (last seen Running)"));
     until("the wait is drawn", || {
         screen(&written, 24, 80).contains("waiting for pod")
@@ -150,7 +172,11 @@ async fn a_terminal_gets_bars_that_go_away() {
     tell(entry(35, "final-copy", Record::Done(Value::Null)));
     drop(send);
     shown.await.expect("it ends with its channel");
-    insta::assert_snapshot!(screen(&written, 24, 80), @"");
+    insta::assert_snapshot!(screen(&written, 24, 80), @"
+    2/3 freeze: done in 20s
+    warning: the clock of node worker-3 is 4s behind
+    3/3 final-copy: done in 14s
+    ");
     assert_eq!(written.out(), "");
 }
 
@@ -164,7 +190,11 @@ async fn forty_columns_are_enough() {
         screen(&written, 24, 40).contains("3/3")
     })
     .await;
-    insta::assert_snapshot!(screen(&written, 24, 40), @"");
+    insta::assert_snapshot!(screen(&written, 24, 40), @"
+    data-orders-db-0  563.0/800.0 MiB
+    data-orders-db-1  563.0/634.0 MiB
+    3/3 final-copy  copying 1.1/1.4 GiB  2…
+    ");
     drop(send);
     shown.await.expect("it ends with its channel");
     assert_eq!(screen(&written, 24, 40), "");
@@ -180,7 +210,7 @@ async fn quiet_tells_failures_only() {
         let (ui, written) = Ui::for_test_with(80, terminal, false, quiet);
         let (send, events) = mpsc::unbounded_channel();
         for event in [
-            entry(100, "final-copy", Record::Started),
+            entry(380, "final-copy", Record::Started),
             copied(3),
             waits("x"),
             failed(),

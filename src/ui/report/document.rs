@@ -17,7 +17,17 @@ pub(super) struct Document {
     /// How the whole is, and how that looks.
     pub(super) state: (&'static str, Tone),
     pub(super) facts: Vec<(&'static str, String)>,
+    /// Sentences, which are never cut.
+    pub(super) notes: Vec<Note>,
     pub(super) sections: Vec<Section>,
+}
+
+/// Something to say about a step.
+pub(super) struct Note {
+    pub(super) step: String,
+    /// What kind of thing it is: a state, `evidence`, `marked`.
+    pub(super) kind: &'static str,
+    pub(super) text: String,
 }
 
 /// A table with its heading.
@@ -45,7 +55,6 @@ impl Document {
         }
         let sections = [
             Section::new("Steps", steps(report)),
-            Section::new("Notes", notes(report)),
             Section::new("Copied", copied(report)),
             Section::new("Compared", compared(report)),
             Section::new("Findings", findings(report)),
@@ -58,6 +67,7 @@ impl Document {
             ),
             state: (report.state.name(), tone(report.state)),
             facts,
+            notes: notes(report),
             sections: sections
                 .into_iter()
                 .filter(|section| !section.table.is_empty())
@@ -97,18 +107,17 @@ fn steps(report: &Report) -> Table {
 }
 
 /// What a step's line has no room for: errors, evidence, the operator's reasons.
-fn notes(report: &Report) -> Table {
-    let mut table = Table::new(vec![
-        Column::text("STEP", 8),
-        Column::whole("NOTE"),
-        Column::text("TEXT", 12),
-    ]);
-    for step in &report.steps {
-        for (note, text) in notes_of(step) {
-            table.row(vec![step.step.as_str().into(), note.into(), text.into()]);
-        }
-    }
-    table
+fn notes(report: &Report) -> Vec<Note> {
+    let steps = report.steps.iter();
+    steps
+        .flat_map(|step| {
+            notes_of(step).into_iter().map(|(kind, text)| Note {
+                step: step.step.clone(),
+                kind,
+                text,
+            })
+        })
+        .collect()
 }
 
 fn notes_of(step: &StepReport) -> Vec<(&'static str, String)> {

@@ -42,6 +42,13 @@ pub(super) fn render(document: &Document, report: &Report) -> String {
     }
     page.push("</table>".to_owned());
     page.extend(time_line(report));
+    for (at, note) in document.notes.iter().enumerate() {
+        if at == 0 {
+            page.push("<h2>Notes</h2>".to_owned());
+        }
+        let (step, text) = (escaped(&note.step), escaped(&note.text));
+        page.push(format!("<p><b>{step}</b> {}: {text}</p>", note.kind));
+    }
     for section in &document.sections {
         page.push(format!("<h2>{}</h2>", section.title));
         page.push("<table>".to_owned());

@@ -10,6 +10,17 @@ pub(super) fn render(document: &Document) -> String {
     for (name, value) in &document.facts {
         lines.push(format!("- {name}: {}", escaped(value)));
     }
+    for (at, note) in document.notes.iter().enumerate() {
+        if at == 0 {
+            lines.extend([String::new(), "## Notes".to_owned(), String::new()]);
+        }
+        lines.push(format!(
+            "- **{}** {}: {}",
+            escaped(&note.step),
+            note.kind,
+            escaped(&note.text)
+        ));
+    }
     for section in &document.sections {
         lines.extend([
             String::new(),

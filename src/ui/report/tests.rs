@@ -21,14 +21,122 @@ fn shown(
 
 #[test]
 fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
-    insta::assert_snapshot!(shown(80, false, Format::Table, &all())?, @"");
+    insta::assert_snapshot!(shown(80, false, Format::Table, &all())?, @"
+    Migration shop/orders-db (statefulset): done
+      begun:       2025-11-21 02:00:00Z
+      last change: 2025-11-21 02:15:00Z
+      by:          kubectl-migrate 0.1.0, run r1
+      cluster:     8f0c
+      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+
+    Notes
+    hand-over marked: dns switched, ticket 4711
+
+    Steps
+    #  STEP          STATE   STARTED               ENDED                 TRIES   TOOK
+    1  preflight     done    2025-11-21 02:00:00Z  2025-11-21 02:00:04Z      1     4s
+    2  warm-copy     done    2025-11-21 02:00:05Z  2025-11-21 02:06:15Z      1  6m10s
+    3  freeze        done    2025-11-21 02:06:40Z  2025-11-21 02:07:00Z      1    20s
+    4  final-copy    done    2025-11-21 02:07:01Z  2025-11-21 02:07:54Z      2    23s
+    5  verify        done    2025-11-21 02:07:55Z  2025-11-21 02:08:50Z      1    55s
+    6  start-target  done    2025-11-21 02:08:51Z  2025-11-21 02:09:16Z      1    25s
+    7  hand-over     marked  2025-11-21 02:09:17Z  2025-11-21 02:15:00Z      1     1s
+
+    Copied
+    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE
+    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s
+    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s
+
+    Compared
+    SOURCE                 TARGET                 FILES     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST
+    shop/data-orders-db-0  shop/data-orders-db-0  1 834  14.0 GiB            0  9b74c9897bac770ffc029102a200c5de  9b74c9897bac770ffc029102a200c5de
+
+    Findings
+    STEP        VOLUME                 FOUND               TIMES  EXAMPLES
+    warm-copy   shop/data-orders-db-0  socket, not copied      1  run/db|x.sock
+    final-copy  shop/data-orders-db-0  socket, not copied      1  run/db|x.sock
+
+    Runners
+    RUNNER  SINCE                 ENTRIES
+         1  2025-11-21 02:00:00Z        8
+         2  2025-11-21 02:07:40Z        9
+    ");
     Ok(())
 }
 
 #[test]
 fn a_report_fits_the_terminal() -> anyhow::Result<()> {
-    insta::assert_snapshot!(shown(80, true, Format::Table, &all())?, @"");
-    insta::assert_snapshot!(shown(40, true, Format::Table, &entries(8))?, @"");
+    insta::assert_snapshot!(shown(80, true, Format::Table, &all())?, @"
+    Migration shop/orders-db (statefulset): done
+      begun:       2025-11-21 02:00:00Z
+      last change: 2025-11-21 02:15:00Z
+      by:          kubectl-migrate 0.1.0, run r1
+      cluster:     8f0c
+      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+
+    Notes
+    hand-over marked: dns switched, ticket 4711
+
+    Steps
+    #  STEP         STATE   STARTED               ENDED                 TRIES   TOOK
+    1  preflight    done    2025-11-21 02:00:00Z  2025-11-21 02:00:04Z      1     4s
+    2  warm-copy    done    2025-11-21 02:00:05Z  2025-11-21 02:06:15Z      1  6m10s
+    3  freeze       done    2025-11-21 02:06:40Z  2025-11-21 02:07:00Z      1    20s
+    4  final-copy   done    2025-11-21 02:07:01Z  2025-11-21 02:07:54Z      2    23s
+    5  verify       done    2025-11-21 02:07:55Z  2025-11-21 02:08:50Z      1    55s
+    6  start-targ…  done    2025-11-21 02:08:51Z  2025-11-21 02:09:16Z      1    25s
+    7  hand-over    marked  2025-11-21 02:09:17Z  2025-11-21 02:15:00Z      1     1s
+
+    Copied
+    STEP        SOURCE        TARGET        ROUNDS  FILES     BYTES      SENT   TOOK
+    warm-copy   shop/data-o…  shop/data-o…       2  1 834  14.0 GiB  14.0 GiB  1m12s
+    final-copy  shop/data-o…  shop/data-o…       1  1 834  14.0 GiB   1.2 GiB  1m12s
+
+    Compared
+    SOURCE           TARGET           FILES     BYTES  DIFFERENCES  SOURCE DIGEST
+    shop/data-orde…  shop/data-orde…  1 834  14.0 GiB            0  9b74c9897bac770…
+
+    Findings
+    STEP        VOLUME                 FOUND               TIMES  EXAMPLES
+    warm-copy   shop/data-orders-db-0  socket, not copied      1  run/db|x.sock
+    final-copy  shop/data-orders-db-0  socket, not copied      1  run/db|x.sock
+
+    Runners
+    RUNNER  SINCE                 ENTRIES
+         1  2025-11-21 02:00:00Z        8
+         2  2025-11-21 02:07:40Z        9
+    ");
+    insta::assert_snapshot!(shown(40, true, Format::Table, &entries(8))?, @"
+    Migration shop/orders-db (statefulset): failed
+      begun:       2025-11-21 02:00:00Z
+      last change: 2025-11-21 02:07:10Z
+      by:          kubectl-migrate 0.1.0, run r1
+      cluster:     8f0c
+      frozen:      10m (since 2025-11-21 02:06:40Z)
+      at:          step 4/7 final-copy
+
+    Notes
+    final-copy failed: pod shop/orders-db-1 was evicted
+    final-copy evidence: node-pressure eviction on node worker-3 (ephemeral-storage), 02:14:09
+
+    Steps
+    #  STEP          STATE     TOOK
+    1  preflight     done        4s
+    2  warm-copy     done     6m10s
+    3  freeze        done       20s
+    4  final-copy    failed      9s
+    5  verify        pending      –
+    6  start-target  pending      –
+    7  hand-over     pending      –
+
+    Copied
+    STEP      SOURCE         BYTES      SENT
+    warm-co…  shop/data…  14.0 GiB  14.0 GiB
+
+    Findings
+    VOLUME           FOUND             TIMES
+    shop/data-orde…  socket, not cop…      1
+    ");
     for line in shown(120, true, Format::Table, &all())?.lines() {
         assert!(columns(line) <= 120, "{line}");
     }
@@ -37,7 +145,58 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
 
 #[test]
 fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
-    insta::assert_snapshot!(shown(80, true, Format::Markdown, &all())?, @"");
+    insta::assert_snapshot!(shown(80, true, Format::Markdown, &all())?, @r"
+    # Migration shop/orders-db (statefulset): done
+
+    - begun: 2025-11-21 02:00:00Z
+    - last change: 2025-11-21 02:15:00Z
+    - by: kubectl-migrate 0.1.0, run r1
+    - cluster: 8f0c
+    - frozen: 2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+
+    ## Notes
+
+    - **hand-over** marked: dns switched, ticket 4711
+
+    ## Steps
+
+    | # | STEP | STATE | STARTED | ENDED | TRIES | TOOK |
+    | ---: | --- | --- | --- | --- | ---: | ---: |
+    | 1 | preflight | done | 2025-11-21 02:00:00Z | 2025-11-21 02:00:04Z | 1 | 4s |
+    | 2 | warm-copy | done | 2025-11-21 02:00:05Z | 2025-11-21 02:06:15Z | 1 | 6m10s |
+    | 3 | freeze | done | 2025-11-21 02:06:40Z | 2025-11-21 02:07:00Z | 1 | 20s |
+    | 4 | final-copy | done | 2025-11-21 02:07:01Z | 2025-11-21 02:07:54Z | 2 | 23s |
+    | 5 | verify | done | 2025-11-21 02:07:55Z | 2025-11-21 02:08:50Z | 1 | 55s |
+    | 6 | start-target | done | 2025-11-21 02:08:51Z | 2025-11-21 02:09:16Z | 1 | 25s |
+    | 7 | hand-over | marked | 2025-11-21 02:09:17Z | 2025-11-21 02:15:00Z | 1 | 1s |
+
+    ## Copied
+
+    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE |
+    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s |
+    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s |
+
+    ## Compared
+
+    | SOURCE | TARGET | FILES | BYTES | DIFFERENCES | SOURCE DIGEST | TARGET DIGEST |
+    | --- | --- | ---: | ---: | ---: | --- | --- |
+    | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 834 | 14.0 GiB | 0 | 9b74c9897bac770ffc029102a200c5de | 9b74c9897bac770ffc029102a200c5de |
+
+    ## Findings
+
+    | STEP | VOLUME | FOUND | TIMES | EXAMPLES |
+    | --- | --- | --- | ---: | --- |
+    | warm-copy | shop/data-orders-db-0 | socket, not copied | 1 | run/db\|x.sock |
+    | final-copy | shop/data-orders-db-0 | socket, not copied | 1 | run/db\|x.sock |
+
+    ## Runners
+
+    | RUNNER | SINCE | ENTRIES |
+    | ---: | --- | ---: |
+    | 1 | 2025-11-21 02:00:00Z | 8 |
+    | 2 | 2025-11-21 02:07:40Z | 9 |
+    ");
     Ok(())
 }
 
@@ -79,7 +238,7 @@ fn json_and_yaml_say_the_same() -> anyhow::Result<()> {
         .map(|(key, _)| key.as_str())
         .collect();
     // This list is a promise: it may grow.
-    insta::assert_snapshot!(keys.join(" "), @"");
+    insta::assert_snapshot!(keys.join(" "), @"apiVersion kind name namespace cluster playbook tool run created updated seen state current frozen steps runners findings outputs");
     assert_eq!(json["frozen"]["seconds"], 156.0);
     assert_eq!(json["outputs"]["verify"]["level"], "content");
     Ok(())

@@ -1,5 +1,8 @@
 use super::document::Document;
-use crate::ui::{Look, Tone, visible::visible};
+use crate::ui::{
+    Look, Tone,
+    visible::{visible, visible_lines},
+};
 
 /// The document for a terminal or a pipe.
 pub(super) fn render(document: &Document, look: Look) -> String {
@@ -12,6 +15,13 @@ pub(super) fn render(document: &Document, look: Look) -> String {
     for (name, value) in &document.facts {
         let name = look.paint(Tone::Faint, format!("{:<12}", format!("{name}:")));
         lines.push(format!("  {name} {}", visible(value)));
+    }
+    for (at, note) in document.notes.iter().enumerate() {
+        if at == 0 {
+            lines.extend([String::new(), look.paint(Tone::Strong, "Notes")]);
+        }
+        let text = visible_lines(&note.text).replace('\n', "\n  ");
+        lines.push(format!("{} {}: {text}", visible(&note.step), note.kind));
     }
     for section in &document.sections {
         lines.push(String::new());

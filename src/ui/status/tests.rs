@@ -58,16 +58,41 @@ fn shown(width: u16, terminal: bool, format: Format, namespaced: bool) -> anyhow
 
 #[test]
 fn status_is_one_line_per_migration() -> anyhow::Result<()> {
-    insta::assert_snapshot!(shown(80, false, Format::Table, false)?, @"");
-    insta::assert_snapshot!(shown(80, false, Format::Wide, true)?, @"");
+    insta::assert_snapshot!(shown(80, false, Format::Table, false)?, @"
+    NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN  AGE
+    orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s   8m
+    payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s  60m
+    a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s   8d
+    ");
+    insta::assert_snapshot!(shown(80, false, Format::Wide, true)?, @"
+    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN  CREATED               AGE
+    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s   2025-11-21 02:00:00Z  8m
+    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s  2025-11-21 02:00:00Z  60m
+    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s   2025-11-21 02:00:00Z  8d
+    ");
     Ok(())
 }
 
 #[test]
 fn status_fits_the_terminal() -> anyhow::Result<()> {
-    insta::assert_snapshot!(shown(120, true, Format::Table, true)?, @"");
-    insta::assert_snapshot!(shown(80, true, Format::Table, false)?, @"");
-    insta::assert_snapshot!(shown(40, true, Format::Table, true)?, @"");
+    insta::assert_snapshot!(shown(120, true, Format::Table, true)?, @"
+    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                       FROZEN  AGE
+    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s      1m20s   8m
+    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evi…  53m20s  60m
+    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark  2m36s   8d
+    ");
+    insta::assert_snapshot!(shown(80, true, Format::Table, false)?, @"
+    NAME             STEP            STATE    PROGRESS                   FROZEN  AGE
+    orders-db        4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  1m20s   8m
+    payments-db      4/7 final-copy  failed   pod shop/orders-db-1 was…  53m20s  60m
+    a-database-wit…  7/7 hand-over   waiting  switch the clients, then…  2m36s   8d
+    ");
+    insta::assert_snapshot!(shown(40, true, Format::Table, true)?, @"
+    NAME          STEP       STATE    FROZEN
+    orders-db     4/7 fina…  running  1m20s
+    payments-db   4/7 fina…  failed   53m20s
+    a-database-…  7/7 hand…  waiting  2m36s
+    ");
     for width in 30..160 {
         for line in shown(width, true, Format::Table, true)?.lines() {
             assert!(columns(line) <= usize::from(width), "{width}: {line}");
@@ -80,7 +105,10 @@ fn status_fits_the_terminal() -> anyhow::Result<()> {
 fn status_in_colour_says_the_same() -> anyhow::Result<()> {
     let (ui, written) = Ui::for_test_with(80, true, true, Options::default());
     ui.status(Format::Table, &rows()[..1], false)?;
-    insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"");
+    insta::assert_snapshot!(written.out().replace('\x1b', "␛"), @"
+    NAME       PLAYBOOK   STEP       STATE    PROGRESS                   FROZEN  AGE
+    ␛[1morders-db␛[0m  stateful…  4/7 fina…  ␛[32mrunning␛[0m  1.1/1.4 GiB  212 MB/s  2s  ␛[33m1m20s␛[0m   8m
+    ");
     Ok(())
 }
 

@@ -28,10 +28,11 @@ pub(super) fn frame(
     };
     // The last row is for how to leave.
     let room = height.saturating_sub(1);
-    let mut frame = if rows.is_empty() {
-        vec![cut("no migrations found", width)]
-    } else {
-        lines(rows, look, namespaced, false)
+    let mut frame = match (rows, trouble) {
+        ([], None) => vec![cut("no migrations found", width)],
+        // Nobody knows yet whether there are some.
+        ([], Some(_)) => Vec::new(),
+        _ => lines(rows, look, namespaced, false),
     };
     let more = frame.len().saturating_sub(room);
     if more > 0 {
@@ -40,12 +41,12 @@ pub(super) fn frame(
         frame.push(cut(&format!("… and {} more", more + 1), width));
         frame.truncate(room);
     } else {
-        let details: Vec<String> = rows
-            .iter()
-            .flat_map(|row| details(row, look, width))
-            .collect();
+        // What is wrong before what goes well.
+        let reasons = rows.iter().map(|row| reason(row, look, width));
+        let volumes = rows.iter().map(|row| volumes(row, width));
+        let details = reasons.chain(volumes).flatten();
         let left = room - frame.len();
-        frame.extend(details.into_iter().take(left));
+        frame.extend(details.take(left));
     }
     frame.resize(room, String::new());
     let foot = match trouble {
@@ -57,32 +58,32 @@ pub(super) fn frame(
     frame
 }
 
-fn details(row: &StatusRow, look: Look, width: usize) -> Vec<String> {
-    let mut details = Vec::new();
-    if !row.why.is_empty() {
-        let head = format!("{} {}: ", row.name, row.state.name());
-        for line in wrapped(&visible(&format!("{head}{}", row.why)), width) {
-            details.push(look.paint(tone(row.state), line));
-        }
+/// Why a migration does not go on, after an empty line.
+fn reason(row: &StatusRow, look: Look, width: usize) -> Vec<String> {
+    if row.why.is_empty() {
+        return Vec::new();
     }
-    if let Some(progress) = &row.progress {
-        let longest = progress
-            .parts
-            .iter()
-            .map(|part| columns(&visible(&part.name)))
-            .max()
-            .unwrap_or(0);
-        details.extend(
-            progress
-                .parts
-                .iter()
-                .map(|part| volume(progress, part, longest, width)),
-        );
-    }
-    if !details.is_empty() {
-        details.insert(0, String::new());
-    }
-    details
+    let text = format!("{} {}: {}", row.name, row.state.name(), row.why);
+    let lines = wrapped(&visible(&text), width).into_iter();
+    let lines = lines.map(|line| look.paint(tone(row.state), line));
+    std::iter::once(String::new()).chain(lines).collect()
+}
+
+/// How far each volume is, after an empty line.
+fn volumes(row: &StatusRow, width: usize) -> Vec<String> {
+    let Some(progress) = &row.progress else {
+        return Vec::new();
+    };
+    let names = progress
+        .parts
+        .iter()
+        .map(|part| columns(&visible(&part.name)));
+    let longest = names.max().unwrap_or(0);
+    let head = visible(&format!("{} {}", row.name, progress.doing)).into_owned();
+    let mut lines = vec![String::new(), cut(&head, width)];
+    let parts = progress.parts.iter();
+    lines.extend(parts.map(|part| volume(progress, part, longest, width)));
+    lines
 }
 
 fn volume(progress: &Progress, part: &Part, longest: usize, width: usize) -> String {

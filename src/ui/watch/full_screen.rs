@@ -55,12 +55,15 @@ impl FullScreen {
 
 impl Drop for FullScreen {
     fn drop(&mut self) {
+        if self.out.is_process() {
+            // Once is enough: left a second time, some terminals jump back over what was written since.
+            if !CHANGED.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            disable_raw_mode().ok();
+        }
         // Nobody is left to be told that the terminal has gone away.
         self.out.write(LEAVE).ok();
-        if self.out.is_process() {
-            disable_raw_mode().ok();
-            CHANGED.store(false, Ordering::SeqCst);
-        }
     }
 }
 

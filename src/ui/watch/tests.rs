@@ -39,7 +39,32 @@ async fn a_terminal_is_a_live_view_and_is_put_back() {
     until("it says that it looks", || contents().contains("looking")).await;
     looks.unbounded_send(Ok(rows())).expect("somebody looks");
     until("the table is drawn", || contents().contains("orders-db")).await;
-    insta::assert_snapshot!(contents().trim_end(), @"");
+    insta::assert_snapshot!(contents().trim_end(), @"
+    NAME             STEP            STATE    PROGRESS                   FROZEN  AGE
+    orders-db        4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  1m20s   8m
+    payments-db      4/7 final-copy  failed   pod shop/orders-db-1 was…  53m20s  60m
+    a-database-wit…  7/7 hand-over   waiting  switch the clients, then…  2m36s   8d
+
+    payments-db failed: pod shop/orders-db-1 was evicted
+
+    a-database-with-a-long-name waiting: switch the clients, then mark
+
+    orders-db copying
+    data-orders-db-0  ━━━━━━━━━━━━━━━─────  600.0/800.0 MiB
+    data-orders-db-1  ━━━━━━━━━━━━━━━━────  526.0/634.0 MiB
+
+
+
+
+
+
+
+
+
+
+
+    q leaves
+    ");
     assert!(screen(&written.out(), 24, 80).screen().hide_cursor());
     looks
         .unbounded_send(Err(
@@ -90,25 +115,37 @@ fn a_panic_puts_the_terminal_back() {
 
 #[test]
 fn every_screen_size_is_kept_to() {
+    let trouble = "the last look failed: no route to host\x1b[2J and so on";
     for width in [1, 10, 20, 40, 41, 57, 80, 120] {
         for height in [1, 2, 3, 4, 10, 24] {
-            for trouble in [
-                None,
-                Some("the last look failed: no route to host\x1b[2J and so on"),
-            ] {
-                let lines = frame(&rows(), trouble, Look::PLAIN, (width, height), true);
+            for (trouble, color) in [(None, false), (Some(trouble), false), (None, true)] {
+                let look = Look { width: None, color };
+                let lines = frame(&rows(), trouble, look, (width, height), true);
                 assert_eq!(lines.len(), usize::from(height));
+                // What a terminal shows of a line that is as wide as it is: one row.
+                let mut parser = vt100::Parser::new(2, width, 0);
                 for line in &lines {
-                    assert!(
-                        columns(line) <= usize::from(width),
-                        "{width}x{height}: {line}"
-                    );
-                    assert!(!line.contains('\x1b'));
+                    parser.process(format!("\x1b[H\x1b[J{line}").as_bytes());
+                    let second = parser.screen().rows(0, width).nth(1);
+                    assert_eq!(second.as_deref(), Some(""), "{width}x{height}: {line}");
+                    assert!(color || columns(line) <= usize::from(width), "{line}");
+                    assert!(color || !line.contains('\x1b'));
                 }
             }
         }
     }
-    insta::assert_snapshot!(frame(&rows(), None, Look::PLAIN, (40, 10), false).join("\n"), @"");
+    insta::assert_snapshot!(frame(&rows(), None, Look::PLAIN, (40, 10), false).join("\n"), @"
+    NAME          STEP       STATE    FROZEN
+    orders-db     4/7 fina…  running  1m20s
+    payments-db   4/7 fina…  failed   53m20s
+    a-database-…  7/7 hand…  waiting  2m36s
+
+    payments-db failed: pod shop/orders-db-1
+    was evicted
+
+    a-database-with-a-long-name waiting:
+    q leaves
+    ");
 }
 
 #[tokio::test]
@@ -132,7 +169,14 @@ async fn a_pipe_gets_a_line_per_change() {
     ui.changes(stream::iter(looks), true)
         .await
         .expect("a buffer takes everything");
-    insta::assert_snapshot!(written.out(), @"");
+    insta::assert_snapshot!(written.out(), @"
+    shop/orders-db  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  frozen 1m20s
+    shop/payments-db  4/7 final-copy  failed  pod shop/orders-db-1 was evicted  frozen 53m20s
+    warehouse/a-database-with-a-long-name  7/7 hand-over  waiting  switch the clients, then mark
+    shop/orders-db  4/7 final-copy  running  frozen 1m20s
+    shop/payments-db  gone
+    warehouse/a-database-with-a-long-name  gone
+    ");
     assert_eq!(
         written.err(),
         "warning: the last look failed: no route to host\n"
