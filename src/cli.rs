@@ -1,7 +1,10 @@
 //! Every verb on one page.
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 
 use crate::{
     commands,
@@ -126,7 +129,14 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
 /// The command line with the name under which it was called.
 pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
     let command = Cli::command().bin_name(program.to_owned());
-    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+    let matches = command.try_get_matches_from(args).map_err(|mut error| {
+        if error.kind() == ErrorKind::MissingSubcommand {
+            // The list would name the hidden ones, too.
+            error.remove(ContextKind::ValidSubcommand);
+        }
+        error
+    })?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// How the program is called in help and messages: `kubectl migrate` where kubectl started it.

@@ -89,6 +89,18 @@ impl Context {
         }
     }
 
+    /// The same for a migration of this namespace, which a plan may have named and not the user's context.
+    #[must_use]
+    pub fn command_in(&self, namespace: &str, words: &str) -> String {
+        let line = self.command_anywhere(words);
+        let own = self.source.get().map(Cluster::default_namespace);
+        if self.flags.connection.namespace.is_none() && own == Some(namespace) {
+            line
+        } else {
+            format!("{line} -n {namespace}")
+        }
+    }
+
     /// The same without a namespace, for what asks all of them.
     #[must_use]
     pub fn command_anywhere(&self, words: &str) -> String {

@@ -8,8 +8,6 @@ use crate::adapters::kube::ConnectionFlags;
 /// Flags that every verb has.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Global {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionFlags,
     /// Kubeconfig context of the target's cluster
     #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
     pub(crate) to_context: Option<String>,
@@ -54,6 +52,9 @@ pub struct Global {
         default_value_t = 0
     )]
     pub(crate) verbose: u8,
+    // The last: its heading would be that of every flag after it.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionFlags,
 }
 
 /// Whether changes are made, only checked by the server, or only shown.

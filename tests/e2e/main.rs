@@ -1,2 +1,4 @@
-//! Real workloads on real clusters; `tests/run e2e` starts them and says where they are.
+//! On two real clusters: `tests/run e2e`.
+mod bad;
 mod freeze;
+mod support;
