@@ -1,4 +1,7 @@
-//! On two real clusters: `tests/run e2e`.
+//! Real workloads on real clusters; `tests/run e2e` starts them and says where they are.
 mod bad;
 mod freeze;
+mod migration;
 mod support;
+mod tree;
+mod workload;
