@@ -70,14 +70,14 @@ impl<'cx> Session<'cx> {
             .map(|plan| plan.metadata.name.clone())
             .unwrap_or_default();
         if let Some(plan) = &given {
-            Self::look(cx, plan, &name).await?;
+            Self::can_begin(cx, plan, &name).await?;
         }
         Self::with(cx, name, given, take_over).await
     }
 
     /// Looks whether a migration can begin at all before it is locked, so that a workload that is misspelt
     /// leaves no lock behind.
-    async fn look(cx: &Context, plan: &Plan, name: &str) -> Result<()> {
+    async fn can_begin(cx: &Context, plan: &Plan, name: &str) -> Result<()> {
         let sides = path::sides(cx, plan, "look", None).await?;
         let begun = state::one(&cx.keeper().await?, &sides.belongs.home, name).await?;
         if begun.is_none() {
