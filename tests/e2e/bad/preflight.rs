@@ -1,9 +1,11 @@
 //! What preflight finds: nothing is changed by it.
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{check, nothing_is_left, run, to, told, workload};
-use crate::support::{Namespace, On, end, wait_for};
+use crate::support::{Namespace, On, PlanFile, end, output_of, wait_for};
 
 /// A workload with something wrong.
 fn wrong(name: &str, change: impl FnOnce(&mut Value)) -> Value {
@@ -174,6 +176,47 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
     Ok(())
 }
 
+/// The Roles that a plan needs, as objects.
+fn roles(place: &Namespace, plan: &PlanFile, user: &str) -> Result<Vec<Value>> {
+    let emit = [
+        "preflight",
+        "-f",
+        &plan.path(),
+        "--emit-role",
+        "--role-user",
+        user,
+    ];
+    let roles = end(place.migrate(&emit)?)?.with_code(0)?.out;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("roles.yaml");
+    std::fs::write(&file, roles)?;
+    let file = file.to_string_lossy();
+    let listed = place.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &file])?;
+    // As kubectl prints more than one object: a list, or one JSON text after the other.
+    let texts = serde_json::Deserializer::from_str(&listed).into_iter();
+    let texts: Vec<Value> = texts.collect::<Result<_, _>>()?;
+    Ok(
+        match texts.first().and_then(|first| first["items"].as_array()) {
+            Some(items) => items.clone(),
+            None => texts,
+        },
+    )
+}
+
+/// Objects of the whole cluster, deleted at the end.
+struct Everywhere<'test>(&'test Namespace);
+
+impl Drop for Everywhere<'_> {
+    fn drop(&mut self) {
+        let name = &self.0.name;
+        for kind in ["clusterrolebinding", "clusterrole"] {
+            self.0
+                .kubectl(&["delete", kind, name, "--ignore-not-found"])
+                .ok();
+        }
+    }
+}
+
 #[test]
 fn a_right_that_is_missing_is_named() -> Result<()> {
     let source = Namespace::new(On::A, "bad-rights", &[])?;
@@ -181,61 +224,38 @@ fn a_right_that_is_missing_is_named() -> Result<()> {
     source.apply(&[workload("db")])?;
     source.ready("statefulset/db")?;
     let user = format!("system:serviceaccount:{}:default", source.name);
-    let plan = crate::support::PlanFile::new(&source.name, "m", to("db", &target.name))?;
-    let emit = [
-        "preflight",
-        "-f",
-        &plan.path(),
-        "--emit-role",
-        "--role-user",
-        &user,
-    ];
-    let roles = end(source.migrate(&emit)?)?.with_code(0)?.out;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("roles.yaml");
-    std::fs::write(&file, roles)?;
-    let file = file.to_string_lossy();
-    let listed = source.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &file])?;
-    // As kubectl prints more than one object: one JSON text after the other.
-    let mut objects: Vec<Value> = serde_json::Deserializer::from_str(&listed)
-        .into_iter()
-        .collect::<Result<_, _>>()?;
-    if let Some(items) = objects.first().and_then(|list| list["items"].as_array()) {
-        objects = items.clone();
-    }
-    for rule in objects
-        .iter_mut()
-        .filter_map(|object| object["rules"].as_array_mut())
-        .flatten()
-    {
-        if rule["resources"]
-            .as_array()
-            .is_some_and(|all| all.contains(&json!("jobs")))
-        {
-            let verbs = rule["verbs"].as_array_mut().context("verbs")?;
-            verbs.retain(|verb| verb != "create");
+    let plan = PlanFile::new(&source.name, "m", to("db", &target.name))?;
+    let mut objects = roles(&source, &plan, &user)?;
+    let _everywhere = Everywhere(&source);
+    for object in &mut objects {
+        if object["metadata"]["namespace"].is_null() {
+            // The cluster's other tests have roles of the name that it was given.
+            object["metadata"]["name"] = json!(source.name);
+            if object["roleRef"]["kind"] == "ClusterRole" {
+                object["roleRef"]["name"] = json!(source.name);
+            }
+        }
+        for rule in object["rules"].as_array_mut().into_iter().flatten() {
+            let resources = rule["resources"].as_array().context("resources")?;
+            if resources.contains(&json!("jobs")) {
+                let verbs = rule["verbs"].as_array_mut().context("verbs")?;
+                verbs.retain(|verb| verb != "create");
+            }
         }
     }
+    let folder = tempfile::tempdir()?;
     for object in &objects {
-        let path = folder.path().join("one.json");
-        std::fs::write(&path, object.to_string())?;
-        // Some are of the cluster, some of either namespace.
-        let mut apply = std::process::Command::new("kubectl");
+        let file = folder.path().join("one.json");
+        std::fs::write(&file, object.to_string())?;
+        // Not in the namespace of the test: some are of the other, some of the cluster.
+        let mut apply = Command::new("kubectl");
         apply
             .args(["--kubeconfig", &On::A.kubeconfig()?, "apply", "-f"])
-            .arg(&path);
-        crate::support::output_of(&mut apply)?;
+            .arg(&file);
+        output_of(&mut apply)?;
     }
     let mut command = source.migrate(&["run", "-q", "-f", &plan.path()])?;
     command.args(["--as", &user]);
     check("rights", &[told("no right to make jobs", &end(command)?)?]);
-    let all_objects = objects
-        .iter()
-        .filter(|object| object["metadata"]["namespace"].is_null());
-    for object in all_objects {
-        let kind = object["kind"].as_str().context("kind")?;
-        let name = object["metadata"]["name"].as_str().context("name")?;
-        source.kubectl(&["delete", kind, name])?;
-    }
     Ok(())
 }
