@@ -64,9 +64,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         .iter()
         .filter(|candidate| candidate.starts_with(&typed))
     {
-        cx.ui.data(candidate)?;
+        cx.ui.raw(candidate)?;
     }
-    cx.ui.data(directive)?;
+    cx.ui.raw(directive)?;
     Ok(Kind::Done)
 }
 

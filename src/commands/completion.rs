@@ -23,6 +23,6 @@ pub(crate) fn run(cx: &Context, args: &Args) -> Result<Kind> {
         "kubectl-migrate",
         &mut script,
     );
-    cx.ui.data(&String::from_utf8_lossy(&script))?;
+    cx.ui.raw(&String::from_utf8_lossy(&script))?;
     Ok(Kind::Done)
 }

@@ -87,6 +87,15 @@ impl<'cx> Session<'cx> {
         };
         let keeper = cx.keeper().await?;
         let place = keeper.place(&namespace, &name);
+        if let Some(plan) = &given
+            && crate::state::one(&keeper, &namespace, &name)
+                .await
+                .is_ok_and(|seen| seen.is_none())
+        {
+            // What cannot be begun at all is found before a lock is made for it.
+            let sides = path::sides(cx, plan, "plan", None).await?;
+            playbooks::build(plan, &sides, None).await?;
+        }
         let (sink, events, mut latest) = Sink::new();
         let (publish, published) = watch::channel("{}".to_owned());
         let locked = keeper.lock(&namespace, &name, take_over, published).await?;
@@ -318,15 +327,20 @@ impl<'cx> Session<'cx> {
     }
 }
 
-/// Whether a plan is that of a verb whose earlier run is over, so that nothing of it is needed any more.
+/// Whether nothing of an earlier journal is needed any more, so that a plan may begin anew: a verb that was
+/// done is given again, or nothing was changed yet, or all was put back, and the plan is another.
 fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
     let state = journal.state();
-    plan.spec.playbook == crate::plan::Playbook::Copy
-        && journal.header().steps.iter().all(|step| {
-            state
-                .last(step)
-                .is_none_or(|last| last.is_settled() || matches!(last, Record::Undone))
-        })
+    let every = |wanted: fn(Option<&Record>) -> bool| {
+        let steps = &journal.header().steps;
+        steps.iter().all(|step| wanted(state.last(step)))
+    };
+    let untouched = every(|last| matches!(last, None | Some(Record::Blocked(_) | Record::Undone)));
+    let over = untouched || every(|last| last.is_none_or(Record::is_settled));
+    match plan.spec.playbook {
+        crate::plan::Playbook::Copy => over,
+        _ => untouched && digest(plan) != journal.header().digest,
+    }
 }
 
 /// The inventory that a migration began with.
