@@ -1,9 +1,18 @@
 //! Every verb on one page.
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 
-use crate::{adapters::kube::ConnectionFlags, commands, context::Context, error::Kind, ui::Ui};
+use crate::{
+    commands,
+    context::Context,
+    error::{Kind, Stopped},
+    flags::Global,
+    ui::{Options, Ui},
+};
 
 /// Move the state of running workloads, with proof that nothing was lost and a way back at every step
 #[derive(Parser, Debug)]
@@ -18,69 +27,6 @@ pub struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Flags that every verb has.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Global {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionFlags,
-    /// Kubeconfig context of the target's cluster
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
-    pub(crate) to_context: Option<String>,
-    /// Kubeconfig file of the target's cluster
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Target")]
-    pub(crate) to_kubeconfig: Option<PathBuf>,
-    /// Namespace of the target
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
-    pub(crate) to_namespace: Option<String>,
-    /// Keep the journal in this file instead of in the cluster
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) journal: Option<PathBuf>,
-    /// Image of the pods that carry the data
-    #[arg(long, global = true, value_name = "IMAGE")]
-    pub(crate) mover_image: Option<String>,
-    /// Name under which changes are recorded on objects
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        default_value = "kubectl-migrate"
-    )]
-    pub(crate) field_manager: String,
-    /// Say nothing but failures
-    #[arg(long, short = 'q', global = true)]
-    pub(crate) quiet: bool,
-    /// Answer the harmless questions with yes
-    #[arg(long, short = 'y', global = true)]
-    pub(crate) yes: bool,
-    /// Name of what is changed for ever, in place of typing it
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) confirm: Option<String>,
-    /// Print without colours
-    #[arg(long, global = true)]
-    pub(crate) no_color: bool,
-    /// How much is logged, from 0 to 9
-    #[arg(
-        long,
-        short = 'v',
-        global = true,
-        value_name = "LEVEL",
-        default_value_t = 0
-    )]
-    pub(crate) verbose: u8,
-}
-
-/// Whether changes are made, only checked by the server, or only shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
-    /// Make the changes
-    #[default]
-    None,
-    /// Show what would be done
-    Client,
-    /// Send each change to the server, which checks it and drops it
-    Server,
 }
 
 /// The verbs.
@@ -114,7 +60,7 @@ pub fn run(args: Vec<OsString>) -> u8 {
     let args = commands::complete::as_completer(args);
     let cli = match parse(&program, args) {
         Ok(cli) => cli,
-        Err(error) => return commands::refused(&error),
+        Err(error) => return refused(&program, &error),
     };
     if let Command::Mover(args) = &cli.command {
         // A mover has threads of its own and no use for a runtime.
@@ -134,6 +80,19 @@ pub fn run(args: Vec<OsString>) -> u8 {
     code
 }
 
+/// Shows what the parser of the command line has to say: help and version are no errors.
+fn refused(program: &str, said: &clap::Error) -> u8 {
+    let ui = Ui::new(Options::of(program));
+    if ui.parsed(said).is_err() {
+        return Kind::Error.code();
+    }
+    if said.use_stderr() {
+        Kind::Usage.code()
+    } else {
+        Kind::Done.code()
+    }
+}
+
 async fn dispatch(program: String, cli: Cli) -> u8 {
     let ui = Ui::new(commands::ui_options(program, &cli.global));
     commands::log(&ui, cli.global.verbose);
@@ -150,16 +109,16 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::Freeze(args) => commands::freeze::run(&cx, args).await,
         Command::Thaw(args) => commands::thaw::run(&cx, args).await,
         Command::Copy(args) => commands::copy::run(&cx, args).await,
-        Command::Completion(args) => commands::completion::run(&cx, &args),
+        Command::Completion(args) => commands::completion::run(&cx, &args, Cli::command()),
         Command::Version(args) => commands::version::run(&cx, args).await,
         Command::Mover(args) => return commands::mover::run(&args).code(),
-        Command::Complete(args) => commands::complete::run(&cx, args).await,
+        Command::Complete(args) => commands::complete::run(&cx, args, &Cli::command()).await,
     };
     match ended {
         Ok(kind) => kind.code(),
         Err(error) => {
             let kind = Kind::of(&error);
-            if kind != Kind::Done && error.downcast_ref::<crate::error::Stopped>().is_none() {
+            if kind != Kind::Done && error.downcast_ref::<Stopped>().is_none() {
                 cx.ui.ending(&commands::ending::of(&cx, &error));
             }
             kind.code()
@@ -169,9 +128,15 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
 
 /// The command line with the name under which it was called.
 pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
-    use clap::{CommandFactory as _, FromArgMatches as _};
     let command = Cli::command().bin_name(program.to_owned());
-    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+    let matches = command.try_get_matches_from(args).map_err(|mut error| {
+        if error.kind() == ErrorKind::MissingSubcommand {
+            // The list would name the hidden ones, too.
+            error.remove(ContextKind::ValidSubcommand);
+        }
+        error
+    })?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// How the program is called in help and messages: `kubectl migrate` where kubectl started it.
@@ -206,7 +171,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 }

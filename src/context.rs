@@ -1,10 +1,12 @@
 //! What commands share: flags, the screen, and clusters that are connected to on first use.
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use tokio::sync::OnceCell;
 
 use crate::{
     adapters::kube::{Cluster, ConnectionFlags, connect},
-    cli::Global,
+    flags::Global,
     plan::Plan,
     state::Keeper,
     ui::Ui,
@@ -80,24 +82,35 @@ impl Context {
     /// A command line that the user can type: the verb and its arguments with the flags that say where.
     #[must_use]
     pub fn command(&self, words: &str) -> String {
-        let mut line = format!("{} {words}", self.ui.program());
+        let line = self.command_anywhere(words);
+        match &self.flags.connection.namespace {
+            Some(namespace) => format!("{line} -n {namespace}"),
+            None => line,
+        }
+    }
+
+    /// The same for a migration of this namespace, which a plan may have named and not the user's context.
+    #[must_use]
+    pub fn command_in(&self, namespace: &str, words: &str) -> String {
+        let line = self.command_anywhere(words);
+        let own = self.source.get().map(Cluster::default_namespace);
+        if self.flags.connection.namespace.is_none() && own == Some(namespace) {
+            line
+        } else {
+            format!("{line} -n {namespace}")
+        }
+    }
+
+    /// The same without a namespace, for what asks all of them.
+    #[must_use]
+    pub fn command_anywhere(&self, words: &str) -> String {
         let own = &self.flags.connection;
+        let file = |path: &PathBuf| path.display().to_string();
+        let mut line = format!("{} {words}", self.ui.program());
         for (flag, value) in [
-            ("-n", own.namespace.clone()),
             ("--context", own.context.clone()),
-            (
-                "--kubeconfig",
-                own.kubeconfig
-                    .as_ref()
-                    .map(|path| path.display().to_string()),
-            ),
-            (
-                "--journal",
-                self.flags
-                    .journal
-                    .as_ref()
-                    .map(|path| path.display().to_string()),
-            ),
+            ("--kubeconfig", own.kubeconfig.as_ref().map(file)),
+            ("--journal", self.flags.journal.as_ref().map(file)),
         ] {
             if let Some(value) = value {
                 line = format!("{line} {flag} {value}");

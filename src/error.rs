@@ -82,7 +82,7 @@ impl Kind {
     #[must_use]
     pub fn while_frozen(self) -> Self {
         match self {
-            Self::Error | Self::TimedOut | Self::Interrupted => Self::Frozen,
+            Self::Error | Self::Blocked | Self::TimedOut | Self::Interrupted => Self::Frozen,
             other => other,
         }
     }

@@ -18,6 +18,7 @@ pub mod commands;
 pub mod context;
 pub mod engine;
 pub mod error;
+pub mod flags;
 pub mod marks;
 pub mod plan;
 pub mod playbooks;

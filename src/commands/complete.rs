@@ -3,9 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;
-use clap::{Arg, ArgAction, CommandFactory as _};
+use clap::{Arg, ArgAction};
 
-use crate::{cli::Cli, context::Context, error::Kind, state};
+use crate::{context::Context, error::Kind, state};
 
 /// Give candidates for the last word of a command line
 #[derive(clap::Args, Debug)]
@@ -32,24 +32,23 @@ pub(crate) fn as_completer(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Runs the verb. It fails at nothing: a cluster that is away has no candidates.
-pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+/// Runs the verb, for this command line. It fails at nothing: a cluster that is away has no candidates.
+pub(crate) async fn run(cx: &Context, args: Args, command: &clap::Command) -> Result<Kind> {
     let typed = args.words.last().cloned().unwrap_or_default();
     let before = args
         .words
         .split_last()
         .map_or(&[][..], |(_, before)| before);
-    let command = Cli::command();
     let verb = before.iter().find_map(|word| {
         command
             .get_subcommands()
             .find(|verb| verb.get_name() == word && !verb.is_hide_set())
     });
-    let flag = before.last().and_then(|word| flag_of(&command, verb, word));
+    let flag = before.last().and_then(|word| flag_of(command, verb, word));
     let (candidates, directive) = if let Some(flag) = flag.filter(|flag| takes_value(flag)) {
         values(flag)
     } else if typed.starts_with('-') {
-        (flags(&command, verb), NO_FILES)
+        (flags(command, verb), NO_FILES)
     } else if let Some(verb) = verb {
         (positionals(cx, verb, before).await, NO_FILES)
     } else {

@@ -1,8 +1,7 @@
 use anyhow::Result;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::{cli::Cli, context::Context, error::Kind};
+use crate::{context::Context, error::Kind};
 
 /// Print the completion script of a shell, for the binary called by its own name
 #[derive(clap::Args, Debug)]
@@ -14,15 +13,10 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Runs the verb.
-pub(crate) fn run(cx: &Context, args: &Args) -> Result<Kind> {
+/// Runs the verb, for this command line.
+pub(crate) fn run(cx: &Context, args: &Args, mut command: clap::Command) -> Result<Kind> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut Cli::command(),
-        "kubectl-migrate",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, &mut command, "kubectl-migrate", &mut script);
     cx.ui.raw(&String::from_utf8_lossy(&script))?;
     Ok(Kind::Done)
 }

@@ -2,9 +2,9 @@ use anyhow::Result;
 
 use super::session::{Session, Subject, Way};
 use crate::{
-    cli::DryRun,
     context::Context,
     error::Kind,
+    flags::DryRun,
     plan::{self, Metadata, Plan, Playbook, Quantity, RunAs, Source, Spec, Target},
 };
 

@@ -3,8 +3,11 @@ use anyhow::Result;
 
 use super::session;
 use crate::{
+    adapters::kube::KubeError,
     context::Context,
-    engine::{Ended, Failure, Kind as FailureKind, RunError},
+    engine::{
+        Check, Ended, Failure, JournalError, Kind as FailureKind, RunError, StoreError, Verdict,
+    },
     error::{Kind, Stopped},
     report::{Report, State},
     state::LockError,
@@ -34,7 +37,50 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
         }
         _ => {}
     }
+    let kubeconfig = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(KubeError::Kubeconfig { .. }))
+    };
+    if error.chain().any(kubeconfig) {
+        ending = ending.with_next(
+            "kubectl config get-contexts",
+            "shows what there is; --kubeconfig and --context choose",
+        );
+    }
+    if let Some(place) = error.chain().find_map(unreadable) {
+        let look = match place
+            .strip_prefix("configmap ")
+            .and_then(|name| name.split_once('/'))
+        {
+            Some((namespace, name)) => {
+                format!("kubectl get configmap -n {namespace} {name} -o yaml")
+            }
+            None => format!("cat {place}"),
+        };
+        ending = ending
+            .with_next(
+                look,
+                "shows what is there; a copy of it from before can be put back",
+            )
+            .with_next(
+                cx.command("thaw KIND/NAME --force"),
+                "wakes a workload that is still frozen, by the note on itself alone",
+            );
+    }
     ending
+}
+
+/// Where a journal is that cannot be read any more.
+fn unreadable<'error>(cause: &'error (dyn std::error::Error + 'static)) -> Option<&'error str> {
+    match cause.downcast_ref::<JournalError>() {
+        Some(
+            JournalError::Damaged { place, .. }
+            | JournalError::Store(StoreError::Damaged { place, .. }),
+        ) => Some(place),
+        _ => match cause.downcast_ref::<StoreError>() {
+            Some(StoreError::Damaged { place, .. }) => Some(place),
+            _ => None,
+        },
+    }
 }
 
 /// Tells how a run or a rollback ended, and gives its kind.
@@ -45,8 +91,9 @@ pub(super) fn tell(
     back: bool,
 ) -> Result<Kind> {
     let name = &report.name;
-    let run = cx.command(&format!("run {name}"));
-    let rollback = cx.command(&format!("rollback {name}"));
+    let command = |words: String| cx.command_in(&report.namespace, &words);
+    let run = command(format!("run {name}"));
+    let rollback = command(format!("rollback {name}"));
     let kind = match ended {
         Ok(Ended::Done) if back => {
             cx.ui.say(&format!("migration/{name} rolled back"));
@@ -55,7 +102,7 @@ pub(super) fn tell(
         Ok(Ended::Done) => {
             cx.ui.say(&format!(
                 "migration/{name} done; `{}` tells what happened",
-                cx.command(&format!("report {name}"))
+                command(format!("report {name}"))
             ));
             return Ok(Kind::Done);
         }
@@ -63,7 +110,7 @@ pub(super) fn tell(
             cx.ui.say(&format!("step `{step}` waits for you: {what}"));
             cx.ui.say(&format!(
                 "  next: {}\n        {rollback}   goes back",
-                cx.command(&format!("mark {name} {step} --done --reason TEXT"))
+                command(format!("mark {name} {step} --done --reason TEXT"))
             ));
             return Ok(Kind::Waiting);
         }
@@ -80,44 +127,24 @@ pub(super) fn tell(
             session::plain(format!("interrupted before step `{step}`"))
         }
         Err(error) if error.downcast_ref::<Stopped>().is_some() => session::plain("interrupted"),
-        Err(error) => of(cx, error),
+        Err(error) => match error.downcast_ref::<RunError>() {
+            Some(RunError::Blocked { step, checks }) => blocked(step, checks),
+            _ => of(cx, error),
+        },
         Ok(_) => Ending::default(),
     };
-    if let Err(error) = ended
-        && let Some(RunError::Blocked { checks, .. }) = error.downcast_ref::<RunError>()
-    {
-        for check in checks
-            .iter()
-            .filter(|check| check.verdict == crate::engine::Verdict::Block)
-        {
-            ending.evidence.push(format!(
-                "{}: {}: {}",
-                check.name, check.object, check.evidence
-            ));
-            if !check.cure.is_empty() {
-                ending.evidence.push(format!("  {}", check.cure));
-            }
-        }
-    }
     ending.state = state(report);
     let lost = ended.as_ref().err().is_some_and(|error| {
         matches!(Kind::of(error), Kind::Locked) || Failure::kind_of(error) == FailureKind::LockLost
     });
     let rolling = back || ended.as_ref().err().is_some_and(session::is_rolling_back);
     ending = if lost {
-        ending.with_next(
-            cx.command(&format!("status {name} -w")),
-            "shows who is at work",
-        )
+        ending.with_next(command(format!("status {name} -w")), "shows who is at work")
     } else if rolling {
         ending.with_next(rollback, "goes on with the rollback")
     } else {
-        let begun = report
-            .steps
-            .iter()
-            .any(|step| step.attempts > 0 && step.step != "preflight");
         let ending = ending.with_next(run, "goes on from there");
-        if begun {
+        if begun(report) {
             ending.with_next(rollback, "goes back")
         } else {
             ending
@@ -125,6 +152,29 @@ pub(super) fn tell(
     };
     cx.ui.ending(&ending);
     Err(Stopped(kind).into())
+}
+
+/// Whether a step was begun that changes something.
+fn begun(report: &Report) -> bool {
+    let mut changing = report.steps.iter().filter(|step| step.step != "preflight");
+    changing.any(|step| step.attempts > 0)
+}
+
+/// A step that must not begin: every blocker once, with what to do about it.
+fn blocked(step: &str, checks: &[Check]) -> Ending {
+    let mut ending = session::plain(format!("step `{step}` is blocked"));
+    for check in checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Block)
+    {
+        let seen = format!("{}: {}: {}", check.name, check.object, check.evidence);
+        ending.evidence.push(if check.cure.is_empty() {
+            seen
+        } else {
+            format!("{seen}\n  {}", check.cure)
+        });
+    }
+    ending
 }
 
 /// How things are, for the line `state:`.
@@ -141,7 +191,7 @@ fn state(report: &Report) -> String {
     };
     match report.state {
         State::RolledBack => "everything is as it was before".to_owned(),
-        _ if report.steps.iter().all(|step| step.attempts == 0) => "nothing was changed".to_owned(),
+        _ if !begun(report) => "nothing was changed".to_owned(),
         _ => frozen,
     }
 }

@@ -2,10 +2,10 @@ use anyhow::Result;
 
 use super::session::{Session, Subject, Way, unchanged};
 use crate::{
-    cli::DryRun,
     context::Context,
     engine::{Failure, Holds, Kind as FailureKind, Record},
     error::Kind,
+    flags::DryRun,
     plan::{self, FreezeMode, Metadata, Plan, Playbook, Source, Spec, Workload},
 };
 

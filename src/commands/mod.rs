@@ -20,13 +20,11 @@ pub(crate) mod status;
 pub(crate) mod thaw;
 pub(crate) mod version;
 
-use std::io::Write as _;
-
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
-    cli::Global,
     error::Kind,
+    flags::Global,
     ui::{Ending, Options, Ui},
 };
 
@@ -62,23 +60,9 @@ pub(crate) fn log(ui: &Ui, level: u8) {
         .ok();
 }
 
-/// Shows what the command line's parser has to say: help and version are no errors.
-pub(crate) fn refused(error: &clap::Error) -> u8 {
-    error.print().ok();
-    std::io::stdout().flush().ok();
-    if error.use_stderr() {
-        Kind::Usage.code()
-    } else {
-        Kind::Done.code()
-    }
-}
-
 /// The runtime could not be made.
 pub(crate) fn failed_to_start(program: &str, error: &std::io::Error) -> u8 {
-    let ui = Ui::new(Options {
-        program: program.to_owned(),
-        ..Options::default()
-    });
+    let ui = Ui::new(Options::of(program));
     ui.ending(&Ending {
         message: format!("failed to start threads: {error}"),
         ..Ending::default()

@@ -69,10 +69,7 @@ pub(crate) fn run(args: &Args) -> Kind {
     match serve(&config) {
         Ok(_) => Kind::Done,
         Err(error) => {
-            let ui = Ui::new(Options {
-                program: "kubectl-migrate mover".to_owned(),
-                ..Options::default()
-            });
+            let ui = Ui::new(Options::of("kubectl-migrate mover"));
             ui.ending(&Ending::of(&error.into()));
             Kind::Error
         }

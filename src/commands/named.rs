@@ -1,27 +1,46 @@
 //! Migrations by their names, as verbs that only look find them.
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::{
     context::Context,
     engine::Progress,
     report::{Report, Seen as Look},
-    state::{self, Seen},
+    state::{self, Keeper, Seen},
 };
 
 /// The migration of this name, or an error that says where it was looked for.
 pub(super) async fn seen(cx: &Context, name: &str) -> Result<Seen> {
+    if let Some(file) = &cx.flags.journal {
+        let seen = in_file(file).await?;
+        if seen.header.migration != name {
+            bail!(
+                "{} is the journal of migration {}, not of {name}",
+                file.display(),
+                seen.header.migration
+            );
+        }
+        return Ok(seen);
+    }
     let namespace = cx.namespace().await?;
-    let keeper = cx.keeper().await?;
-    match state::one(&keeper, &namespace, name).await? {
-        Some(seen) if cx.flags.journal.is_some() && seen.header.migration != name => bail!(
-            "{} is the journal of migration {}, not of {name}",
-            keeper.place(&namespace, name),
-            seen.header.migration
-        ),
+    match state::one(&cx.keeper().await?, &namespace, name).await? {
         Some(seen) => Ok(seen),
         None => bail!(
             "there is no migration {name} in namespace {namespace}: `{}` shows all",
-            cx.command("status -A")
+            cx.command_anywhere("status -A")
+        ),
+    }
+}
+
+/// The migration whose journal is in this file, which tells its name and namespace: no cluster is asked.
+pub(super) async fn in_file(file: &Path) -> Result<Seen> {
+    let keeper = Keeper::File(file.to_owned());
+    match state::one(&keeper, "", "").await? {
+        Some(seen) => Ok(seen),
+        None => bail!(
+            "there is no journal in {}: it is begun by `run -f FILE` with the same --journal",
+            file.display()
         ),
     }
 }

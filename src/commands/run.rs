@@ -7,10 +7,10 @@ use super::{
     session::{Session, Subject, Way, unchanged},
 };
 use crate::{
-    cli::DryRun,
     context::Context,
     engine::{Cx, Record, Sink, Stop},
     error::Kind,
+    flags::DryRun,
     playbooks,
     ui::Format,
 };

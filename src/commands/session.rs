@@ -15,7 +15,7 @@ use crate::{
     error::{Kind, Stopped},
     plan::{Plan, changes, digest},
     playbooks::{self, Playbook},
-    state::Locked,
+    state::{self, Locked},
     steps::preflight::CHECKED,
     ui::{Ending, LINE_INTERVAL},
 };
@@ -69,7 +69,21 @@ impl<'cx> Session<'cx> {
             .as_ref()
             .map(|plan| plan.metadata.name.clone())
             .unwrap_or_default();
+        if let Some(plan) = &given {
+            Self::can_begin(cx, plan, &name).await?;
+        }
         Self::with(cx, name, given, take_over).await
+    }
+
+    /// Looks whether a migration can begin at all before it is locked, so that a workload that is misspelt
+    /// leaves no lock behind.
+    async fn can_begin(cx: &Context, plan: &Plan, name: &str) -> Result<()> {
+        let sides = path::sides(cx, plan, "look", None).await?;
+        let begun = state::one(&cx.keeper().await?, &sides.belongs.home, name).await?;
+        if begun.is_none() {
+            playbooks::build(plan, &sides, None).await?;
+        }
+        Ok(())
     }
 
     async fn with(
@@ -87,15 +101,6 @@ impl<'cx> Session<'cx> {
         };
         let keeper = cx.keeper().await?;
         let place = keeper.place(&namespace, &name);
-        if let Some(plan) = &given
-            && crate::state::one(&keeper, &namespace, &name)
-                .await
-                .is_ok_and(|seen| seen.is_none())
-        {
-            // What cannot be begun at all is found before a lock is made for it.
-            let sides = path::sides(cx, plan, "plan", None).await?;
-            playbooks::build(plan, &sides, None).await?;
-        }
         let (sink, events, mut latest) = Sink::new();
         let (publish, published) = watch::channel("{}".to_owned());
         let locked = keeper.lock(&namespace, &name, take_over, published).await?;
@@ -177,7 +182,7 @@ impl<'cx> Session<'cx> {
             let why = format!(
                 "the plan was changed since migration {} began: roll it back first, or go on with the plan that it began with (`{}`)",
                 header.migration,
-                cx.command(&format!("run {}", header.migration))
+                cx.command_in(&header.namespace, &format!("run {}", header.migration))
             );
             return Err(Failure::new(FailureKind::Blocked, why)
                 .with_evidence(changed)

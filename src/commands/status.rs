@@ -54,8 +54,13 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
 }
 
 async fn rows(cx: &Context, args: &Args, warn: bool) -> Result<Vec<StatusRow>> {
-    if let Some(name) = &args.name {
-        let (report, progress) = named::report(&named::seen(cx, name).await?);
+    let one = match (&args.name, &cx.flags.journal) {
+        (Some(name), _) => Some(named::seen(cx, name).await?),
+        (None, Some(file)) => Some(named::in_file(file).await?),
+        (None, None) => None,
+    };
+    if let Some(seen) = one {
+        let (report, progress) = named::report(&seen);
         return Ok(vec![StatusRow::of(&report, progress.as_ref())]);
     }
     let cluster = cx.source().await?;

@@ -42,7 +42,15 @@ const BOUND: Duration = Duration::from_mins(5);
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let name = migration_of(&args.workload);
     let namespace = cx.namespace().await?;
-    let journal = state::one(&cx.keeper().await?, &namespace, &name).await?;
+    let journal = match state::one(&cx.keeper().await?, &namespace, &name).await {
+        // The note on the workload is enough to put it back.
+        Err(error) if args.force => {
+            cx.ui
+                .warn(&format!("the journal counts as lost: {error:#}"));
+            None
+        }
+        journal => journal?,
+    };
     let frozen = journal
         .as_ref()
         .is_some_and(|seen| super::named::report(seen).0.frozen.now);

@@ -43,7 +43,7 @@ pub enum JournalError {
     },
     /// It was written in another format.
     #[error(
-        "{place} has format {found}, and this program reads format {}",
+        "{place} has format {found}, and this program reads format {}: use the version of it that wrote the journal",
         codec::FORMAT
     )]
     Version {

@@ -36,6 +36,14 @@ pub enum StoreError {
     /// A journal of this name is there already.
     #[error("{0} exists already")]
     Exists(String),
+    /// What is kept there is no journal any more.
+    #[error("{place} is damaged: {why}")]
+    Damaged {
+        /// Where the journal is.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The store did not answer, or refused.
     #[error("failed to {doing} {place}")]
     Failed {

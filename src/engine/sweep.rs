@@ -358,7 +358,7 @@ async fn a_line_that_is_cut_changed_or_moved_is_named() {
         decode("configmap n/migrate-m", &newer)
             .unwrap_err()
             .to_string(),
-        "configmap n/migrate-m has format 2, and this program reads format 1"
+        "configmap n/migrate-m has format 2, and this program reads format 1: use the version of it that wrote the journal"
     );
 }
 

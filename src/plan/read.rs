@@ -56,12 +56,19 @@ pub fn parse(file: &str, text: &str) -> Result<Plan, PlanError> {
         field: field.to_owned(),
         problem,
     };
+    let is_empty = |line: &str| line.is_empty() || line.starts_with('#') || line == "---";
+    if text.lines().map(str::trim).all(is_empty) {
+        return Err(refuse(None, "", "it holds no plan".to_owned()));
+    }
     let plan: Plan = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|error| {
             let path = error.path().to_string();
-            let field = if path == "." { "" } else { &path };
+            // Where the text itself is broken, the path ends in a question mark.
+            let field = path.trim_end_matches(['.', '?']);
             let inner = error.into_inner();
+            // The parser's place may be that of the field's parent, which begins before it.
             let line = inner.location().map(|place| place.line());
+            let line = line.max(line_of(text, field));
             refuse(line, field, bare(&inner.to_string(), field))
         })?;
     validate(&plan).map_err(|(field, problem)| refuse(line_of(text, &field), &field, problem))?;
@@ -81,7 +88,11 @@ fn bare(message: &str, field: &str) -> String {
     let message = message
         .rfind(" at line ")
         .map_or(message, |end| &message[..end]);
-    message.to_owned()
+    // What the reader calls its own types is nothing that a plan's author can write.
+    match message.split_once(", expected struct ") {
+        Some((found, _)) => format!("{found}, expected a mapping"),
+        None => message.replace("expected u32", "expected a whole number"),
+    }
 }
 
 #[cfg(test)]

@@ -245,6 +245,9 @@ pub struct Mover {
     /// The user they run as.
     #[serde(default, skip_serializing_if = "is_default")]
     pub run_as: RunAs,
+    /// How long one may take to run: more where the cluster first adds a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_within: Option<Span>,
 }
 
 /// The user that movers run as.

@@ -8,7 +8,12 @@ use crate::{
     adapters::kube::{KubeError, Selector, get_opt, list_all},
     engine::Check,
     plan::{Plan, RunAs},
-    steps::{Place, inventory::Inventory, movers::Movers, preflight::Look},
+    steps::{
+        Place,
+        inventory::Inventory,
+        movers::{Movers, STARTS_WITHIN},
+        preflight::Look,
+    },
 };
 
 /// The movers' image where neither plan nor flag names one: this program's own version. There is no public
@@ -38,6 +43,7 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
             .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
         pull_secret: mover.pull_secret.clone(),
         run_as,
+        starts_within: mover.start_within.map_or(STARTS_WITHIN, |span| span.0),
     })
 }
 
@@ -81,7 +87,7 @@ impl Look for MoverLook {
 
 impl MoverLook {
     async fn security(&self, place: &Place) -> Check {
-        let object = place.object("namespace", &place.namespace);
+        let object = place.itself();
         let root = matches!(self.0.run_as, RunAs::Root | RunAs::Auto);
         match standard(place).await {
             Ok(Some(standard)) if standard == "restricted" && root => Check::block(

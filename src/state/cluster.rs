@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -63,6 +62,13 @@ impl ClusterStore {
         }
     }
 
+    fn lines(&self, map: &ConfigMap) -> Result<Vec<String>, StoreError> {
+        lines_of(map).map_err(|why| StoreError::Damaged {
+            place: self.place.clone(),
+            why,
+        })
+    }
+
     async fn read(&self) -> Result<Option<ConfigMap>, StoreError> {
         let found = get_opt(&self.api, &self.name).await;
         found.map_err(|error| self.failed("read", error))
@@ -102,7 +108,7 @@ impl Store for ClusterStore {
         let Some(map) = self.read().await? else {
             return Ok(None);
         };
-        let lines = lines_of(&map).map_err(|why| self.failed("read", anyhow!(why)))?;
+        let lines = self.lines(&map)?;
         *self.seen.lock().await = Some(map);
         Ok(Some(lines))
     }
@@ -144,7 +150,7 @@ impl Store for ClusterStore {
                     .await?
                     .ok_or_else(|| StoreError::Lost(format!("{} is gone", self.place)))?,
             };
-            let mut lines = lines_of(&map).map_err(|why| self.failed("read", anyhow!(why)))?;
+            let mut lines = self.lines(&map)?;
             // An earlier try whose answer was lost.
             if lines.len() == count + 1 && lines.last().is_some_and(|last| last == line) {
                 *seen = Some(map);

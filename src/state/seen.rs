@@ -9,7 +9,7 @@ use crate::{
         lease::{OtherHolder, PROGRESS_ANNOTATION},
         list_all,
     },
-    engine::{Entry, Header, JournalError, Progress, decode},
+    engine::{Entry, Header, JournalError, Progress, StoreError, decode},
     marks,
 };
 
@@ -98,9 +98,8 @@ fn of(map: &ConfigMap, lease: Option<&Lease>) -> Result<Seen, JournalError> {
     let name = map.metadata.name.as_deref().unwrap_or_default();
     let namespace = map.metadata.namespace.as_deref().unwrap_or_default();
     let place = format!("configmap {namespace}/{name}");
-    let lines = lines_of(map).map_err(|why| JournalError::Damaged {
+    let lines = lines_of(map).map_err(|why| StoreError::Damaged {
         place: place.clone(),
-        line: 1,
         why,
     })?;
     let (header, entries) = decode(&place, &lines)?;

@@ -39,6 +39,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The namespace itself, for people.
+    #[must_use]
+    pub fn itself(&self) -> String {
+        if self.remote {
+            format!("{}: namespace {}", self.cluster.context(), self.namespace)
+        } else {
+            format!("namespace {}", self.namespace)
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.remote {

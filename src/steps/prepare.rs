@@ -138,7 +138,7 @@ impl Prepare {
         }
         if checks.is_empty() && !self.inventory.workload.is_null() {
             let count = references(&self.inventory.workload).len();
-            let namespace = self.target.object("namespace", &self.target.namespace);
+            let namespace = self.target.itself();
             checks.push(Check::pass(
                 "referenced objects",
                 namespace,
@@ -317,7 +317,7 @@ impl Step for Prepare {
         if get_opt(&namespaces, namespace).await?.is_none() {
             return Ok(vec![Check::block(
                 "target namespace",
-                self.target.object("namespace", namespace),
+                self.target.itself(),
                 "does not exist",
                 format!(
                     "kubectl create namespace {namespace} --context {}",

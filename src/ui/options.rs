@@ -18,6 +18,17 @@ pub struct Options {
     pub confirm: Option<String>,
 }
 
+impl Options {
+    /// No flags: of a program that has not read its command line.
+    #[must_use]
+    pub fn of(program: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What the environment says about screens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {

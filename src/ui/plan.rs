@@ -124,7 +124,7 @@ impl PlanView {
         lines.extend(self.freeze.sentence(look));
         lines.extend(self.point_of_no_return(look));
         let keep = format!(
-            "The source is kept until you run `{program} cleanup {}`.",
+            "The source is kept until you run `{program} cleanup {} --old-data`.",
             visible(&self.name)
         );
         match lines.last_mut() {

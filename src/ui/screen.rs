@@ -131,6 +131,24 @@ impl Ui {
         }
     }
 
+    /// What the parser of the command line has to say: help to standard output, a refusal to standard
+    /// error. The text has been fitted to the terminal's width already.
+    pub fn parsed(&self, said: &clap::Error) -> Result<(), OutputError> {
+        let stream = if said.use_stderr() {
+            &self.err
+        } else {
+            &self.out
+        };
+        let text = said.render();
+        let text = if stream.color {
+            text.ansi().to_string()
+        } else {
+            visible_lines(&text.to_string())
+        };
+        stream.write(&ended(&text))?;
+        Ok(())
+    }
+
     /// Where a log goes: to standard error, above the bars, safe for a terminal.
     #[must_use]
     pub fn log(&self) -> Log {

@@ -1,1 +1,5 @@
-//! One binary for everything that needs no cluster.
+//! The whole program from outside, in a closed world: no cluster, no environment.
+mod bad_input;
+mod help;
+mod structure;
+mod world;

@@ -18,6 +18,7 @@ use super::Place;
 use crate::{
     adapters::kube::{KubeError, Selector, get_opt, list_all},
     engine::{Failure, Kind},
+    marks::ORIGINAL,
     plan::{Plan, Quantity, Workload},
 };
 
@@ -58,12 +59,27 @@ impl Inventory {
     pub async fn of_statefulset(plan: &Plan, source: &Place, name: &str) -> Result<Self> {
         let workload = Workload::StatefulSet(name.to_owned());
         let inventory = Self::of_workload(plan, source, &workload).await?;
-        if inventory.volumes.is_empty() {
-            let object = source.object("statefulset", name);
-            let why = format!("{object} has no volumes of its own: there is no state to move");
-            return Err(Failure::new(Kind::Blocked, why).into());
+        if !inventory.volumes.is_empty() {
+            return Ok(inventory);
         }
-        Ok(inventory)
+        let object = source.object("statefulset", name);
+        let namespace = &source.namespace;
+        let templates = &inventory.workload["spec"]["volumeClaimTemplates"];
+        let note = &inventory.workload["metadata"]["annotations"][ORIGINAL];
+        let why = if templates.as_array().is_none_or(Vec::is_empty) {
+            format!(
+                "{object} has no volumes of its own: there is no state to move, its manifest alone is enough (`kubectl get statefulset {name} -n {namespace} -o yaml`)"
+            )
+        } else if note.is_null() {
+            format!(
+                "{object} is scaled to 0, so that it does not tell which of its volumes count: scale it to what it is to have there (`kubectl scale statefulset {name} -n {namespace} --replicas N`)"
+            )
+        } else {
+            format!(
+                "{object} is scaled to 0, because another migration froze it: end that first, or roll it back (`kubectl migrate status -n {namespace}` shows it)"
+            )
+        };
+        Err(Failure::new(Kind::Blocked, why).into())
     }
 
     /// Takes the inventory of a workload.

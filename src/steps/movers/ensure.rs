@@ -18,8 +18,9 @@ use crate::{
     transfer::Side,
 };
 
-/// How long a mover may take to run: pulling a small image and mounting a volume.
-const RUNS: Duration = Duration::from_mins(5);
+/// How long a mover may take to run: pulling a small image and mounting a volume. A plan may say more,
+/// for clusters that first have to add a node.
+pub const STARTS_WITHIN: Duration = Duration::from_mins(5);
 /// How long the objects of a mover may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -60,18 +61,19 @@ impl Movers {
         let wanted = self.job(&mover, self.node_of(&mover))?;
         let mut created = create_owned(&jobs, &wanted).await?;
         if let Created::Ours(found) = &created
-            && has_ended(found)
+            && (has_ended(found) || never_had_a_pod(found))
         {
-            // It was without a client for too long, or was lost too often: begin anew.
+            // It was without a client for too long, or was lost too often; or no pod was allowed then, and
+            // it would wait long before it asks again: begin anew.
             let what = format!("{} to be gone", place.object("job", &name));
             let uid = found.metadata.uid.as_deref();
             delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
             created = create_owned(&jobs, &wanted).await?;
         }
-        drop(created);
+        let job = created.into_object();
         tokio::select! {
             running = self.wait_running(mover, sink, step) => running,
-            rejected = self.rejection(mover) => Err(rejected?.into()),
+            rejected = self.rejection(mover, &job) => Err(rejected?.into()),
         }
     }
 
@@ -93,7 +95,7 @@ impl Movers {
         let object = place.object("job", &self.name(&mover));
         let what = format!("the mover of {object} to run");
         let tell = |seen: &str| sink.waiting(step, seen);
-        let wait = Wait::new(&what, RUNS).telling(&tell);
+        let wait = Wait::new(&what, self.starts_within).telling(&tell);
         let selector = Selector::labels(self.selector(&mover));
         let mut found = None;
         let waited = wait_for_all(&place.api::<Pod>(), &selector, &wait, |pods: &[Pod]| {
@@ -119,14 +121,16 @@ impl Movers {
     }
 
     /// Resolves only when the Job may make no pod: quota, Pod Security, an admission webhook.
-    async fn rejection(&self, mover: Mover) -> Result<Failure, KubeError> {
+    async fn rejection(&self, mover: Mover, job: &Job) -> Result<Failure, KubeError> {
         let place = self.place(mover.side);
         let name = self.name(&mover);
+        // By its uid: an earlier Job of this name may have been refused for what is mended by now.
+        let uid = job.metadata.uid.as_deref().unwrap_or_default();
         let selector = Selector::fields(format!(
-            "involvedObject.kind=Job,involvedObject.name={name},reason=FailedCreate"
+            "involvedObject.kind=Job,involvedObject.uid={uid},reason=FailedCreate"
         ));
         let what = format!("events of {}", place.object("job", &name));
-        let wait = Wait::new(&what, RUNS * 2);
+        let wait = Wait::new(&what, self.starts_within * 2);
         let events = wait_for_all(
             &place.api::<Event>(),
             &selector,
@@ -148,7 +152,8 @@ impl Movers {
             "{} may make no pod: {said}; change what forbids it, or spec.mover.runAs",
             place.object("job", &name)
         );
-        Ok(Failure::new(Kind::Blocked, why))
+        let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
+        Ok(Failure::new(Kind::Blocked, why).with_evidence(seen))
     }
 }
 
@@ -163,6 +168,17 @@ fn has_ended(job: &Job) -> bool {
                 condition.type_.as_str(),
                 "Complete" | "Failed" | "FailureTarget"
             )
+    })
+}
+
+/// Whether a Job was taken up by its controller, which then could make no pod at all.
+fn never_had_a_pod(job: &Job) -> bool {
+    job.status.as_ref().is_some_and(|status| {
+        let none = |count: Option<i32>| count.unwrap_or(0) == 0;
+        status.start_time.is_some()
+            && none(status.active)
+            && none(status.failed)
+            && none(status.terminating)
     })
 }
 

@@ -12,12 +12,15 @@ mod objects;
 mod remove;
 mod retry;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Place, inventory::Volume};
 use crate::marks::Belongs;
 use crate::{plan::RunAs, transfer::Side};
 
+pub use ensure::STARTS_WITHIN;
 pub use link::Pair;
 pub use meter::{Doing, Meter};
 pub use retry::Work;
@@ -41,6 +44,8 @@ pub struct Movers {
     pub pull_secret: Option<String>,
     /// The user that they run as.
     pub run_as: RunAs,
+    /// How long each may take to run.
+    pub starts_within: Duration,
 }
 
 /// One mover: of which volume, and on which side.

@@ -79,7 +79,7 @@ fn a_plan_shows_where_writes_stop() -> anyhow::Result<()> {
      6  start-target  start prod-eu statefulset/orders-db            put it to sleep       25s
      7  hand-over     you switch the clients, then `mark`            switch back             –
 
-    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }
@@ -99,7 +99,7 @@ fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
      6  start-target  start prod-eu statefulset/orders-db  put it to sleep       25s
      7  hand-over     you switch the clients, then `mark`  switch back             –
 
-    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"
     Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
@@ -114,7 +114,7 @@ fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
      6  start-tar…  start prod-…  put it to…
      7  hand-over   you switch …  switch ba…
 
-    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }
@@ -136,7 +136,7 @@ fn a_plan_in_colour_says_the_same() -> anyhow::Result<()> {
      6  ␛[1mstart-target␛[0m  start prod-eu statefulset/orders-db            put it to sleep       25s
      7  ␛[1mhand-over␛[0m     you switch the clients, then `mark`            switch back             –
 
-    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db`.
+    Expected freeze 1m54s (allowed 5m). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }
@@ -170,7 +170,7 @@ fn a_plan_says_where_the_way_back_ends_and_what_is_not_known() -> anyhow::Result
 
     Expected freeze at least 59s, more than the 30s that the plan allows, not counting step `verify`.
     No way back from step 6 on: clients write to the new cluster.
-    The source is kept until you run `kubectl migrate cleanup orders-db`.
+    The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }

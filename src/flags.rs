@@ -1,0 +1,70 @@
+//! The flags that every verb has.
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::adapters::kube::ConnectionFlags;
+
+/// Flags that every verb has.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Global {
+    /// Kubeconfig context of the target's cluster
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
+    pub(crate) to_context: Option<String>,
+    /// Kubeconfig file of the target's cluster
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Target")]
+    pub(crate) to_kubeconfig: Option<PathBuf>,
+    /// Namespace of the target
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Target")]
+    pub(crate) to_namespace: Option<String>,
+    /// Keep the journal in this file instead of in the cluster
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Image of the pods that carry the data
+    #[arg(long, global = true, value_name = "IMAGE")]
+    pub(crate) mover_image: Option<String>,
+    /// Name under which changes are recorded on objects
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "kubectl-migrate"
+    )]
+    pub(crate) field_manager: String,
+    /// Say nothing but failures
+    #[arg(long, short = 'q', global = true)]
+    pub(crate) quiet: bool,
+    /// Answer the harmless questions with yes
+    #[arg(long, short = 'y', global = true)]
+    pub(crate) yes: bool,
+    /// Name of what is changed for ever, in place of typing it
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    /// Print without colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// How much is logged, from 0 to 9
+    #[arg(
+        long,
+        short = 'v',
+        global = true,
+        value_name = "LEVEL",
+        default_value_t = 0
+    )]
+    pub(crate) verbose: u8,
+    // The last: its heading would be that of every flag after it.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionFlags,
+}
+
+/// Whether changes are made, only checked by the server, or only shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Make the changes
+    #[default]
+    None,
+    /// Show what would be done
+    Client,
+    /// Send each change to the server, which checks it and drops it
+    Server,
+}

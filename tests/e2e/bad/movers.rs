@@ -1,0 +1,85 @@
+//! Movers that cannot run: what keeps them from it is named, and the migration goes on when it is mended.
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::{check, nothing_is_left, run, to, told, workload};
+use crate::support::{Namespace, On, end};
+
+#[test]
+fn what_keeps_a_mover_from_running_is_named() -> Result<()> {
+    let source = Namespace::new(On::A, "bad-movers", &[])?;
+    let target = Namespace::new(On::A, "bad-movers-target", &[])?;
+    let mut far = workload("far");
+    // The template can change under an OnDelete StatefulSet while its pod stays where it is.
+    far["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    source.apply(&[workload("db"), far])?;
+    for pod in ["db-0", "far-0"] {
+        source.kubectl(&[
+            "wait",
+            "--for=create",
+            "--timeout=60s",
+            &format!("pod/{pod}"),
+        ])?;
+        source.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod", pod])?;
+    }
+    let patch = "{\"spec\": {\"template\": {\"spec\": {\"nodeSelector\": {\"disk\": \"gold\"}}}}}";
+    source.kubectl(&["patch", "statefulset", "far", "--type=merge", "-p", patch])?;
+
+    let mut image = to("db", &target.name);
+    image["mover"] = json!({"image": "localhost/none:1"});
+    let mut unplaced = to("far", &target.name);
+    unplaced["mover"] = json!({"startWithin": "8s"});
+    let cases: [(&str, &str, Value); 2] = [
+        ("an image that cannot be pulled", "image", image),
+        ("no node where it may run", "far", unplaced),
+    ];
+    let told_all = std::thread::scope(|scope| -> Result<Vec<String>> {
+        let running: Vec<_> = cases
+            .into_iter()
+            .map(|(what, name, spec)| {
+                let (source, target) = (&source, &target);
+                scope.spawn(move || -> Result<String> {
+                    let told = told(what, &run(source, name, spec)?)?;
+                    nothing_is_left(source, name, target)?;
+                    Ok(told)
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|one| one.join().ok().context("a case panicked")?)
+            .collect()
+    })?;
+    check("movers", &told_all);
+    Ok(())
+}
+
+#[test]
+fn what_a_namespace_forbids_is_named_and_forgotten_when_it_is_allowed() -> Result<()> {
+    let source = Namespace::new(On::A, "bad-quota", &[])?;
+    let target = Namespace::new(On::A, "bad-quota-target", &[])?;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    let strict = Namespace::new(On::A, "bad-strict", &[label])?;
+    source.apply(&[workload("db")])?;
+    source.ready("statefulset/db")?;
+    target.kubectl(&["create", "quota", "few", "--hard=pods=0"])?;
+
+    let quota = run(&source, "quota", to("db", &target.name))?;
+    let mut root = to("db", &strict.name);
+    root["mover"] = json!({"runAs": "root"});
+    let strict = run(&source, "strict", root)?;
+    check(
+        "forbidden",
+        &[
+            told("a quota without room for a pod", &quota)?,
+            told("Pod Security that forbids root", &strict)?,
+        ],
+    );
+
+    target.kubectl(&["delete", "quota", "few"])?;
+    end(source.migrate(&["run", "quota", "-q"])?)?.with_code(13)?;
+    let undo = ["rollback", "quota", "-q", "--confirm", "quota"];
+    end(source.migrate(&undo)?)?.with_code(0)?;
+    nothing_is_left(&source, "quota", &target)?;
+    source.ready("statefulset/db")
+}

@@ -1,0 +1,50 @@
+//! The help of every verb: the reference, and what it is under another name.
+use anyhow::Result;
+
+use crate::world::{NAME, World};
+
+#[test]
+fn the_help_of_every_verb() -> Result<()> {
+    let world = World::new()?;
+    insta::assert_snapshot!("help", world.told(NAME, &["--help"])?);
+    for verb in [
+        "plan",
+        "preflight",
+        "run",
+        "status",
+        "mark",
+        "rollback",
+        "cleanup",
+        "report",
+        "freeze",
+        "thaw",
+        "copy",
+        "completion",
+        "version",
+    ] {
+        insta::assert_snapshot!(format!("help_{verb}"), world.told(NAME, &[verb, "--help"])?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_help_under_another_name() -> Result<()> {
+    let world = World::new()?;
+    insta::assert_snapshot!(
+        "help_by_another_name",
+        world.told("kubectl-state_migrate", &["thaw", "-h"])?
+    );
+    Ok(())
+}
+
+#[test]
+fn no_arguments_show_the_help_and_are_an_error() -> Result<()> {
+    let world = World::new()?;
+    let told = world.told(NAME, &[])?;
+    assert!(
+        told.starts_with("$ kubectl-migrate\nexit 2\n--- stderr\n"),
+        "{told}"
+    );
+    assert!(told.contains("Usage: kubectl migrate"), "{told}");
+    Ok(())
+}
