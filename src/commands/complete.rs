@@ -63,9 +63,9 @@ pub(crate) async fn run(cx: &Context, args: Args, command: &clap::Command) -> Re
         .iter()
         .filter(|candidate| candidate.starts_with(&typed))
     {
-        cx.ui.data(candidate)?;
+        cx.ui.raw(candidate)?;
     }
-    cx.ui.data(directive)?;
+    cx.ui.raw(directive)?;
     Ok(Kind::Done)
 }
 

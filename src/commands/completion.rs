@@ -17,6 +17,6 @@ pub(crate) struct Args {
 pub(crate) fn run(cx: &Context, args: &Args, mut command: clap::Command) -> Result<Kind> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "kubectl-migrate", &mut script);
-    cx.ui.data(&String::from_utf8_lossy(&script))?;
+    cx.ui.raw(&String::from_utf8_lossy(&script))?;
     Ok(Kind::Done)
 }

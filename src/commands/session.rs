@@ -332,15 +332,20 @@ impl<'cx> Session<'cx> {
     }
 }
 
-/// Whether a plan is that of a verb whose earlier run is over, so that nothing of it is needed any more.
+/// Whether nothing of an earlier journal is needed any more, so that a plan may begin anew: a verb that was
+/// done is given again, or nothing was changed yet, or all was put back, and the plan is another.
 fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
     let state = journal.state();
-    plan.spec.playbook == crate::plan::Playbook::Copy
-        && journal.header().steps.iter().all(|step| {
-            state
-                .last(step)
-                .is_none_or(|last| last.is_settled() || matches!(last, Record::Undone))
-        })
+    let every = |wanted: fn(Option<&Record>) -> bool| {
+        let steps = &journal.header().steps;
+        steps.iter().all(|step| wanted(state.last(step)))
+    };
+    let untouched = every(|last| matches!(last, None | Some(Record::Blocked(_) | Record::Undone)));
+    let over = untouched || every(|last| last.is_none_or(Record::is_settled));
+    match plan.spec.playbook {
+        crate::plan::Playbook::Copy => over,
+        _ => untouched && digest(plan) != journal.header().digest,
+    }
 }
 
 /// The inventory that a migration began with.

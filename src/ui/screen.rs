@@ -110,6 +110,12 @@ impl Ui {
         self.show(&visible_lines(text))
     }
 
+    /// A text for another program, a shell say, to standard output: as it is, tabs and all. Nothing that
+    /// comes from elsewhere belongs into it but names that the API server has checked.
+    pub fn raw(&self, text: &str) -> Result<(), OutputError> {
+        self.show(text)
+    }
+
     /// A line to standard error, unless `-q`. It cannot fail: there is nowhere to say so.
     pub fn say(&self, text: &str) {
         if !self.options.quiet {
