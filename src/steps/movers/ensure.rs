@@ -173,7 +173,8 @@ impl Movers {
             let active = job.status.as_ref().and_then(|status| status.active);
             active.is_some_and(|active| active > 0)
         };
-        let waited = wait_for_all(&place.api::<Job>(), &selector, &wait, |jobs: &[Job]| {
+        let jobs = place.api::<Job>();
+        let waited = wait_for_all(&jobs, &selector, &wait, |jobs: &[Job]| {
             if jobs.iter().any(has_pod) {
                 Look::Done
             } else {
