@@ -21,6 +21,9 @@ use crate::{
 /// How long a mover may take to run: pulling a small image and mounting a volume. A plan may say more,
 /// for clusters that first have to add a node.
 pub const STARTS_WITHIN: Duration = Duration::from_mins(5);
+/// How long a Job may have no pod after one was refused: a quota or a policy that was mended a moment ago
+/// is not known everywhere yet, and the Job's controller asks again after 1, 2 and 4 seconds.
+const REFUSED: Duration = Duration::from_secs(5);
 /// How long the objects of a mover may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -144,6 +147,9 @@ impl Movers {
             },
         )
         .await?;
+        if self.got_a_pod(mover).await? {
+            return std::future::pending().await;
+        }
         let said = events
             .last()
             .and_then(|event| event.message.clone())
@@ -154,6 +160,32 @@ impl Movers {
         );
         let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
         Ok(Failure::new(Kind::Blocked, why).with_evidence(seen))
+    }
+
+    /// Whether the Job comes to have a pod after all.
+    async fn got_a_pod(&self, mover: Mover) -> Result<bool, KubeError> {
+        let place = self.place(mover.side);
+        let name = self.name(&mover);
+        let what = format!("a pod of {}", place.object("job", &name));
+        let selector = Selector::fields(format!("metadata.name={name}"));
+        let wait = Wait::new(&what, REFUSED);
+        let has_pod = |job: &Job| {
+            let active = job.status.as_ref().and_then(|status| status.active);
+            active.is_some_and(|active| active > 0)
+        };
+        let jobs = place.api::<Job>();
+        let waited = wait_for_all(&jobs, &selector, &wait, |jobs: &[Job]| {
+            if jobs.iter().any(has_pod) {
+                Look::Done
+            } else {
+                Look::NotYet("none".to_owned())
+            }
+        });
+        match waited.await {
+            Ok(_) => Ok(true),
+            Err(KubeError::TimedOut { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

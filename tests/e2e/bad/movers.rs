@@ -9,25 +9,15 @@ use crate::support::{Namespace, On, end};
 fn what_keeps_a_mover_from_running_is_named() -> Result<()> {
     let source = Namespace::new(On::A, "bad-movers", &[])?;
     let target = Namespace::new(On::A, "bad-movers-target", &[])?;
-    let mut far = workload("far");
-    // The template can change under an OnDelete StatefulSet while its pod stays where it is.
-    far["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-    source.apply(&[workload("db"), far])?;
-    for pod in ["db-0", "far-0"] {
-        source.kubectl(&[
-            "wait",
-            "--for=create",
-            "--timeout=60s",
-            &format!("pod/{pod}"),
-        ])?;
-        source.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod", pod])?;
-    }
-    let patch = "{\"spec\": {\"template\": {\"spec\": {\"nodeSelector\": {\"disk\": \"gold\"}}}}}";
-    source.kubectl(&["patch", "statefulset", "far", "--type=merge", "-p", patch])?;
+    source.apply(&[workload("db"), workload("far")])?;
+    source.ready("statefulset/db")?;
+    source.ready("statefulset/far")?;
 
     let mut image = to("db", &target.name);
     image["mover"] = json!({"image": "localhost/none:1"});
     let mut unplaced = to("far", &target.name);
+    // Nobody makes volumes of this class by themselves.
+    unplaced["target"]["storageClass"] = json!("prepared");
     unplaced["mover"] = json!({"startWithin": "8s"});
     let cases: [(&str, &str, Value); 2] = [
         ("an image that cannot be pulled", "image", image),
@@ -64,10 +54,10 @@ fn what_a_namespace_forbids_is_named_and_forgotten_when_it_is_allowed() -> Resul
     source.ready("statefulset/db")?;
     target.kubectl(&["create", "quota", "few", "--hard=pods=0"])?;
 
-    let quota = run(&source, "quota", to("db", &target.name))?;
     let mut root = to("db", &strict.name);
     root["mover"] = json!({"runAs": "root"});
     let strict = run(&source, "strict", root)?;
+    let quota = run(&source, "quota", to("db", &target.name))?;
     check(
         "forbidden",
         &[

@@ -1,7 +1,7 @@
 //! What preflight finds: nothing is changed by it.
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{check, nothing_is_left, run, to, told, workload};
@@ -134,7 +134,6 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
         ("one whose claim is lost", "lost", to("lost", &target.name)),
         ("one with OnDelete that is to sleep", "manual", asleep),
         ("one of an operator", "owned", to("owned", &target.name)),
-        ("one of an autoscaler", "scaled", to("scaled", &target.name)),
         ("one of Argo CD", "argo", to("argo", &target.name)),
         (
             "a target namespace that does not exist",
@@ -159,10 +158,16 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
     }
     check("preflight", &told_all);
     let locks = source.kubectl(&["get", "leases", "-o", "name"])?;
-    assert!(
+    ensure!(
         !locks.contains("migrate-none"),
         "a lock of what never began: {locks}"
     );
+
+    // An autoscaler leaves alone what was scaled to 0: it is told, and forbids nothing.
+    let plan = PlanFile::new(&source.name, "scaled", to("scaled", &target.name))?;
+    let seen =
+        end(source.migrate(&["preflight", "-f", &plan.path(), "-o", "wide"])?)?.with_code(0)?;
+    ensure!(seen.out.contains("by-load"), "{}", seen.out);
 
     // The claim stays when its StatefulSet goes; it still holds what the pod wrote.
     target.kubectl(&["delete", "statefulset", "db"])?;
@@ -190,8 +195,13 @@ fn roles(place: &Namespace, plan: &PlanFile, user: &str) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("roles.yaml");
     std::fs::write(&file, roles)?;
-    let file = file.to_string_lossy();
-    let listed = place.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &file])?;
+    // Not in the namespace of the test: some are of the other, some of the cluster.
+    let mut create = Command::new("kubectl");
+    create.args(["--kubeconfig", &place.on.kubeconfig()?, "create"]);
+    create
+        .args(["--dry-run=client", "-o", "json", "-f"])
+        .arg(&file);
+    let listed = output_of(&mut create)?;
     // As kubectl prints more than one object: a list, or one JSON text after the other.
     let texts = serde_json::Deserializer::from_str(&listed).into_iter();
     let texts: Vec<Value> = texts.collect::<Result<_, _>>()?;
@@ -247,7 +257,6 @@ fn a_right_that_is_missing_is_named() -> Result<()> {
     for object in &objects {
         let file = folder.path().join("one.json");
         std::fs::write(&file, object.to_string())?;
-        // Not in the namespace of the test: some are of the other, some of the cluster.
         let mut apply = Command::new("kubectl");
         apply
             .args(["--kubeconfig", &On::A.kubeconfig()?, "apply", "-f"])
