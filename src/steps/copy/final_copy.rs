@@ -1,7 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Copied, CopiedVolume, broken, round, still_frozen};
+use super::{Copied, CopiedVolume, WARM, broken, round, still_frozen};
 use crate::{
     engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
     steps::{
@@ -56,7 +56,9 @@ impl Step for FinalCopy {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-        let work = round(RoundKind::Final, true);
+        let warm = cx.find(&WARM)?.map_or_else(Vec::new, |warm| warm.volumes);
+        let began = cx.again || warm.iter().any(|volume| volume.rounds > 0);
+        let work = round(RoundKind::Final, began);
         let rounds = tokio::select! {
             rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),

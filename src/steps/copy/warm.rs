@@ -8,6 +8,7 @@ use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
     plan::Span,
     steps::{
+        inventory::Volume,
         movers::{Doing, Meter, Movers, Work},
         prepare::PREPARED,
         target_capacity,
@@ -126,7 +127,21 @@ impl Step for WarmCopy {
     }
 
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
+        let exclusive = self
+            .movers
+            .volumes
+            .iter()
+            .filter(|volume| volume.is_exclusive());
+        Ok(exclusive
+            .map(|volume| {
+                Check::warn(
+                    "access mode",
+                    self.movers.source.object("persistentvolumeclaim", &volume.source),
+                    "is ReadWriteOncePod: a mover gets it only when the workload's pod is gone",
+                    "everything is copied while writes are stopped; no forecast of how long can be made",
+                )
+            })
+            .collect())
     }
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
@@ -139,6 +154,15 @@ impl Step for WarmCopy {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let meter = self.meter(cx);
+        if self.movers.volumes.iter().any(Volume::is_exclusive) {
+            // The final copy does it all; it refuses a target that holds something else by itself.
+            let volumes = self.movers.volumes.iter().map(CopiedVolume::new).collect();
+            let copied = Copied {
+                volumes,
+                expected_freeze: None,
+            };
+            return Ok(Outcome::Done(serde_json::to_value(copied)?));
+        }
         if let Some(checks) = self.look(cx, &meter).await? {
             self.movers.remove().await?;
             return Ok(Outcome::Blocked(checks));

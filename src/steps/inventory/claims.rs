@@ -45,6 +45,14 @@ pub enum Mode {
     Block,
 }
 
+impl Volume {
+    /// Whether one pod alone may have it, so that a mover must wait for the workload's to be gone.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.access.iter().any(|mode| mode == "ReadWriteOncePod")
+    }
+}
+
 impl Mode {
     /// As a claim's `volumeMode` says it.
     #[must_use]
