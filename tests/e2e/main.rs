@@ -1,6 +1,9 @@
 //! Real workloads on real clusters; `tests/run e2e` starts them and says where they are.
+mod corruption;
 mod freeze;
 mod migration;
+mod processes;
 mod support;
 mod tree;
+mod volumes;
 mod workload;
