@@ -29,6 +29,12 @@ pub(super) async fn complete(cx: &Context, mut plan: Plan) -> Result<Plan> {
     if let Some(image) = &cx.flags.mover_image {
         plan.spec.mover.image = Some(image.clone());
     }
+    // A later run that is not given the target's kubeconfig must not take the source's cluster for it.
+    if plan.spec.target.context.is_none()
+        && let Some(cluster) = cx.target(&plan).await?
+    {
+        plan.spec.target.context = Some(cluster.context().to_owned());
+    }
     Ok(plan)
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
-    transfer::{Difference, Finding, Verification, What},
+    transfer::{Difference, DifferenceKind, Finding, Verification, What},
 };
 
 /// Compares source and target by content.
@@ -171,13 +171,13 @@ impl Step for Verify {
 
 /// A difference as a line of evidence: `data-orders-db-0: ./a/b: content: 1f… ≠ 2e…`.
 fn told(claim: &str, difference: &Difference) -> String {
-    let kind = serde_json::to_value(&difference.kind).map_or_else(
-        |_| String::new(),
-        |kind| match kind {
-            serde_json::Value::String(kind) => kind,
-            other => other.to_string(),
-        },
-    );
+    let kind = match &difference.kind {
+        DifferenceKind::Xattr(name) => format!("xattr {}", String::from_utf8_lossy(name)),
+        kind => serde_json::to_value(kind)
+            .ok()
+            .and_then(|kind| kind.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+    };
     let side = |text: &str| {
         if text.is_empty() {
             "–".to_owned()

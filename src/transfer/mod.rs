@@ -61,8 +61,8 @@ pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};
 pub use mover::DEFAULT_CONNECTIONS;
 pub use report::{
-    Difference, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind, RoundSummary,
-    Verification, What,
+    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind,
+    RoundSummary, Verification, What,
 };
 pub use side::Side;
 

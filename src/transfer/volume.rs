@@ -17,6 +17,7 @@ pub(crate) enum Volume {
 }
 
 /// A block device, or the image of one.
+#[derive(Clone)]
 pub(crate) struct Device {
     path: PathBuf,
     side: Side,
@@ -32,6 +33,14 @@ impl Device {
         };
         this.bytes = rustix::fs::seek(this.reopen(side == Side::Target)?, SeekFrom::End(0))?;
         Ok(this)
+    }
+
+    /// The same as if it ended after so many bytes: a target that is larger than its source keeps its rest.
+    pub(crate) fn front(&self, bytes: u64) -> Self {
+        Self {
+            bytes: self.bytes.min(bytes),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn reopen(&self, write: bool) -> Result<OwnedFd, Errno> {

@@ -1,11 +1,14 @@
 //! A StatefulSet moves while it is written to: to another namespace, to another cluster, and without root.
-use std::{fs, os::unix::fs::chown};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    support::{Namespace, On, PlanFile, end},
+    support::{Namespace, On, PlanFile, end, mover_image},
     tree,
     workload::{self, Client, records},
 };
@@ -128,22 +131,47 @@ fn to_another_cluster_with_every_acknowledged_record() -> Result<()> {
         "far",
         json!({
             "playbook": "statefulset", "source": {"statefulset": "db"}, "objects": "copy",
-            "target": {"namespace": target.name, "context": "test-b"},
+            "target": {"namespace": target.name},
         }),
     )?;
     let clients = clients(&source)?;
     let mut run = source.migrate(&["run", "-f", &plan.path(), "--yes"])?;
-    let both = [On::A.kubeconfig()?, On::B.kubeconfig()?].join(":");
-    run.env("KUBECONFIG", both);
+    run.args(["--to-kubeconfig", &On::B.kubeconfig()?]);
     end(run)?
         .with_code(13)?
         .says(&["step `hand-over` waits for you"])?;
+    // Without that flag another cluster than the target's would be looked at.
+    let undo = ["rollback", "far", "--confirm", "far"];
+    end(source.migrate(&undo)?)?
+        .with_code(1)?
+        .says(&["no context \"test-b\""])?;
     let moved = Moved {
         source: &source,
         target: &target,
         name: "db",
     };
-    moved.is_whole(clients, [0, 1, 0])
+    moved.is_whole(clients, [0, 1, 0])?;
+
+    // The two files as one, as many have them.
+    let mut undo = source.migrate(&undo)?;
+    let both = [On::A.kubeconfig()?, On::B.kubeconfig()?].join(":");
+    undo.env("KUBECONFIG", both);
+    end(undo)?.with_code(0)?;
+    source.ready("statefulset/db")?;
+    let left = ["get", "statefulsets,persistentvolumeclaims", "-o", "name"];
+    ensure!(target.kubectl(&left)?.is_empty());
+    Ok(())
+}
+
+/// A claim as fsGroup 999 would leave it: the cluster's host paths know no fsGroup.
+fn shared_claim(place: &Namespace, claim: &str) -> Result<()> {
+    place.apply(&[workload::claim(claim, "2Gi")])?;
+    let folder = place.folder(claim)?;
+    chown(&folder, Some(0), Some(999))?;
+    Ok(fs::set_permissions(
+        &folder,
+        fs::Permissions::from_mode(0o2775),
+    )?)
 }
 
 #[test]
@@ -160,6 +188,11 @@ fn where_root_is_forbidden_movers_run_as_the_workload_and_foreign_owners_are_fin
     });
     pod["containers"][0]["securityContext"] =
         json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    for place in [&source, &target] {
+        for claim in ["data-db-0", "log-db-0"] {
+            shared_claim(place, claim)?;
+        }
+    }
     source.apply(&objects)?;
     source.ready("statefulset/db")?;
     let folder = source.folder("data-db-0")?;
@@ -190,5 +223,13 @@ fn where_root_is_forbidden_movers_run_as_the_workload_and_foreign_owners_are_fin
         "{:#}",
         report["findings"]
     );
+
+    // A single volume belongs to no workload: the user is named.
+    shared_claim(&target, "again")?;
+    let image = mover_image()?;
+    let user = ["--run-as", "999:999", "--mover-image", &image, "--yes"];
+    let words = [&["copy", "pvc/log-db-0", "pvc/again"], &user[..]].concat();
+    end(target.migrate(&words)?)?.with_code(0)?;
+    records(&target.folder("again")?)?;
     Ok(())
 }

@@ -28,13 +28,15 @@ fi
 while :; do sleep 3600 & wait $!; done
 "#;
 
+/// A claim of the default class.
+pub fn claim(name: &str, size: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}},
+    }})
+}
+
 /// The StatefulSet `db` with what its pods refer to.
 pub fn database(namespace: &Namespace, replicas: u32) -> Vec<Value> {
-    let claim = |name: &str, size: &str| {
-        json!({"metadata": {"name": name}, "spec": {
-            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}},
-        }})
-    };
     vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"FLUSH": "always"}}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"PASSWORD": "x"}}),

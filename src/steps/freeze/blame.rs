@@ -1,4 +1,5 @@
 //! Who changed an object, by the record that the API server keeps of it.
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
@@ -17,6 +18,21 @@ pub(super) fn of(meta: &ObjectMeta, field: Option<&str>) -> String {
     };
     let writer = field.and_then(newest).or_else(|| newest("/spec"));
     writer.map_or_else(|| "somebody unknown".to_owned(), describe)
+}
+
+/// The newest writer other than us of the spec, if it wrote since then. An API server keeps no record of
+/// some changes (scaling to 0 is one), and an earlier writer must not be blamed for them.
+pub(super) fn since(meta: &ObjectMeta, then: Timestamp) -> String {
+    let entries = meta.managed_fields.iter().flatten();
+    let newest = entries
+        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER) && owns(entry, "/spec"))
+        // The record is in whole seconds.
+        .filter(|entry| {
+            let at = entry.time.as_ref().map(|time| time.0.as_second());
+            at.is_some_and(|at| at >= then.as_second())
+        })
+        .max_by_key(|entry| entry.time.clone());
+    newest.map_or_else(|| "somebody unknown".to_owned(), describe)
 }
 
 /// Who made an object: its first recorded writer.
@@ -103,6 +119,12 @@ mod tests {
             "field manager `kubectl` (subresource scale) at 2026-01-02T03:07:05Z"
         );
         assert_eq!(maker(&meta).as_deref(), Some("field manager `helm`"));
+        let then = |minute: u32| {
+            let text = format!("2026-01-02T03:{minute:02}:05.7Z");
+            text.parse().expect("a time")
+        };
+        assert!(since(&meta, then(7)).contains("`kubectl`"));
+        assert_eq!(since(&meta, then(8)), "somebody unknown");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Watched {
         }
         let generation = meta.generation.unwrap_or_default();
         (generation != frozen.generation).then(|| {
-            let by = blame::of(meta, None);
+            let by = blame::since(meta, frozen.frozen_at);
             let before = frozen.generation;
             format!("the spec of {shown} was changed during the freeze, last by {by} (generation {before} became {generation})")
         })

@@ -128,7 +128,7 @@ impl Movers {
             "volumes": [
                 // A read-only claim volume would make some drivers attach it anew; the mount is read-only.
                 {"name": "volume", "persistentVolumeClaim": {"claimName": claim}},
-                {"name": "keys", "secret": {"secretName": self.name(mover), "defaultMode": 0o400}},
+                {"name": "keys", "secret": {"secretName": self.name(mover), "defaultMode": self.keys_mode()}},
             ],
         });
         self.place_pod(mover, node, &mut pod);
@@ -212,6 +212,14 @@ impl Movers {
             }
         }
         security
+    }
+
+    /// The keys' files belong to root, and no other container of the pod could read them.
+    fn keys_mode(&self) -> u32 {
+        match self.run_as {
+            RunAs::Root | RunAs::Auto => 0o400,
+            RunAs::User(..) | RunAs::Workload => 0o444,
+        }
     }
 
     fn container_security(&self, mover: &Mover) -> Value {

@@ -70,7 +70,12 @@ impl From<KubeError> for Loss {
 /// A mover's fault with the ending that it is.
 fn explained(error: ControlError) -> anyhow::Error {
     let kind = match &error {
-        ControlError::Fault(Fault::Foreign { .. } | Fault::NameTaken { .. }) => Kind::Blocked,
+        ControlError::Fault(
+            Fault::Foreign { .. }
+            | Fault::NameTaken { .. }
+            | Fault::TooSmall { .. }
+            | Fault::ShapeDiffers { .. },
+        ) => Kind::Blocked,
         ControlError::Fault(Fault::Fenced { .. } | Fault::Superseded) => Kind::LockLost,
         _ => return error.into(),
     };

@@ -113,22 +113,19 @@ pub(crate) fn round(
     summarize(operation, kind, start)
 }
 
-/// The digest of as much of the target as the source has. A larger target keeps its rest.
+/// The digest of as much of the target as the source has.
 fn digest_front(
     operation: &Operation<'_>,
     size: u64,
 ) -> Result<Option<crate::transfer::entry::Digest>, Fault> {
-    let mut opener = operation.volume.opener();
-    let mut buffer = Vec::new();
     let Volume::Device(device) = operation.volume else {
         return Ok(None);
     };
-    if device.bytes != size {
-        return Ok(None);
-    }
+    let front = Volume::Device(device.front(size));
+    let mut buffer = Vec::new();
     let read = digest_file(
-        operation.volume,
-        &mut opener,
+        &front,
+        &mut front.opener(),
         &TreePath::root(),
         false,
         &mut buffer,

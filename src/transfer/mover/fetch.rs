@@ -39,6 +39,20 @@ pub(crate) fn fetch(
     channel: &mut Channel,
     mut writer: Writer<'_>,
 ) -> Result<(), Fault> {
+    let fetched = fetch_all(operation, jobs, channel, &mut writer);
+    if fetched.is_err() {
+        // What arrived whole is not sent again; why the rest did not come is what to tell.
+        let _ = writer.commit();
+    }
+    fetched
+}
+
+fn fetch_all(
+    operation: &Operation<'_>,
+    jobs: &Mutex<Receiver<Job>>,
+    channel: &mut Channel,
+    writer: &mut Writer<'_>,
+) -> Result<(), Fault> {
     let mut buffer = Vec::new();
     loop {
         operation.cancel.check()?;
@@ -52,7 +66,7 @@ pub(crate) fn fetch(
         };
         let mut wanted = batch;
         for attempt in 0..=RETRIES {
-            wanted = ask(operation, channel, &mut writer, &mut buffer, wanted)?;
+            wanted = ask(operation, channel, writer, &mut buffer, wanted)?;
             if wanted.is_empty() {
                 break;
             }

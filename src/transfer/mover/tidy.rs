@@ -11,6 +11,7 @@ use crate::transfer::report::{Inspection, MoverInfo, Phase};
 use crate::transfer::volume::Volume;
 use crate::transfer::work;
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
 
 /// The capabilities that decide what a copy can keep, by their number in `/proc/self/status`.
 const CAPABILITIES: [(u32, &str); 7] = [
@@ -83,8 +84,11 @@ pub(crate) fn finish(operation: &Operation<'_>) -> Result<(), Fault> {
                 tv_nsec: before.st_mtime_nsec.try_into().unwrap_or(0),
             },
         };
-        rustix::fs::utimensat(root.fd(), ".", &times, AtFlags::empty())
-            .map_err(|errno| fault("utimensat", errno))?;
+        match rustix::fs::utimensat(root.fd(), ".", &times, AtFlags::empty()) {
+            // The root belongs to somebody else: that its time is not kept was found when it was copied.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(fault("utimensat", errno)),
+        }
     }
     rustix::fs::syncfs(root.fd()).map_err(|errno| fault("syncfs", errno))
 }

@@ -40,14 +40,31 @@ pub(crate) fn verify(
         without_sockets: false,
     };
     let mut merged = Merged::new(operation, excused);
+    let mut source = Stream::begin(channel, true)?;
+    let (first, front) = match operation.volume {
+        Volume::Directory(_) => (None, None),
+        // Only its source tells how much of it is to be compared.
+        Volume::Device(device) => {
+            let first = source.next()?;
+            let size = first.as_ref().and_then(|entry| match entry.kind {
+                Kind::File { size, .. } => Some(size),
+                _ => None,
+            });
+            (first, size.map(|size| Volume::Device(device.front(size))))
+        }
+    };
+    let volume = front.as_ref().unwrap_or(operation.volume);
     std::thread::scope(|scope| {
-        let mut source = Stream::begin(channel, true)?;
         let mut target = Local {
-            listing: Listing::begin(scope, operation.volume, options, operation.counters),
+            listing: Listing::begin(scope, volume, options, operation.counters),
             batch: Vec::new().into_iter(),
             operation,
         };
-        let (mut one, mut other) = (source.next()?, target.next()?);
+        let mut one = match first {
+            Some(first) => Some(first),
+            None => source.next()?,
+        };
+        let mut other = target.next()?;
         loop {
             operation.cancel.check()?;
             let order = match (&one, &other) {

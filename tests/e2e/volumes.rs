@@ -1,0 +1,170 @@
+//! Volumes that are no ordinary folder: raw block devices, and one that runs full.
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    support::{Namespace, On, end, mover_image, output_of},
+    tree, workload,
+};
+
+const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
+
+/// A volume that was prepared for one claim; what it takes of this machine is given back at the end.
+struct Prepared<'a> {
+    namespace: &'a Namespace,
+    /// `tmpfs-volume` or `block-volume`.
+    verb: &'static str,
+    claim: &'static str,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(
+        namespace: &'a Namespace,
+        verb: &'static str,
+        claim: &'static str,
+        size: &str,
+    ) -> Result<Self> {
+        let this = Self {
+            namespace,
+            verb,
+            claim,
+        };
+        this.resize(size)?;
+        Ok(this)
+    }
+
+    fn resize(&self, size: &str) -> Result<()> {
+        let claim = format!("{}/{}", self.namespace.name, self.claim);
+        let letter = self.namespace.on.letter();
+        output_of(Command::new(CLUSTER).args([self.verb, &claim, size, letter]))?;
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("{}-{}", self.namespace.name, self.claim)
+    }
+
+    /// Its folder or its device.
+    fn path(&self) -> Result<PathBuf> {
+        let volume = self.namespace.get(&format!("pv/{}", self.name()))?;
+        Ok(volume["spec"]["local"]["path"]
+            .as_str()
+            .unwrap_or("")
+            .into())
+    }
+
+    fn give_back(&self) -> Result<()> {
+        let path = self.path()?;
+        let name = self.name();
+        for object in [["pvc", self.claim], ["pv", &name]] {
+            let delete = [
+                "delete",
+                object[0],
+                object[1],
+                "--ignore-not-found",
+                "--wait=false",
+            ];
+            self.namespace.kubectl(&delete)?;
+        }
+        if self.verb == "tmpfs-volume" {
+            output_of(Command::new("umount").arg("-l").arg(&path))?;
+            return Ok(fs::remove_dir(&path)?);
+        }
+        let image = ["-nO", "BACK-FILE"];
+        let image = output_of(Command::new("losetup").args(image).arg(&path))?;
+        output_of(Command::new("losetup").arg("-d").arg(&path))?;
+        Ok(fs::remove_file(image.trim())?)
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        self.give_back().ok();
+    }
+}
+
+fn block_claim(name: &str, size: &str) -> Value {
+    let mut claim = workload::claim(name, size);
+    claim["spec"]["volumeMode"] = json!("Block");
+    claim["spec"]["storageClassName"] = json!("prepared");
+    claim
+}
+
+fn same_bytes(source: &Path, target: &Path) -> Result<()> {
+    output_of(Command::new("cmp").arg(source).arg(target))?;
+    Ok(())
+}
+
+#[test]
+fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()> {
+    let namespace = Namespace::new(On::A, "data-block", &[])?;
+    let from = Prepared::new(&namespace, "block-volume", "from", "32Mi")?;
+    let to = Prepared::new(&namespace, "block-volume", "to", "48Mi")?;
+    let small = Prepared::new(&namespace, "block-volume", "small", "16Mi")?;
+    namespace.apply(&[block_claim("from", "32Mi"), block_claim("small", "16Mi")])?;
+    let device = namespace.folder("from")?;
+    ensure!(device == from.path()?);
+    tree::noise(&device, 32 << 20)?;
+    let image = mover_image()?;
+    let copy = |target: &str| {
+        let words = ["copy", "pvc/from", target, "--yes", "--mover-image", &image];
+        end(namespace.migrate(&words)?)
+    };
+    copy("pvc/to")?.with_code(0)?;
+    let start = tempfile::NamedTempFile::new()?;
+    let length = ["bs=1M", "count=32", "status=none"];
+    output_of(
+        Command::new("dd")
+            .arg(format!("if={}", to.path()?.display()))
+            .arg(format!("of={}", start.path().display()))
+            .args(length),
+    )?;
+    same_bytes(&device, start.path())?;
+    copy("pvc/small")?
+        .with_code(10)?
+        .says(&["33554432", "16777216"])?;
+    ensure!(fs::read(small.path()?)?.iter().all(|byte| *byte == 0));
+    end(namespace.migrate(&["rollback", "copy-from-small"])?)?.with_code(0)?;
+    namespace.get("pvc/small")?;
+    let left = namespace.kubectl(&["get", "jobs,secrets", "-o", "name"])?;
+    ensure!(left.is_empty(), "{left}");
+    Ok(())
+}
+
+#[test]
+fn a_full_target_is_said_and_the_copy_goes_on_when_it_is_larger() -> Result<()> {
+    const FILES: usize = 8000;
+    let namespace = Namespace::new(On::A, "data-full", &[])?;
+    namespace.apply(&[workload::claim("from", "20Mi")])?;
+    let from = namespace.folder("from")?;
+    // Less than the target's size in bytes, and more in blocks: only writing tells.
+    for number in 0..FILES {
+        fs::write(from.join(format!("{number}")), format!("row {number}"))?;
+    }
+    let to = Prepared::new(&namespace, "tmpfs-volume", "to", "20Mi")?;
+    let image = mover_image()?;
+    let class = ["--storage-class", "prepared", "--mover-image", &image];
+    let words = [&["copy", "pvc/from", "pvc/to", "--yes"], &class[..]].concat();
+    let full = "no space is left on the target at ";
+    end(namespace.migrate(&words)?)?.with_code(1)?.says(&[
+        full,
+        "enlarge the volume",
+        "run copy-from-to",
+    ])?;
+    to.resize("64Mi")?;
+    end(namespace.migrate(&["run", "copy-from-to"])?)?.with_code(0)?;
+    let report = namespace.report("copy-from-to")?;
+    let sent = &report["outputs"]["warm-copy"]["volumes"][0]["files_sent"];
+    let sent = sent.as_u64().unwrap_or(0);
+    ensure!(
+        sent > 0 && sent < u64::try_from(FILES)?,
+        "{sent} of {FILES} files were sent in the end"
+    );
+    tree::assert_equal(&from, &to.path()?, 0)
+}
