@@ -1,0 +1,188 @@
+//! A StatefulSet moves while it is written to: to another namespace, to another cluster, and without root.
+use std::{fs, os::unix::fs::chown};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    support::{Namespace, On, PlanFile, end},
+    tree,
+    workload::{self, Client, records},
+};
+
+/// What a migration moves, and where it went.
+struct Moved<'a> {
+    source: &'a Namespace,
+    target: &'a Namespace,
+    /// The StatefulSet at the target.
+    name: &'a str,
+}
+
+impl Moved<'_> {
+    /// Every acknowledged record is at the target, and all trees are equal.
+    fn is_whole(&self, clients: Vec<Client>, sockets: [usize; 3]) -> Result<()> {
+        for (pod, (client, sockets)) in clients.into_iter().zip(sockets).enumerate() {
+            let acknowledged = client.acknowledged()?;
+            for volume in ["data", "log"] {
+                let source = self.source.folder(&format!("{volume}-db-{pod}"))?;
+                let name = format!("{volume}-{}-{pod}", self.name);
+                let target = self.target.folder(&name)?;
+                let sockets = if volume == "data" { sockets } else { 0 };
+                tree::assert_equal(&source, &target, sockets).context(name)?;
+                if volume == "log" {
+                    let there = records(&target)?;
+                    ensure!(there >= acknowledged, "{acknowledged}, and {there} there");
+                }
+            }
+        }
+        let workload = format!("statefulset/{}", self.name);
+        self.target.ready(&workload)?;
+        for object in ["configmap/settings", "secret/password", "service/db"] {
+            self.target.get(object)?;
+        }
+        let replicas = &self.source.get("statefulset/db")?["spec"]["replicas"];
+        ensure!(*replicas == 0, "the source stays frozen");
+        Ok(())
+    }
+}
+
+fn clients(namespace: &Namespace) -> Result<Vec<Client>> {
+    let pods = ["db-0", "db-1", "db-2"];
+    pods.iter().map(|pod| Client::of(namespace, pod)).collect()
+}
+
+/// What was found on a volume, as `what` and how often.
+fn finding(report: &Value, step: &str, volume: &str, what: &str) -> Option<u64> {
+    report["findings"]
+        .as_array()?
+        .iter()
+        .find(|found| {
+            found["step"] == step && found["volume"] == volume && found["what"] == what
+        })?["count"]
+        .as_u64()
+}
+
+#[test]
+fn to_another_namespace_name_class_and_size_with_every_acknowledged_record() -> Result<()> {
+    let source = Namespace::new(On::A, "data-here", &[])?;
+    let target = Namespace::new(On::A, "data-there", &[])?;
+    workload::start(&source, 3)?;
+    tree::fill(&source.folder("data-db-0")?)?;
+    tree::noise(&source.folder("data-db-1")?.join("large"), 1 << 30)?;
+    let plan = PlanFile::new(
+        &source.name,
+        "here",
+        json!({
+            "playbook": "statefulset", "source": {"statefulset": "db"}, "objects": "copy",
+            "target": {"namespace": target.name, "statefulset": "moved", "storageClass": "other",
+                "volumes": {"log": {"size": "96Mi"}}},
+        }),
+    )?;
+    let clients = clients(&source)?;
+    let run = source.migrate(&["run", "-f", &plan.path(), "--yes"])?;
+    end(run)?
+        .with_code(13)?
+        .says(&["step `hand-over` waits for you"])?;
+    let moved = Moved {
+        source: &source,
+        target: &target,
+        name: "moved",
+    };
+    moved.is_whole(clients, [1, 0, 0])?;
+
+    for (claim, size) in [("data-moved-0", "2Gi"), ("log-moved-2", "96Mi")] {
+        let spec = &target.get(&format!("pvc/{claim}"))?["spec"];
+        ensure!(spec["storageClassName"] == "other", "{spec}");
+        ensure!(spec["resources"]["requests"]["storage"] == size, "{spec}");
+    }
+    let report = source.report("here")?;
+    ensure!(
+        finding(&report, "final-copy", "data-db-0", "socket") == Some(1),
+        "{report:#}"
+    );
+    let mark = ["mark", "here", "hand-over", "--done", "--reason", "switched"];
+    end(source.migrate(&mark)?)?.with_code(0)?;
+    end(source.migrate(&["run", "here"])?)?.with_code(0)?;
+    ensure!(source.report("here")?["state"] == "done");
+    let left = ["get", "jobs,secrets", "-o", "name"];
+    for place in [&source, &target] {
+        ensure!(place.kubectl(&left)?.trim() == "secret/password");
+    }
+    Ok(())
+}
+
+#[test]
+fn to_another_cluster_with_every_acknowledged_record() -> Result<()> {
+    let source = Namespace::new(On::A, "data-from", &[])?;
+    let target = Namespace::new(On::B, "data-to", &[])?;
+    workload::start(&source, 3)?;
+    tree::fill(&source.folder("data-db-1")?)?;
+    let plan = PlanFile::new(
+        &source.name,
+        "far",
+        json!({
+            "playbook": "statefulset", "source": {"statefulset": "db"}, "objects": "copy",
+            "target": {"namespace": target.name, "context": "test-b"},
+        }),
+    )?;
+    let clients = clients(&source)?;
+    let mut run = source.migrate(&["run", "-f", &plan.path(), "--yes"])?;
+    let both = [On::A.kubeconfig()?, On::B.kubeconfig()?].join(":");
+    run.env("KUBECONFIG", both);
+    end(run)?
+        .with_code(13)?
+        .says(&["step `hand-over` waits for you"])?;
+    let moved = Moved {
+        source: &source,
+        target: &target,
+        name: "db",
+    };
+    moved.is_whole(clients, [0, 1, 0])
+}
+
+#[test]
+fn where_root_is_forbidden_movers_run_as_the_workload_and_foreign_owners_are_findings() -> Result<()>
+{
+    let restricted = ["pod-security.kubernetes.io/enforce=restricted"];
+    let source = Namespace::new(On::A, "data-strict", &restricted)?;
+    let target = Namespace::new(On::A, "data-stricter", &restricted)?;
+    let mut objects = workload::database(&source, 1);
+    let pod = &mut objects[4]["spec"]["template"]["spec"];
+    pod["securityContext"] = json!({
+        "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999, "runAsNonRoot": true,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    pod["containers"][0]["securityContext"] =
+        json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    source.apply(&objects)?;
+    source.ready("statefulset/db")?;
+    let folder = source.folder("data-db-0")?;
+    fs::write(folder.join("own"), "own")?;
+    chown(folder.join("own"), Some(999), Some(999))?;
+    fs::write(folder.join("foreign"), "foreign")?;
+    chown(folder.join("foreign"), Some(1000), Some(1000))?;
+    let plan = PlanFile::new(
+        &source.name,
+        "strict",
+        json!({
+            "playbook": "statefulset", "source": {"statefulset": "db"}, "objects": "copy",
+            "target": {"namespace": target.name},
+        }),
+    )?;
+    let run = source.migrate(&["run", "-f", &plan.path(), "--yes"])?;
+    end(run)?.with_code(13)?;
+    let there = target.folder("data-db-0")?;
+    ensure!(fs::read(there.join("own"))? == b"own");
+    ensure!(fs::read(there.join("foreign"))? == b"foreign");
+    ensure!(
+        records(&source.folder("log-db-0")?)? == records(&target.folder("log-db-0")?)?,
+        "records were lost"
+    );
+    let report = source.report("strict")?;
+    ensure!(
+        finding(&report, "final-copy", "data-db-0", "owner") == Some(1),
+        "{:#}",
+        report["findings"]
+    );
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! A database as far as a migration can tell: pods with two volumes each that write all the time.
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::support::{Namespace, wait_for};
+
+/// Each record is on disk before it is acknowledged. In another namespace than its first the database
+/// only reads, so that both sides can be compared while its pods run.
+const SCRIPT: &str = r#"
+trap 'exit 0' TERM
+if [ "$NAMESPACE" = "$WRITES_IN" ]; then
+  n=$(tail -n 1 /log/records 2>/dev/null || true)
+  n=${n:-0}
+  while :; do
+    n=$((n + 1))
+    echo $n >>/log/records
+    sync /log/records
+    echo $n
+    usleep 20000
+  done
+fi
+while :; do sleep 3600 & wait $!; done
+"#;
+
+/// The StatefulSet `db` with what its pods refer to.
+pub fn database(namespace: &Namespace, replicas: u32) -> Vec<Value> {
+    let claim = |name: &str, size: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}},
+        }})
+    };
+    vec![
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"FLUSH": "always"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"PASSWORD": "x"}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "db"}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
+            "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"name": "db", "port": 5432}]}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
+            "serviceName": "db", "replicas": replicas, "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {
+                "serviceAccountName": "db", "terminationGracePeriodSeconds": 2,
+                "containers": [{
+                    "name": "db", "image": "localhost/busybox:1", "command": ["sh", "-ec", SCRIPT],
+                    "env": [
+                        {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+                        {"name": "WRITES_IN", "value": namespace.name},
+                    ],
+                    "envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "password"}}],
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "log", "mountPath": "/log"}],
+                }],
+            }},
+            "volumeClaimTemplates": [claim("data", "2Gi"), claim("log", "64Mi")],
+        }}),
+    ]
+}
+
+/// Makes the database and waits until every pod has acknowledged a record.
+pub fn start(namespace: &Namespace, replicas: u32) -> Result<()> {
+    namespace.apply(&database(namespace, replicas))?;
+    namespace.ready("statefulset/db")?;
+    for pod in 0..replicas {
+        let pod = format!("db-{pod}");
+        wait_for(&format!("the first record of {pod}"), || {
+            let told = namespace.kubectl(&["logs", &pod])?;
+            Ok((!told.is_empty()).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// The client of one pod: it reads what the pod acknowledges until the pod ends.
+pub struct Client {
+    pod: String,
+    follows: Child,
+}
+
+impl Client {
+    pub fn of(namespace: &Namespace, pod: &str) -> Result<Self> {
+        let mut command = namespace.command(&["logs", "--follow", pod])?;
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let (pod, follows) = (pod.to_owned(), command.spawn()?);
+        Ok(Self { pod, follows })
+    }
+
+    /// The last record that was acknowledged.
+    pub fn acknowledged(self) -> Result<u64> {
+        let output = self.follows.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let last = text.lines().rev().find_map(|line| line.parse().ok());
+        last.with_context(|| format!("{} acknowledged nothing", self.pod))
+    }
+}
+
+/// The records in a volume are 1, 2, 3 and so on without a gap; gives the last.
+pub fn records(folder: &Path) -> Result<u64> {
+    let text = fs::read_to_string(folder.join("records"))?;
+    let mut last = 0;
+    for line in text.lines() {
+        ensure!(
+            line.parse() == Ok(last + 1),
+            "after record {last} comes `{line}`"
+        );
+        last += 1;
+    }
+    Ok(last)
+}
