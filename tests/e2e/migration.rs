@@ -56,9 +56,8 @@ fn finding(report: &Value, step: &str, volume: &str, what: &str) -> Option<u64> 
     report["findings"]
         .as_array()?
         .iter()
-        .find(|found| {
-            found["step"] == step && found["volume"] == volume && found["what"] == what
-        })?["count"]
+        .find(|found| found["step"] == step && found["volume"] == volume && found["what"] == what)?
+        ["count"]
         .as_u64()
 }
 
@@ -100,7 +99,14 @@ fn to_another_namespace_name_class_and_size_with_every_acknowledged_record() -> 
         finding(&report, "final-copy", "data-db-0", "socket") == Some(1),
         "{report:#}"
     );
-    let mark = ["mark", "here", "hand-over", "--done", "--reason", "switched"];
+    let mark = [
+        "mark",
+        "here",
+        "hand-over",
+        "--done",
+        "--reason",
+        "switched",
+    ];
     end(source.migrate(&mark)?)?.with_code(0)?;
     end(source.migrate(&["run", "here"])?)?.with_code(0)?;
     ensure!(source.report("here")?["state"] == "done");
