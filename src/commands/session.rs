@@ -7,6 +7,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{path, signals};
 use crate::{
+    adapters::kube::lease::Lost,
     context::Context,
     engine::{
         Cx, Ended, FORMAT, Failure, Header, Holds, Journal, Kind as FailureKind, Record, RunError,
@@ -236,7 +237,14 @@ impl<'cx> Session<'cx> {
         let ended = tokio::select! {
             ended = going => ended.map_err(anyhow::Error::from),
             () = signals::second_interrupt(self.cx.ui.clone(), wish) => Err(Stopped(Kind::Interrupted).into()),
-            why = self.locked.lost() => Err(lost(&why)),
+            _ = self.locked.lost() => Err(Stopped(Kind::Locked).into()),
+        };
+        // Whoever notices first, a step or the lock itself: it is told in the same way.
+        let ended = match ended {
+            Err(error) if Kind::of(&error) != Kind::Interrupted => {
+                Err(self.locked.why_lost().await.map_or(error, |why| lost(&why)))
+            }
+            ended => ended,
         };
         let (used, capacity) = self.journal.usage();
         if used * 5 > capacity * 4 {
@@ -357,9 +365,14 @@ fn recorded(state: &State) -> Result<Option<crate::steps::inventory::Inventory>>
 }
 
 /// The lock was lost while something was going on.
-fn lost(why: &str) -> anyhow::Error {
+fn lost(why: &Lost) -> anyhow::Error {
+    let kind = match why {
+        Lost::Taken(_) => FailureKind::LockLost,
+        // Nobody is known to have it: the server is what has to come back.
+        Lost::Silence(_) => FailureKind::Error,
+    };
     let why = format!("this run lost its lock ({why}), and changed nothing since");
-    Failure::new(FailureKind::LockLost, why).into()
+    Failure::new(kind, why).into()
 }
 
 /// A name for this run that no other has: it marks every object that is made for it.

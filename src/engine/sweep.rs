@@ -168,8 +168,7 @@ async fn a_failure_at_any_step_rolls_back_to_a_clean_slate() {
         assert_eq!(
             world.all(),
             Vec::<String>::new(),
-            "left after failing at {}",
-            id
+            "left after failing at {id}"
         );
         let ended = run(&steps(&world, None), &mut journal, &sink, &stop)
             .await

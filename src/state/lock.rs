@@ -8,7 +8,7 @@ use super::{cluster::ClusterStore, file::FileStore, object_name};
 use crate::{
     adapters::kube::{
         Cluster, KubeError, Wait, WriteGuard, delete_and_wait,
-        lease::{Acquired, Held, HolderIdentity, Lock, OtherHolder, acquire},
+        lease::{Acquired, Held, HolderIdentity, Lock, Lost, OtherHolder, acquire},
     },
     engine::Store,
 };
@@ -196,10 +196,18 @@ impl Locked {
     }
 
     /// Resolves with the reason when the lock is lost; never for a file.
-    pub async fn lost(&self) -> String {
+    pub async fn lost(&self) -> Lost {
         match self {
             Self::Cluster { held, .. } => held.lost().await,
             Self::File { .. } => std::future::pending().await,
+        }
+    }
+
+    /// The reason, if the lock is lost now.
+    pub async fn why_lost(&self) -> Option<Lost> {
+        match self {
+            Self::Cluster { held, .. } => held.why_lost().await,
+            Self::File { .. } => None,
         }
     }
 

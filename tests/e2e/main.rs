@@ -1,9 +1,18 @@
 //! Real workloads on real clusters; `tests/run e2e` starts them and says where they are.
+#![expect(
+    clippy::print_stdout,
+    reason = "a test tells its figures, such as how many cuts it made"
+)]
 mod bad;
 mod corruption;
+mod crash;
+mod faults;
 mod freeze;
 mod migration;
 mod processes;
+mod proxy;
+mod runners;
+mod small;
 mod support;
 mod tree;
 mod volumes;

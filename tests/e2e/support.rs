@@ -267,6 +267,11 @@ impl Running {
         })
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it says this on standard error.
     pub fn until(&mut self, text: &str) -> Result<()> {
         let begun = Instant::now();

@@ -65,6 +65,10 @@ fn lose(source: &Namespace, claim: &str) -> Result<()> {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one cluster is set up for a list of cases"
+)]
 fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_changed() -> Result<()> {
     let source = Namespace::new(On::A, "bad-source", &[])?;
     let target = Namespace::new(On::A, "bad-target", &[])?;

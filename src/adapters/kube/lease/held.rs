@@ -36,8 +36,27 @@ struct Shared {
     lease: tokio::sync::Mutex<Lease>,
     /// When the last renewal that worked was sent, by our clock.
     renewed: Mutex<Duration>,
-    lost: watch::Sender<Option<String>>,
+    lost: watch::Sender<Option<Lost>>,
+    /// Why the last renewal that did not work got no answer.
+    unanswered: Mutex<String>,
     progress: Mutex<watch::Receiver<String>>,
+}
+
+/// Why a lock is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Another runner has it, or its Lease was deleted.
+    Taken(String),
+    /// The server did not answer for so long that another runner may have it.
+    Silence(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(why) | Self::Silence(why) => f.write_str(why),
+        }
+    }
 }
 
 /// The end of one renewal.
@@ -81,6 +100,7 @@ impl Held {
             lease: tokio::sync::Mutex::new(lease),
             renewed: Mutex::new(since),
             lost: watch::Sender::new(None),
+            unanswered: Mutex::new(String::new()),
             progress: Mutex::new(progress.clone()),
         });
         let renewal = tokio::spawn(keep(Arc::clone(&shared), progress));
@@ -109,12 +129,31 @@ impl Held {
     }
 
     /// Resolves with the reason when the lock is lost.
-    pub async fn lost(&self) -> String {
+    pub async fn lost(&self) -> Lost {
         let mut lost = self.shared.lost.subscribe();
-        match lost.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => "the renewal ended".to_owned(),
+        let why = lost.wait_for(Option::is_some).await;
+        why.ok()
+            .and_then(|why| why.clone())
+            .unwrap_or_else(|| Lost::Taken("the renewal ended".to_owned()))
+    }
+
+    /// The reason, if the lock is lost now. After silence the server is asked once more: a runner that was
+    /// asleep for long learns who has taken over.
+    pub async fn why_lost(&self) -> Option<Lost> {
+        let why = self.shared.why_lost()?;
+        if let Lost::Silence(_) = why
+            && let Ok(Some(found)) = get_opt(&self.shared.api, &self.shared.name).await
+            && record::transitions(&found) != self.shared.fence
+        {
+            let holder = OtherHolder::of(&found);
+            let taken = if holder.identity.is_empty() {
+                format!("another run has had it since, fence {}", holder.fence)
+            } else {
+                format!("now held by {holder}")
+            };
+            return Some(Lost::Taken(taken));
         }
+        Some(why)
     }
 
     /// Frees the Lease for the next runner. A lock that is lost already is left alone.
@@ -169,7 +208,7 @@ impl Shared {
         loop {
             self.expire();
             if let Some(why) = self.why_lost() {
-                return Err(why);
+                return Err(why.to_string());
             }
             if self.age() < self.duration / 2 {
                 return Ok(());
@@ -200,26 +239,38 @@ impl Shared {
                 Ok(stored) => {
                     *lease = stored;
                     *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+                    self.unanswered
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .clear();
                     return Renewal::Done;
                 }
                 Err(KubeError::Conflict { .. }) => {}
                 Err(error) if error.is_not_found() => {
-                    return self.lose("its Lease was deleted".to_owned());
+                    return self.lose(Lost::Taken("its Lease was deleted".to_owned()));
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "the lock could not be renewed");
-                    return Renewal::NoAnswer;
-                }
+                Err(error) => return self.unanswered(&error),
             }
             match get_opt(&self.api, &self.name).await {
                 Ok(Some(found)) if self.is_ours(&found, &lease) => *lease = found,
                 Ok(Some(found)) => {
-                    return self.lose(format!("now held by {}", OtherHolder::of(&found)));
+                    let why = format!("now held by {}", OtherHolder::of(&found));
+                    return self.lose(Lost::Taken(why));
                 }
-                Ok(None) => return self.lose("its Lease was deleted".to_owned()),
-                Err(_) => return Renewal::NoAnswer,
+                Ok(None) => return self.lose(Lost::Taken("its Lease was deleted".to_owned())),
+                Err(error) => return self.unanswered(&error),
             }
         }
+        Renewal::NoAnswer
+    }
+
+    fn unanswered(&self, error: &KubeError) -> Renewal {
+        tracing::debug!(%error, "the lock could not be renewed");
+        let mut unanswered = self
+            .unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *unanswered = error.to_string();
         Renewal::NoAnswer
     }
 
@@ -242,16 +293,25 @@ impl Shared {
     fn expire(&self) {
         let age = self.age();
         if age >= self.duration {
-            self.lose(format!("not renewed for {}s", age.as_secs()));
+            let unanswered = self
+                .unanswered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let mut why = format!("not renewed for {}s", age.as_secs());
+            if !unanswered.is_empty() {
+                why = format!("{why}: {unanswered}");
+            }
+            self.lose(Lost::Silence(why));
         }
     }
 
-    fn why_lost(&self) -> Option<String> {
+    fn why_lost(&self) -> Option<Lost> {
         self.lost.borrow().clone()
     }
 
     /// The first reason stays.
-    fn lose(&self, why: String) -> Renewal {
+    fn lose(&self, why: Lost) -> Renewal {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             lost.get_or_insert(why);

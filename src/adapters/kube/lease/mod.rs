@@ -8,7 +8,7 @@ mod holder;
 mod record;
 
 pub use clock::Clock;
-pub use held::Held;
+pub use held::{Held, Lost};
 pub use holder::HolderIdentity;
 pub use record::OtherHolder;
 

@@ -234,7 +234,7 @@ async fn a_lock_is_lost_when_another_number_is_seen() {
     let held = hold(&server, &lock(&frozen), &elsewhere()).await;
     server.change("leaseTransitions", json!(2));
     server.change("holderIdentity", json!("v1:laptop:b:1:77:5:r"));
-    let why = held.lost().await;
+    let why = held.lost().await.to_string();
     assert!(why.starts_with("now held by process 77 on laptop"), "{why}");
     assert_eq!(held.check().await, Err(why));
 }
@@ -277,7 +277,7 @@ async fn a_server_that_stays_silent_loses_the_lock_after_the_duration() {
     let held = hold(&server, &lock(&frozen), &elsewhere()).await;
     let start = Instant::now();
     server.silent.store(true, Ordering::Relaxed);
-    let why = held.lost().await;
+    let why = held.lost().await.to_string();
     assert!(why.starts_with("not renewed for"), "{why}");
     assert!(
         start.elapsed() < 2 * DEFAULT_DURATION,

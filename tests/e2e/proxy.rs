@@ -1,0 +1,392 @@
+//! A proxy before an API server, with a script that decides what becomes of each request.
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_rustls::{TlsConnector, rustls};
+
+use super::support::{Ended, On, Running};
+
+/// What the script is asked about.
+pub struct Seen {
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    pub body: Bytes,
+}
+
+impl Seen {
+    pub fn is_watch(&self) -> bool {
+        self.target.contains("watch=true") || self.target.contains("watch=1")
+    }
+
+    /// The step and the record that this request writes to the journal of migration `name`; `header` for
+    /// its first line.
+    pub fn journal_write(&self, name: &str) -> Option<String> {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let object: Value = serde_json::from_slice(&self.body).ok()?;
+        let wanted = format!("migrate-{name}");
+        let writes = (self.method == Method::POST && path.ends_with("/configmaps"))
+            || (self.method == Method::PUT && path.ends_with(&format!("/configmaps/{wanted}")));
+        if !writes || object["metadata"]["name"] != wanted.as_str() {
+            return None;
+        }
+        let line = object["data"]["journal"].as_str()?.lines().last()?;
+        let entry: Value = serde_json::from_str(line.split_once(' ')?.1).ok()?;
+        let record = match &entry["record"] {
+            Value::Object(record) => record.keys().next()?.clone(),
+            record => record.as_str().unwrap_or("header").to_owned(),
+        };
+        Some(format!(
+            "{} {record}",
+            entry["step"].as_str().unwrap_or("journal")
+        ))
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    Pass,
+    /// The client is killed with -9, and the server never sees the request.
+    KillBefore,
+    /// The client is killed with -9 after the server has done it, and before it knows.
+    KillAfter,
+    /// The proxy answers in the server's place.
+    Answer(u16),
+    /// The server's history does not go back so far: 410, in a watch as an event.
+    Expired,
+    /// The connection is reset, and the server never sees the request.
+    Reset,
+    /// The connection is reset after the server has done it.
+    ResetAfter,
+    /// There is never an answer.
+    Hang,
+    /// It goes on when this becomes true.
+    Hold(watch::Receiver<bool>),
+}
+
+type Script = Box<dyn FnMut(&Seen) -> Fate + Send>;
+type Body = BoxBody<Bytes, hyper::Error>;
+
+struct Shared {
+    script: Mutex<Script>,
+    server: String,
+    tls: TlsConnector,
+    /// The client that is killed.
+    victim: watch::Sender<Option<Pid>>,
+}
+
+/// A proxy that listens until it is closed or dropped.
+pub struct Proxy {
+    runtime: Runtime,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    serving: Mutex<Option<JoinHandle<()>>>,
+    folder: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// Before one of the clusters, for the user of its kubeconfig.
+    pub fn new(on: On, script: impl FnMut(&Seen) -> Fate + Send + 'static) -> Result<Self> {
+        let text = std::fs::read_to_string(on.kubeconfig()?)?;
+        let mut kubeconfig: Value = serde_yaml::from_str(&text)?;
+        let server = kubeconfig["clusters"][0]["cluster"]["server"]
+            .as_str()
+            .and_then(|server| server.strip_prefix("https://"))
+            .context("a kubeconfig with an https server")?
+            .to_owned();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = listener.local_addr()?;
+        kubeconfig["clusters"][0]["cluster"] = json!({"server": format!("http://{address}")});
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string())?;
+        let this = Self {
+            shared: Arc::new(Shared {
+                script: Mutex::new(Box::new(script)),
+                server,
+                tls: insecure()?,
+                victim: watch::Sender::new(None),
+            }),
+            runtime,
+            address,
+            serving: Mutex::new(None),
+            folder,
+        };
+        this.serve(listener);
+        Ok(this)
+    }
+
+    /// A kubeconfig that leads to the proxy.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// The server as the client knows it.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Starts the program with the proxy as its server and as the victim of kills.
+    pub fn start(&self, mut command: Command) -> Result<Running> {
+        command.env("KUBECONFIG", self.kubeconfig());
+        self.shared.victim.send_replace(None);
+        let running = Running::start(command)?;
+        let pid = i32::try_from(running.id())?;
+        self.shared.victim.send_replace(Pid::from_raw(pid));
+        Ok(running)
+    }
+
+    /// Runs the program to its end, which may be that it is killed.
+    pub fn end(&self, command: Command) -> Result<Ended> {
+        self.start(command)?.end()
+    }
+
+    /// Nothing listens any more, and every connection is cut.
+    pub fn close(&self) {
+        let serving = self
+            .serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(serving) = serving {
+            serving.abort();
+            self.runtime.block_on(serving).ok();
+        }
+    }
+
+    /// Listens again, at the same address.
+    pub fn open(&self) -> Result<()> {
+        let listener = self.runtime.block_on(TcpListener::bind(self.address))?;
+        self.serve(listener);
+        Ok(())
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        let serving = self.runtime.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(connection(Arc::clone(&shared), stream));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(serving);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn connection(shared: Arc<Shared>, stream: TcpStream) {
+    let Ok(own) = stream.as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let own = Arc::new(own);
+    let service = service_fn(|request| {
+        let (shared, own) = (Arc::clone(&shared), Arc::clone(&own));
+        async move { shared.decide(request, &own).await }
+    });
+    // An error is what a reset is made of.
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await
+        .ok();
+}
+
+impl Shared {
+    async fn decide(&self, request: Request<Incoming>, own: &OwnedFd) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let seen = Seen {
+            method: parts.method.clone(),
+            target: parts.uri.to_string(),
+            body: body.clone(),
+        };
+        let fate = (self.script.lock().unwrap_or_else(PoisonError::into_inner))(&seen);
+        let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let request = Request::from_parts(parts, Full::new(body));
+        match fate {
+            Fate::Pass => self.forward(request, upgrade).await,
+            Fate::KillBefore => {
+                self.kill().await?;
+                std::future::pending().await
+            }
+            Fate::KillAfter => {
+                let answer = self.forward(request, upgrade).await?.into_body();
+                answer.collect().await?;
+                self.kill().await?;
+                std::future::pending().await
+            }
+            Fate::Answer(code) => Ok(refusal(code)?),
+            Fate::Expired if seen.is_watch() => {
+                let event = json!({"type": "ERROR", "object": status(410)});
+                Ok(answer(200, format!("{event}\n"))?)
+            }
+            Fate::Expired => Ok(refusal(410)?),
+            Fate::Reset => reset(own),
+            Fate::ResetAfter => {
+                let answer = self.forward(request, upgrade).await?.into_body();
+                answer.collect().await?;
+                reset(own)
+            }
+            Fate::Hang => std::future::pending().await,
+            Fate::Hold(mut gate) => {
+                gate.wait_for(|open| *open).await?;
+                self.forward(request, upgrade).await
+            }
+        }
+    }
+
+    /// Sends a request to the server, over a connection of its own.
+    async fn forward(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Response<Body>> {
+        let stream = TcpStream::connect(&self.server).await?;
+        let name = rustls::pki_types::ServerName::try_from("kubernetes")?;
+        let stream = self.tls.connect(name, stream).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection.with_upgrades());
+        request
+            .headers_mut()
+            .insert(header::HOST, self.server.parse()?);
+        let mut answer = sender.send_request(request).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = upgrade
+        {
+            let server = hyper::upgrade::on(&mut answer);
+            tokio::spawn(async move {
+                let (client, server) = tokio::try_join!(client, server)?;
+                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+                tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+                Ok::<_, anyhow::Error>(())
+            });
+        }
+        Ok(answer.map(http_body_util::BodyExt::boxed))
+    }
+
+    /// Kills the client, and waits until the kernel has done it.
+    async fn kill(&self) -> Result<()> {
+        let victim = self
+            .victim
+            .subscribe()
+            .wait_for(Option::is_some)
+            .await?
+            .context("a victim")?;
+        kill_process(victim, Signal::KILL)?;
+        for _ in 0..1000 {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", victim.as_raw_nonzero()));
+            if stat.map_or(true, |stat| stat.contains(") Z ")) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bail!("process {victim:?} does not die")
+    }
+}
+
+/// Ends the connection with a reset: the error makes the server drop it, and there is nothing to linger for.
+fn reset(own: &OwnedFd) -> Result<Response<Body>> {
+    rustix::net::sockopt::set_socket_linger(own, Some(Duration::ZERO))?;
+    bail!("reset")
+}
+
+fn status(code: u16) -> Value {
+    let reason = match code {
+        410 => "Expired",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason,
+        "message": format!("the test's proxy answers {code}"), "code": code})
+}
+
+fn refusal(code: u16) -> Result<Response<Body>, http::Error> {
+    answer(code, status(code).to_string())
+}
+
+fn answer(code: u16, text: String) -> Result<Response<Body>, http::Error> {
+    let body = Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
+    let mut response = Response::builder().status(code);
+    if code == 429 {
+        response = response.header(header::RETRY_AFTER, "1");
+    }
+    response
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.boxed())
+}
+
+/// The test cluster's certificate is nobody's business here.
+fn insecure() -> Result<TlsConnector> {
+    #[derive(Debug)]
+    struct Any(Arc<rustls::crypto::CryptoProvider>);
+    impl rustls::client::danger::ServerCertVerifier for Any {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Any(provider)))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
