@@ -95,7 +95,7 @@ impl Small {
         let target = self.target.get("statefulset/db")?;
         ensure!(target["status"]["readyReplicas"] == 1, "{target}");
         Ok(json!({
-            "source": self.left(&self.source)?, "target": self.left(&self.target)?,
+            "source": Self::left(&self.source)?, "target": Self::left(&self.target)?,
             "spec": target["spec"],
         }))
     }
@@ -113,13 +113,13 @@ impl Small {
             "the note is still on the source: {source}"
         );
         self.source.ready("statefulset/db")?;
-        let left = self.left(&self.target)?;
+        let left = Self::left(&self.target)?;
         ensure!(left == json!([]), "left behind at the target: {left}");
-        Ok(json!({"source": self.left(&self.source)?, "target": left}))
+        Ok(json!({"source": Self::left(&self.source)?, "target": left}))
     }
 
     /// The objects in a namespace but those that every namespace has.
-    fn left(&self, namespace: &Namespace) -> Result<Value> {
+    fn left(namespace: &Namespace) -> Result<Value> {
         let kinds = "statefulsets,pods,persistentvolumeclaims,jobs,secrets,configmaps,services";
         // A pod may take a moment to go after its owner.
         wait_for("nothing to be on its way out", || {
