@@ -2,6 +2,7 @@
 mod corruption;
 mod freeze;
 mod migration;
+mod movers;
 mod processes;
 mod support;
 mod tree;
