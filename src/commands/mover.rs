@@ -5,7 +5,7 @@ use crate::{
     plan::Span,
     transfer::{
         Side,
-        mover::{DEFAULT_PORT, MoverConfig, serve},
+        mover::{DEFAULT_PORT, Ended, MoverConfig, serve},
         report::Shape,
     },
     ui::{Ending, Options, Ui},
@@ -67,7 +67,9 @@ pub(crate) fn run(args: &Args) -> Kind {
         idle_limit,
     };
     match serve(&config) {
-        Ok(_) => Kind::Done,
+        // A Job takes an end without an error for the end of its work, and would not start another mover.
+        Ok(Ended::Signal) => Kind::Interrupted,
+        Ok(Ended::Stopped | Ended::Idle) => Kind::Done,
         Err(error) => {
             let ui = Ui::new(Options::of("kubectl-migrate mover"));
             ui.ending(&Ending::of(&error.into()));

@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod freeze;
 mod migration;
+mod movers;
 mod processes;
 mod proxy;
 mod runners;

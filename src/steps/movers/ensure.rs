@@ -11,7 +11,7 @@ use super::{Mover, Movers, keys::Keys};
 use crate::{
     adapters::kube::{
         Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence,
-        wait_for_all,
+        wait_for, wait_for_all,
     },
     engine::{Failure, Kind, Sink},
     steps::inventory::Use,
@@ -24,6 +24,8 @@ pub const STARTS_WITHIN: Duration = Duration::from_mins(5);
 /// How long a Job may have no pod after one was refused: a quota or a policy that was mended a moment ago
 /// is not known everywhere yet, and the Job's controller asks again after 1, 2 and 4 seconds.
 const REFUSED: Duration = Duration::from_secs(5);
+/// A Job that ends so often while its mover is waited for does not end by accident.
+const ANEW: u32 = 4;
 /// How long the objects of a mover may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -62,22 +64,42 @@ impl Movers {
         create_owned(&place.api::<Secret>(), &secret).await?;
         let jobs = place.api::<Job>();
         let wanted = self.job(&mover, self.node_of(&mover))?;
-        let mut created = create_owned(&jobs, &wanted).await?;
-        if let Created::Ours(found) = &created
-            && (has_ended(found) || never_had_a_pod(found))
-        {
-            // It was without a client for too long, or was lost too often; or no pod was allowed then, and
-            // it would wait long before it asks again: begin anew.
-            let what = format!("{} to be gone", place.object("job", &name));
-            let uid = found.metadata.uid.as_deref();
-            delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
-            created = create_owned(&jobs, &wanted).await?;
+        for _ in 0..ANEW {
+            let created = create_owned(&jobs, &wanted).await?;
+            if let Created::Ours(found) = &created
+                && (has_ended(found) || never_had_a_pod(found))
+            {
+                // It was without a client for too long, or was lost too often; or no pod was allowed then,
+                // and it would wait long before it asks again: begin anew.
+                let what = format!("{} to be gone", place.object("job", &name));
+                let uid = found.metadata.uid.as_deref();
+                delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
+                continue;
+            }
+            let job = created.into_object();
+            tokio::select! {
+                running = self.wait_running(mover, sink, step) => return running,
+                rejected = self.rejection(mover, &job) => return Err(rejected?.into()),
+                ended = self.end(mover) => ended?,
+            }
         }
-        let job = created.into_object();
-        tokio::select! {
-            running = self.wait_running(mover, sink, step) => running,
-            rejected = self.rejection(mover, &job) => Err(rejected?.into()),
-        }
+        let why = format!("{} ended {ANEW} times", place.object("job", &name));
+        let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
+        Err(Failure::new(Kind::Error, why).with_evidence(seen).into())
+    }
+
+    /// Resolves when the Job has ended: it makes no more pods.
+    async fn end(&self, mover: Mover) -> Result<(), KubeError> {
+        let place = self.place(mover.side);
+        let name = self.name(&mover);
+        let what = format!("the end of {}", place.object("job", &name));
+        let wait = Wait::new(&what, self.starts_within * 2);
+        let look = |job: Option<&Job>| match job {
+            Some(job) if !has_ended(job) => Look::NotYet("it goes on".to_owned()),
+            _ => Look::Done,
+        };
+        wait_for(&place.api::<Job>(), &name, &wait, look).await?;
+        Ok(())
     }
 
     /// The node that has the source attached, where the volume can only be at one.

@@ -1,0 +1,199 @@
+//! Movers are lost in the middle of a copy: it goes on, and sends nothing again that was complete.
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::process::Pid;
+use serde_json::json;
+
+use super::{
+    processes::{self, Held},
+    support::{BOUND, Namespace, On, Running, mover_image, output_of, wait_for},
+    tree, workload,
+};
+
+/// Files that are each put in place by themselves, before a last one that is larger than all that may be on
+/// its way at once.
+const FILES: usize = 20;
+const EACH: u64 = 8 << 20;
+const LAST: u64 = 64 << 20;
+
+/// Which mover is lost when so many files are complete, and how.
+#[derive(Clone, Copy)]
+struct Lost {
+    complete: usize,
+    side: &'static str,
+    how: How,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    /// Somebody deletes the pod.
+    Deleted,
+    /// A node under pressure, or a drain, evicts it.
+    Evicted,
+}
+
+const fn lost(complete: usize, side: &'static str, how: How) -> Lost {
+    Lost {
+        complete,
+        side,
+        how,
+    }
+}
+
+#[test]
+fn lost_movers_are_replaced_and_what_is_complete_is_not_sent_again() -> Result<()> {
+    use How::{Deleted, Evicted};
+    // A Job waits longer before each new try, so that each mover is lost once.
+    let cases = [
+        [
+            lost(1, "source", Deleted),
+            lost(FILES / 2, "target", Deleted),
+        ],
+        [lost(1, "target", Deleted), lost(FILES, "source", Deleted)],
+        [
+            lost(FILES / 2, "source", Deleted),
+            lost(FILES, "target", Deleted),
+        ],
+        [lost(6, "source", Evicted), lost(14, "target", Evicted)],
+    ];
+    thread::scope(|scope| {
+        let copies: Vec<_> = cases
+            .iter()
+            .enumerate()
+            .map(|(number, losses)| scope.spawn(move || copy(number, losses)))
+            .collect();
+        copies.into_iter().try_for_each(|copy| {
+            copy.join()
+                .map_err(|_| anyhow!("a copy's thread panicked"))?
+        })
+    })
+}
+
+fn copy(number: usize, losses: &[Lost]) -> Result<()> {
+    let namespace = Namespace::new(On::A, &format!("data-lost-{number}"), &[])?;
+    namespace.apply(&[workload::claim("from", "1Gi"), workload::claim("to", "1Gi")])?;
+    let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
+    for file in 0..FILES {
+        tree::noise(&source.join(format!("{file:03}")), EACH)?;
+    }
+    tree::noise(&source.join("last"), LAST)?;
+    let mut command = namespace.migrate(&["copy", "pvc/from", "pvc/to", "--yes"])?;
+    command.args(["--mover-image", &mover_image()?]);
+    let mut client = Running::start(command)?;
+    client.until("warm-copy: started")?;
+    let run = processes::run_of(&namespace, "copy-from-to")?;
+    let mut complete = BTreeMap::new();
+    let mut gone = None;
+    for lost in losses {
+        let (source, held) = hold(&run, gone, &target, lost.complete)?;
+        complete = whole(&target)?;
+        ensure!(complete.len() <= FILES, "it was over too soon");
+        let victims = processes::movers(&run, lost.side)?;
+        lose(&namespace, &run, lost)?;
+        // The source stands still until the loss is complete; if it is lost itself, its node has to kill it.
+        wait_for("the mover's end", || {
+            let alive = processes::movers(&run, lost.side)?;
+            let gone = victims.iter().all(|victim| !alive.contains(victim));
+            Ok(gone.then_some(()))
+        })?;
+        if lost.side == "source" {
+            gone = Some(source);
+        }
+        drop(held);
+    }
+    let ended = client.end()?.with_code(0)?;
+    ensure!(
+        ended.err.matches("going on with what is there").count() >= losses.len(),
+        "{}",
+        ended.err
+    );
+    let now = whole(&target)?;
+    for (name, inode) in &complete {
+        // What is sent again is another file, put in the place of the first.
+        ensure!(now.get(name) == Some(inode), "{name} was sent again");
+    }
+    let report = namespace.report("copy-from-to")?;
+    let sent = &report["outputs"]["warm-copy"]["volumes"][0]["files_sent"];
+    let sent = sent.as_u64().context("no files_sent")?;
+    ensure!(
+        sent <= u64::try_from(FILES + 1 - complete.len())?,
+        "{sent} files were sent, and {} were there",
+        complete.len()
+    );
+    tree::assert_equal(&source, &target, 0)
+}
+
+/// Lets the source's mover run in small steps until so many files are complete, and then stand still.
+fn hold(run: &str, gone: Option<Pid>, target: &Path, wanted: usize) -> Result<(Pid, Held)> {
+    let source = wait_for("the source's mover", || {
+        let all = processes::movers(run, "source")?;
+        Ok(all.into_iter().find(|process| Some(*process) != gone))
+    })?;
+    let begun = Instant::now();
+    loop {
+        let held = Held::new(&[source]);
+        if whole(target)?.len() >= wanted {
+            return Ok((source, held));
+        }
+        drop(held);
+        ensure!(
+            begun.elapsed() < BOUND,
+            "{wanted} files did not come in {BOUND:?}"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The complete files of a target, and which files they are.
+fn whole(target: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(target)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            found.insert(name, entry.metadata()?.ino());
+        }
+    }
+    Ok(found)
+}
+
+/// Loses a mover.
+fn lose(namespace: &Namespace, run: &str, lost: &Lost) -> Result<()> {
+    let selector = format!(
+        "kubectl-migrate/run={run},kubectl-migrate/role=mover-{}",
+        lost.side
+    );
+    let text = namespace.kubectl(&["get", "pods", "-l", &selector, "-o", "json"])?;
+    let pods: serde_json::Value = serde_json::from_str(&text)?;
+    let pod = pods["items"].as_array().into_iter().flatten().find(|pod| {
+        pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running"
+    });
+    let pod = pod.and_then(|pod| pod["metadata"]["name"].as_str());
+    let pod = pod.with_context(|| format!("no mover runs: {text}"))?;
+    if lost.how == How::Deleted {
+        namespace.kubectl(&["delete", "pod", pod, "--grace-period=1", "--wait=false"])?;
+        return Ok(());
+    }
+    let eviction = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": namespace.name},
+        "deleteOptions": {"gracePeriodSeconds": 1},
+    });
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("eviction.json");
+    fs::write(&file, eviction.to_string())?;
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", namespace.name);
+    let command: &mut Command =
+        &mut namespace.command(&["create", "--raw", &path, "-f", &file.to_string_lossy()])?;
+    output_of(command.stdin(Stdio::null()))?;
+    Ok(())
+}
