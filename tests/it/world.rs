@@ -1,4 +1,8 @@
 //! The program in a closed world: a folder of its own, a cleared environment, no cluster.
+#![expect(
+    clippy::format_push_string,
+    reason = "a test reads best in the order of what is printed"
+)]
 use std::{
     os::unix::process::CommandExt as _,
     path::Path,

@@ -1,4 +1,8 @@
 //! Which rooms a file names: by `crate::…`, by enough `super::`, and in `main.rs` by the library's name.
+#![expect(
+    clippy::collapsible_match,
+    reason = "a guard would hide what an arm is about"
+)]
 use super::code::Token;
 
 /// A room that a file names.
