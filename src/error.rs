@@ -59,13 +59,19 @@ impl Kind {
         if OutputError::is_closed(error) {
             return Self::Done;
         }
-        error.chain().find_map(kind_of_cause).unwrap_or_else(|| {
-            // A failure that is only a context is no link of the chain.
-            match Failure::kind_of(error) {
-                FailureKind::Error => Self::Error,
-                kind => Self::of_failure(kind),
-            }
-        })
+        if let Some(kind) = error.chain().find_map(kind_of_cause) {
+            return kind;
+        }
+        // A right that is taken away while a step is at work is that step's failure.
+        let in_a_step = error.downcast_ref::<RunError>().is_some();
+        let refused = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(kube_error(cause), Some(KubeError::Forbidden { .. }))
+        };
+        if !in_a_step && error.chain().any(refused) {
+            return Self::Blocked;
+        }
+        // A failure that is only a context is no link of the chain.
+        Self::of_failure(Failure::kind_of(error))
     }
 
     fn of_failure(kind: FailureKind) -> Self {
@@ -116,13 +122,21 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(StoreError::Lost(_)) = cause.downcast_ref::<StoreError>() {
         return Some(Kind::Locked);
     }
-    match cause.downcast_ref::<KubeError>() {
+    match kube_error(cause) {
         Some(KubeError::LockLost { .. }) => return Some(Kind::Locked),
         Some(KubeError::TimedOut { .. }) => return Some(Kind::TimedOut),
         _ => {}
     }
     let failure = cause.downcast_ref::<Failure>()?;
     Some(Kind::of_failure(failure.kind)).filter(|kind| *kind != Kind::Error)
+}
+
+/// A cluster's refusal, also inside of what shows it as its own: that is no link of the chain.
+fn kube_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a KubeError> {
+    match cause.downcast_ref::<LockError>() {
+        Some(LockError::Kube(error)) => Some(error),
+        _ => cause.downcast_ref::<KubeError>(),
+    }
 }
 
 /// An ending that is no error of anything: the text has been said already, only the number is left.

@@ -31,6 +31,12 @@ pub struct Belongs {
     pub run: String,
 }
 
+/// The name of a migration's journal and of its lock.
+#[must_use]
+pub fn object_name(migration: &str) -> String {
+    format!("migrate-{migration}")
+}
+
 impl Belongs {
     /// The labels of an object that is ours alone, with this role.
     #[must_use]

@@ -12,9 +12,9 @@ use crate::{
     adapters::kube::{Object, Selector, Wait, delete_and_wait, list_all},
     context::Context,
     error::Kind,
+    marks::object_name,
     plan::Plan,
     report::State,
-    state::object_name,
     steps::{Place, preflight::Checked, verify::VERIFIED},
 };
 

@@ -44,7 +44,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
                 .await
                 .context("cannot tell who you are")?,
         };
-        cx.ui.data(&roles(&playbook, sides.target.remote, &user)?)?;
+        // Two migrations may share a namespace: the Roles of one must not replace those of the other.
+        let name = format!("migrate-{}-{}", sides.belongs.home, plan.metadata.name);
+        cx.ui
+            .data(&roles(&playbook, sides.target.remote, &name, &user)?)?;
         return Ok(Kind::Done);
     }
     let (sink, _, _) = Sink::new();
@@ -58,10 +61,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     Ok(Kind::Done)
 }
 
-fn roles(playbook: &playbooks::Playbook, remote: bool, user: &str) -> Result<String> {
+fn roles(playbook: &playbooks::Playbook, remote: bool, name: &str, user: &str) -> Result<String> {
     if remote {
-        let source = role_yaml(&playbook.source_rules, user)?;
-        let target = role_yaml(&playbook.target_rules, user)?;
+        let source = role_yaml(&playbook.source_rules, name, user)?;
+        let target = role_yaml(&playbook.target_rules, name, user)?;
         return Ok(format!(
             "# for the source's cluster\n{source}---\n# for the target's cluster\n{target}"
         ));
@@ -69,5 +72,5 @@ fn roles(playbook: &playbooks::Playbook, remote: bool, user: &str) -> Result<Str
     let mut rules = [playbook.source_rules.clone(), playbook.target_rules.clone()].concat();
     rules.sort();
     rules.dedup();
-    Ok(role_yaml(&rules, user)?)
+    Ok(role_yaml(&rules, name, user)?)
 }

@@ -15,6 +15,7 @@ use crate::{
         rights,
         verify::Verify,
     },
+    transfer::Side,
 };
 
 pub(super) async fn build(
@@ -56,7 +57,6 @@ pub(super) async fn build(
         }),
     ];
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
-    let (read_claims, make_claims) = rights::for_claims(from, to);
     let target = inventory
         .volumes
         .first()
@@ -66,17 +66,17 @@ pub(super) async fn build(
         steps,
         source_rules: [
             rights::for_identity(),
-            rights::for_journal(from),
-            rights::for_movers(from),
+            rights::for_journal(&sides.belongs),
+            rights::for_movers(&movers, Side::Source),
             rights::for_namespace(from),
-            read_claims,
+            rights::for_source_claims(from),
         ]
         .concat(),
         target_rules: [
-            rights::for_movers(to),
+            rights::for_movers(&movers, Side::Target),
             rights::for_target_checks(),
             rights::for_namespace(to),
-            make_claims,
+            rights::for_target_claims(&inventory, to),
         ]
         .concat(),
         looks: vec![Arc::new(MoverLook(movers))],

@@ -43,8 +43,8 @@ pub(super) async fn build(
     let namespace = &sides.source.namespace;
     let source_rules = [
         rights::for_identity(),
-        rights::for_journal(namespace),
-        rights::for_claims(namespace, namespace).0,
+        rights::for_journal(&sides.belongs),
+        rights::for_source_claims(namespace),
         freeze::rules(&frozen),
     ]
     .concat();

@@ -18,6 +18,7 @@ use crate::{
         start_target::StartTarget,
         verify::Verify,
     },
+    transfer::Side,
 };
 
 /// Beyond a pod's own grace: the time in which a node tells that it has ended.
@@ -84,7 +85,6 @@ pub(super) async fn build(
         }),
     ];
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
-    let (read_claims, make_claims) = rights::for_claims(from, to);
     let (here, there) = rights::for_objects(&inventory, plan.spec.objects, from, to);
     let summary = format!(
         "statefulset/{name} → {}/statefulset/{target_name}, {} pods, {} volumes of {} bytes",
@@ -97,20 +97,20 @@ pub(super) async fn build(
         steps,
         source_rules: [
             rights::for_identity(),
-            rights::for_journal(from),
-            rights::for_movers(from),
+            rights::for_journal(&sides.belongs),
+            rights::for_movers(&movers, Side::Source),
             rights::for_namespace(from),
             freeze::rules(&frozen),
-            read_claims,
+            rights::for_source_claims(from),
             here,
         ]
         .concat(),
         target_rules: [
-            rights::for_movers(to),
-            rights::for_start(to),
+            rights::for_movers(&movers, Side::Target),
+            rights::for_start(to, &target_name),
             rights::for_target_checks(),
             rights::for_namespace(to),
-            make_claims,
+            rights::for_target_claims(&inventory, to),
             there,
         ]
         .concat(),

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::{
     adapters::kube::{Cluster, Created, KubeError, create_owned, get_opt, lease::Held},
     engine::{Header, Store, StoreError},
+    marks::object_name,
 };
 
 /// Most bytes of a journal in a `ConfigMap`: the API server takes 1 MiB of data, and we keep a distance.
@@ -20,12 +21,6 @@ pub const BOUND: usize = 900 * 1024;
 const LINES: &str = "journal";
 /// The key of their number, so that a journal that lost its end is found out.
 const COUNT: &str = "lines";
-
-/// The name of a migration's `ConfigMap` and of its Lease.
-#[must_use]
-pub fn object_name(migration: &str) -> String {
-    format!("migrate-{migration}")
-}
 
 /// A journal in a `ConfigMap`, written only under the Lease.
 pub(super) struct ClusterStore {

@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
-use super::{cluster::ClusterStore, file::FileStore, object_name};
+use super::{cluster::ClusterStore, file::FileStore};
 use crate::{
     adapters::kube::{
         Cluster, KubeError, Wait, WriteGuard, delete_and_wait,
         lease::{Acquired, Held, HolderIdentity, Lock, Lost, OtherHolder, acquire},
     },
     engine::Store,
+    marks::object_name,
 };
 
 /// A ConfigMap has nothing that holds it.

@@ -8,6 +8,6 @@ mod file;
 mod lock;
 mod seen;
 
-pub use cluster::{BOUND, object_name};
+pub use cluster::BOUND;
 pub use lock::{Keeper, LockError, Locked};
 pub use seen::{Seen, all, one};

@@ -2,7 +2,7 @@ use anyhow::Result;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::Api;
 
-use super::{Keeper, cluster::lines_of, file, object_name};
+use super::{Keeper, cluster::lines_of, file};
 use crate::{
     adapters::kube::{
         Cluster, Selector, get_opt,
@@ -10,7 +10,7 @@ use crate::{
         list_all,
     },
     engine::{Entry, Header, JournalError, Progress, StoreError, decode},
-    marks,
+    marks::{self, object_name},
 };
 
 /// A migration as anybody with read rights sees it.

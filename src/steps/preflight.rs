@@ -7,7 +7,10 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::Inventory;
-use crate::engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone, Verdict};
+use crate::{
+    adapters::kube::KubeError,
+    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
+};
 
 /// Every check of every step, before anything is begun.
 pub struct Preflight {
@@ -41,11 +44,30 @@ pub struct Checked {
 /// What preflight leaves in the journal.
 pub const CHECKED: Key<Checked> = Key::new("preflight");
 
+/// The name of the checks that say which rights are there.
+pub const RIGHTS: &str = "rights";
+
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<KubeError>();
+    cause.is_some_and(|cause| matches!(cause, KubeError::Forbidden { .. }))
+}
+
 impl Preflight {
     /// All checks, in the order of the steps, with the step that made them.
     pub async fn named_checks(&self, cx: &Cx) -> Result<Vec<(String, Check)>> {
         let also = try_join_all(self.also.iter().map(|look| look.look())).await?;
-        let steps = try_join_all(self.steps.iter().map(|step| step.preflight(cx))).await?;
+        let refused = also
+            .iter()
+            .flatten()
+            .any(|check| check.name == RIGHTS && check.verdict == Verdict::Block);
+        let looks = self.steps.iter().map(|step| async move {
+            match step.preflight(cx).await {
+                // What is missing is told with the rights, all at once.
+                Err(error) if refused && is_forbidden(&error) => Ok(Vec::new()),
+                checks => checks,
+            }
+        });
+        let steps = try_join_all(looks).await?;
         let ids = self.steps.iter().map(|step| step.id());
         let named = |(id, checks): (&str, Vec<Check>)| {
             let id = id.to_owned();

@@ -4,13 +4,16 @@ use async_trait::async_trait;
 
 use super::{
     Place,
-    inventory::{Inventory, references},
-    preflight::Look,
+    inventory::{Inventory, Reference, references},
+    movers::Movers,
+    preflight::{Look, RIGHTS},
 };
 use crate::{
     adapters::kube::{Rule, refused_rules},
     engine::Check,
+    marks::{Belongs, object_name},
     plan::Objects,
+    transfer::Side,
 };
 
 /// Rules for one side's cluster.
@@ -22,61 +25,80 @@ pub struct Rights {
     pub rules: Vec<Rule>,
 }
 
-/// Verbs on a resource of one group in a namespace.
-fn rules(namespace: &str, group: &str, resource: &str, verbs: &[&str]) -> Vec<Rule> {
+/// For objects that are gone as soon as they are deleted.
+const SHORT_LIFE: [&str; 2] = ["get", "delete"];
+/// For objects whose end is waited for.
+const LONG_LIFE: [&str; 4] = ["get", "delete", "list", "watch"];
+
+/// Verbs on all objects of a kind in a namespace.
+fn all(namespace: &str, group: &str, resource: &str, verbs: &[&str]) -> Vec<Rule> {
     verbs
         .iter()
         .map(|verb| Rule::new(verb, group, resource, Some(namespace)))
         .collect()
 }
 
-/// To keep the journal and its lock.
-#[must_use]
-pub fn for_journal(namespace: &str) -> Vec<Rule> {
-    [
-        rules(namespace, "", "configmaps", &["get", "create", "update"]),
-        rules(
-            namespace,
-            "coordination.k8s.io",
-            "leases",
-            &["get", "create", "update"],
-        ),
-    ]
-    .concat()
+/// Verbs on one object.
+fn one(namespace: &str, group: &str, resource: &str, verbs: &[&str], name: &str) -> Vec<Rule> {
+    let rules = all(namespace, group, resource, verbs);
+    rules.into_iter().map(|rule| rule.on(name)).collect()
 }
 
-/// To run movers and to look at them.
+/// To keep the journal and its lock. A right to create cannot be bound to a name.
 #[must_use]
-pub fn for_movers(namespace: &str) -> Vec<Rule> {
-    [
-        rules(
-            namespace,
-            "batch",
-            "jobs",
-            &["get", "list", "watch", "create", "delete"],
-        ),
-        rules(
-            namespace,
-            "",
-            "secrets",
-            &["get", "list", "watch", "create", "delete"],
-        ),
-        rules(namespace, "", "pods", &["get", "list", "watch"]),
-        rules(namespace, "", "pods/portforward", &["create", "get"]),
-        rules(namespace, "", "pods/log", &["get"]),
-        rules(namespace, "", "events", &["list", "watch"]),
-    ]
-    .concat()
+pub fn for_journal(belongs: &Belongs) -> Vec<Rule> {
+    let (home, name) = (&belongs.home, object_name(&belongs.migration));
+    [("", "configmaps"), ("coordination.k8s.io", "leases")]
+        .iter()
+        .flat_map(|(group, resource)| {
+            let mut rules = all(home, group, resource, &["create"]);
+            rules.extend(one(home, group, resource, &["get", "update"], &name));
+            rules
+        })
+        .collect()
 }
 
-/// To read the source's volumes, and to make the target's.
+/// To run the movers of one side and to look at them. Only their own Secrets can be read.
 #[must_use]
-pub fn for_claims(source: &str, target: &str) -> (Vec<Rule>, Vec<Rule>) {
-    let verbs = ["get", "list", "watch", "create", "delete", "patch"];
-    (
-        rules(source, "", "persistentvolumeclaims", &["get", "list"]),
-        rules(target, "", "persistentvolumeclaims", &verbs),
-    )
+pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
+    let place = movers.place(side);
+    let namespace = &place.namespace;
+    let mut rules = [
+        all(namespace, "batch", "jobs", &["create"]),
+        all(namespace, "", "secrets", &["create"]),
+        all(namespace, "", "pods", &["get", "list", "watch"]),
+        all(namespace, "", "pods/portforward", &["create", "get"]),
+        all(namespace, "", "pods/log", &["get"]),
+        all(namespace, "", "events", &["list", "watch"]),
+    ]
+    .concat();
+    for name in movers.names(side) {
+        rules.extend(one(namespace, "batch", "jobs", &LONG_LIFE, &name));
+        rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+    }
+    if side == Side::Source {
+        let name = movers.keys_name();
+        rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+    }
+    rules
+}
+
+/// To read the source's claims.
+#[must_use]
+pub fn for_source_claims(namespace: &str) -> Vec<Rule> {
+    all(namespace, "", "persistentvolumeclaims", &["list"])
+}
+
+/// To make the target's claims; those that are there already are marked.
+#[must_use]
+pub fn for_target_claims(inventory: &Inventory, namespace: &str) -> Vec<Rule> {
+    let resource = "persistentvolumeclaims";
+    let mut rules = all(namespace, "", resource, &["create"]);
+    for volume in &inventory.volumes {
+        rules.extend(one(namespace, "", resource, &LONG_LIFE, &volume.target));
+        rules.extend(one(namespace, "", resource, &["patch"], &volume.target));
+    }
+    rules
 }
 
 /// To look at what the target's claims need, which belongs to no namespace.
@@ -99,13 +121,10 @@ pub fn for_identity() -> Vec<Rule> {
 
 /// To start the StatefulSet at the target.
 #[must_use]
-pub fn for_start(namespace: &str) -> Vec<Rule> {
-    rules(
-        namespace,
-        "apps",
-        "statefulsets",
-        &["get", "list", "watch", "create", "delete"],
-    )
+pub fn for_start(namespace: &str, name: &str) -> Vec<Rule> {
+    let mut rules = all(namespace, "apps", "statefulsets", &["create"]);
+    rules.extend(one(namespace, "apps", "statefulsets", &LONG_LIFE, name));
+    rules
 }
 
 /// To look at, and where asked for to copy, what the pods refer to.
@@ -118,15 +137,13 @@ pub fn for_objects(
 ) -> (Vec<Rule>, Vec<Rule>) {
     let mut here = Vec::new();
     let mut there = Vec::new();
-    for reference in references(&inventory.workload) {
-        here.push(Rule::new("get", "", reference.resource, Some(source)).on(&reference.name));
-        there.push(Rule::new("get", "", reference.resource, Some(target)).on(&reference.name));
+    for Reference { resource, name, .. } in references(&inventory.workload) {
+        here.extend(one(source, "", resource, &["get"], &name));
         if objects == Objects::Copy {
-            // A right to create cannot be bound to a name.
-            there.push(Rule::new("create", "", reference.resource, Some(target)));
-            for verb in ["list", "watch", "delete"] {
-                there.push(Rule::new(verb, "", reference.resource, Some(target)));
-            }
+            there.extend(all(target, "", resource, &["create"]));
+            there.extend(one(target, "", resource, &SHORT_LIFE, &name));
+        } else {
+            there.extend(one(target, "", resource, &["get"], &name));
         }
     }
     (here, there)
@@ -141,7 +158,7 @@ impl Look for Rights {
         if refused.is_empty() {
             let object = format!("context {user}");
             return Ok(vec![Check::pass(
-                "rights",
+                RIGHTS,
                 object,
                 format!("all {count} are granted"),
             )]);
@@ -150,7 +167,7 @@ impl Look for Rights {
             .iter()
             .map(|refused| {
                 Check::block(
-                    "rights",
+                    RIGHTS,
                     format!("context {user}"),
                     format!("may not {}{}", refused.rule, reason(&refused.reason)),
                     "`kubectl migrate preflight -f FILE --emit-role` prints the Role to ask for",

@@ -5,7 +5,6 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use http::Method;
 
 use super::{
     proxy::{Fate, Proxy, Seen},
@@ -37,9 +36,8 @@ fn luck(seed: u64) -> impl FnMut(&Seen) -> Fate {
                 hung = true;
                 Fate::Hang
             }
-            _ if seen.method == Method::GET && !seen.target.contains("portforward") => {
-                Fate::Expired
-            }
+            // Lists and watches go on from a version that the server may have forgotten.
+            _ if seen.is_watch() || seen.target.contains("limit=500") => Fate::Expired,
             _ => Fate::Reset,
         }
     }

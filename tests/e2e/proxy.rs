@@ -151,6 +151,14 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// Lets its kubeconfig be that of another user.
+    pub fn log_in(&self, token: &str) -> Result<()> {
+        let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(self.kubeconfig())?)?;
+        kubeconfig["users"][0]["user"] = json!({"token": token});
+        std::fs::write(self.kubeconfig(), kubeconfig.to_string())?;
+        Ok(())
+    }
+
     /// Starts the program with the proxy as its server and as the victim of kills.
     pub fn start(&self, mut command: Command) -> Result<Running> {
         command.env("KUBECONFIG", self.kubeconfig());

@@ -3,15 +3,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{FIELD_MANAGER, KubeError, Rule};
+use super::{KubeError, Rule};
 
-/// These verbs reach objects whose name the authoriser does not know, or many at once: RBAC cannot
-/// narrow them to one name.
-const UNNAMEABLE: [&str; 4] = ["create", "list", "watch", "deletecollection"];
+/// Objects whose name the authoriser does not know, or many at once: RBAC cannot narrow these verbs to one
+/// name. A list or a watch can be narrowed: it is granted when it selects `metadata.name`.
+const UNNAMEABLE: [&str; 2] = ["create", "deletecollection"];
 
-/// One Role per namespace, one `ClusterRole` for the rest, each with its binding to this user
-/// (`system:serviceaccount:NAMESPACE:NAME` for a service account). The same rights give the same text.
-pub fn role_yaml(rules: &[Rule], user: &str) -> Result<String, KubeError> {
+/// One Role per namespace, one `ClusterRole` for the rest, all called `name`, each with its binding to this
+/// user (`system:serviceaccount:NAMESPACE:NAME` for a service account). The same rights give the same text.
+pub fn role_yaml(rules: &[Rule], name: &str, user: &str) -> Result<String, KubeError> {
     let mut by_namespace: BTreeMap<Option<&str>, Vec<&Rule>> = BTreeMap::new();
     for rule in rules {
         by_namespace
@@ -25,7 +25,7 @@ pub fn role_yaml(rules: &[Rule], user: &str) -> Result<String, KubeError> {
             Some(_) => ("Role", "RoleBinding"),
             None => ("ClusterRole", "ClusterRoleBinding"),
         };
-        let mut metadata = json!({"name": FIELD_MANAGER});
+        let mut metadata = json!({"name": name});
         if let Some(namespace) = namespace {
             metadata["namespace"] = json!(namespace);
         }
@@ -39,7 +39,7 @@ pub fn role_yaml(rules: &[Rule], user: &str) -> Result<String, KubeError> {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": binding,
             "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": FIELD_MANAGER},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
             "subjects": [subject(user)],
         }));
     }
@@ -129,10 +129,12 @@ fn subject(user: &str) -> Value {
 mod tests {
     use super::*;
 
+    const RUNNER: &str = "system:serviceaccount:ops:runner";
+
     #[test]
     fn the_smallest_roles_are_written_in_a_fixed_order() {
         let rules = [
-            Rule::new("patch", "apps", "statefulsets", Some("shop")).on("orders-db"),
+            Rule::new("watch", "apps", "statefulsets", Some("shop")).on("orders-db"),
             Rule::new("get", "apps", "statefulsets", Some("shop")).on("orders-db"),
             Rule::new("update", "apps", "statefulsets/scale", Some("shop")).on("orders-db"),
             Rule::new("get", "apps", "statefulsets/scale", Some("shop")).on("orders-db"),
@@ -142,17 +144,16 @@ mod tests {
             Rule::new("list", "", "persistentvolumeclaims", Some("shop")),
             Rule::new("get", "", "namespaces", None).on("kube-system"),
         ];
-        let text = role_yaml(&rules, "system:serviceaccount:ops:runner").expect("a text");
+        let role =
+            |rules: &[Rule]| role_yaml(rules, "migrate-shop-orders-db", RUNNER).expect("a text");
+        let text = role(&rules);
         let reversed: Vec<Rule> = rules.iter().rev().cloned().collect();
-        assert_eq!(
-            text,
-            role_yaml(&reversed, "system:serviceaccount:ops:runner").expect("a text")
-        );
+        assert_eq!(text, role(&reversed));
         insta::assert_snapshot!(text, @r"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRole
         metadata:
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
         rules:
         - apiGroups:
           - ''
@@ -166,11 +167,11 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRoleBinding
         metadata:
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: ClusterRole
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
         subjects:
         - kind: ServiceAccount
           name: runner
@@ -179,7 +180,7 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
           namespace: shop
         rules:
         - apiGroups:
@@ -198,31 +199,31 @@ mod tests {
         - apiGroups:
           - apps
           resources:
-          - statefulsets
-          resourceNames:
-          - orders-db
-          verbs:
-          - get
-          - patch
-        - apiGroups:
-          - apps
-          resources:
           - statefulsets/scale
           resourceNames:
           - orders-db
           verbs:
           - get
           - update
+        - apiGroups:
+          - apps
+          resources:
+          - statefulsets
+          resourceNames:
+          - orders-db
+          verbs:
+          - get
+          - watch
         ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
         metadata:
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
           namespace: shop
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: Role
-          name: kubectl-migrate
+          name: migrate-shop-orders-db
         subjects:
         - kind: ServiceAccount
           name: runner

@@ -70,7 +70,7 @@ impl Movers {
     }
 
     /// The name of that Secret.
-    pub(super) fn keys_name(&self) -> String {
+    pub(crate) fn keys_name(&self) -> String {
         format!("migrate-{}-keys", self.belongs.migration)
     }
 }

@@ -71,6 +71,12 @@ impl Movers {
         format!("migrate-{migration}-{}-{}", mover.index, mover.side)
     }
 
+    /// The names of the objects of all movers of one side.
+    pub(crate) fn names(&self, side: Side) -> impl Iterator<Item = String> {
+        let movers = self.all().filter(move |mover| mover.side == side);
+        movers.map(|mover| self.name(&mover))
+    }
+
     /// What the two movers of a volume know each other by.
     pub(crate) fn run_of(&self, index: usize) -> String {
         format!("{}-{index}", self.belongs.run)
