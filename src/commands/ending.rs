@@ -143,7 +143,16 @@ pub(super) fn tell(
     } else if rolling {
         ending.with_next(rollback, "goes on with the rollback")
     } else {
-        let ending = ending.with_next(run, "goes on from there");
+        let different = ended
+            .as_ref()
+            .err()
+            .is_some_and(|error| Kind::of(error) == Kind::Difference);
+        let on = if different {
+            "copies again what differs, and compares again"
+        } else {
+            "goes on from there"
+        };
+        let ending = ending.with_next(run, on);
         if begun(report) {
             ending.with_next(rollback, "goes back")
         } else {

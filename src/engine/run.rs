@@ -168,7 +168,28 @@ async fn recheck(
             return Ok(break_from(steps, at, &why, journal, sink).await?);
         }
     }
+    if let Some((at, why)) = difference(steps, journal) {
+        break_from(steps, at, &why, journal, sink).await?;
+    }
     Ok(())
+}
+
+/// The step that has to be done again because a later one found source and target different, and why.
+fn difference(steps: &[Arc<dyn Step>], journal: &Journal) -> Option<(usize, String)> {
+    let last = |step: &str| journal.state().last(step);
+    steps.iter().find_map(|step| {
+        let Some(Record::Failed {
+            kind: Kind::Difference,
+            ..
+        }) = last(step.id())
+        else {
+            return None;
+        };
+        let repair = step.repaired_by()?;
+        let at = steps.iter().position(|other| other.id() == repair)?;
+        let done = matches!(last(repair), Some(Record::Done(_)));
+        done.then(|| (at, format!("`{}` found differences", step.id())))
+    })
 }
 
 /// Records the step at `at` and every later one that was done as broken.

@@ -48,6 +48,12 @@ pub trait Step: Send + Sync {
         Ok(Holds::Yes)
     }
 
+    /// The earlier step that is done again before this one is tried again, where this one failed because
+    /// source and target differ: a comparison changes nothing, and repeated would only fail again.
+    fn repaired_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Puts things back, even after a half-finished `apply`.
     async fn undo(&self, cx: &Cx) -> Result<Undone>;
 }

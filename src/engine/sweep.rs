@@ -324,6 +324,91 @@ async fn what_no_longer_holds_is_done_again_with_all_that_was_built_on_it() {
     );
 }
 
+/// Compares, and finds a difference as long as the copy was made once only.
+struct Compare(Arc<Mutex<usize>>);
+
+#[async_trait]
+impl Step for Compare {
+    fn id(&self) -> &'static str {
+        "compare"
+    }
+    fn title(&self) -> String {
+        "compare".to_owned()
+    }
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+    async fn apply(&self, _: &Cx) -> Result<Outcome> {
+        let mut tries = self.0.lock().unwrap();
+        *tries += 1;
+        match *tries {
+            1 => bail!(Failure::new(Kind::Error, "a mover was lost")),
+            2 => bail!(Failure::new(Kind::Difference, "1 file differs")),
+            _ => Ok(Outcome::Done(Value::Null)),
+        }
+    }
+    fn repaired_by(&self) -> Option<&'static str> {
+        Some("copy")
+    }
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored)
+    }
+}
+
+#[tokio::test]
+async fn after_a_difference_and_only_then_the_copy_is_made_again() {
+    let (sink, stop, _wish) = ends();
+    let world = World::default();
+    let store = MemoryStore::default();
+    let put = Put {
+        id: "copy",
+        world,
+        fails: false,
+    };
+    let steps: Vec<Arc<dyn Step>> = vec![Arc::new(put), Arc::new(Compare(Arc::default()))];
+    let header = Header {
+        steps: vec!["copy".to_owned(), "compare".to_owned()],
+        ..header()
+    };
+    let journal = Journal::create(Box::new(store.clone()), header, clock).await;
+    let mut journal = journal.unwrap();
+    for _ in 0..2 {
+        run(&steps, &mut journal, &sink, &stop).await.unwrap_err();
+    }
+    let ended = run(&steps, &mut journal, &sink, &stop).await.unwrap();
+    assert_eq!(ended, Ended::Done);
+    let told: Vec<_> = journal
+        .entries()
+        .iter()
+        .map(|entry| format!("{} {}", entry.step, entry.record.name()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "copy started",
+            "copy done",
+            "compare started",
+            "compare failed",
+            "compare started",
+            "compare failed",
+            "copy broken",
+            "copy started",
+            "copy done",
+            "compare started",
+            "compare done"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_line_that_is_cut_changed_or_moved_is_named() {
     let (sink, stop, _wish) = ends();

@@ -131,13 +131,22 @@ fn every_damage_is_named_the_source_stays_as_it_was_and_rollback_wakes_it() -> R
         "link: link-target: source flipped, target mode",
         "sharing: hard-link: ",
         "the source is frozen since ",
+        "copies again what differs, and compares again",
         "rollback m",
     ])?;
     ensure!(source.get("statefulset/db")?["spec"]["replicas"] == 0);
     ensure!(fingerprint(&folder)? == before, "the source was changed");
     let last = records(&source.folder("log-db-0")?)?;
 
-    end(source.migrate(&["rollback", "m", "--yes"])?)?.with_code(0)?;
+    // To go on is to mend it.
+    end(source.migrate(&["run", "m"])?)?.with_code(13)?.says(&[
+        "final-copy: no longer holds: `verify` found differences",
+        "verify: done",
+    ])?;
+    let target_folder = target.folder("data-db-0")?;
+    ensure!(fingerprint(&target_folder)? == before, "it was not mended");
+
+    end(source.migrate(&["rollback", "m", "--yes", "--confirm", "m"])?)?.with_code(0)?;
     source.ready("statefulset/db")?;
     let left = "jobs,persistentvolumeclaims,statefulsets,secrets,services";
     let left = target.kubectl(&["get", left, "-o", "name"])?;

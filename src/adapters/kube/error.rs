@@ -110,7 +110,7 @@ pub enum KubeError {
         last_seen: String,
     },
     /// What was waited for can no longer come.
-    #[error("{what} will not happen: {why}")]
+    #[error("gave up waiting for {what}: {why}")]
     WillNotHappen {
         /// What was waited for.
         what: String,

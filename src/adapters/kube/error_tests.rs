@@ -23,7 +23,7 @@ fn each_text_names_its_object_and_what_to_do() {
     cannot get statefulset shop/orders-db: server error 503 after 2 tries in 1.2s: no leader
     cannot get statefulset shop/orders-db: https://prod:6443 is unreachable after 3 tries in 5.0s: connection refused; check the network, VPN and --context
     timed out after 120s waiting for pod shop/orders-db-1 to be ready; last seen: Pending
-    job shop/copy to complete will not happen: BackoffLimitExceeded
+    gave up waiting for job shop/copy to complete: BackoffLimitExceeded
     pod shop/mover is Pending, not Running; see why with kubectl describe pod
     cannot trust https://prod:6443: invalid peer certificate: UnknownIssuer; check certificate-authority and tls-server-name in the kubeconfig
     cannot log in to https://prod:6443 as kubeconfig user "jane": token expired; log in again or renew the credentials

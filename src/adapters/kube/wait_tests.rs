@@ -87,7 +87,7 @@ async fn a_wait_that_cannot_end_well_ends_at_once() {
         .expect_err("failed");
     assert_eq!(
         error.to_string(),
-        "pod shop/p to run will not happen: it failed"
+        "gave up waiting for pod shop/p to run: it failed"
     );
 }
 

@@ -30,32 +30,21 @@ impl Ui {
     /// Shows the events of a run over these steps until their channel closes.
     ///
     /// On a terminal there are bars, which are gone when it returns; elsewhere a line per entry, and one per
-    /// `every` (as [`LINE_INTERVAL`]) while a step goes on. With `-q` only failures are told. Nothing goes to
-    /// standard output.
+    /// `every` (as [`LINE_INTERVAL`]) while a step goes on. With `-q` nothing is told: the ending says how it
+    /// went. Nothing goes to standard output.
     pub async fn progress(
         &self,
         steps: &[String],
         every: Duration,
-        events: UnboundedReceiver<Event>,
+        mut events: UnboundedReceiver<Event>,
     ) {
         let narrator = Narrator::new(steps);
         if self.options().quiet {
-            self.failures(narrator, events).await;
+            while events.recv().await.is_some() {}
         } else if self.err.moves {
             self.bars(narrator, events).await;
         } else {
             self.lines(narrator, every, events).await;
-        }
-    }
-
-    async fn failures(&self, mut narrator: Narrator, mut events: UnboundedReceiver<Event>) {
-        while let Some(event) = events.recv().await {
-            if let Event::Recorded(entry) = event {
-                let line = narrator.entry(&entry);
-                if line.failure {
-                    self.line(&line);
-                }
-            }
         }
     }
 

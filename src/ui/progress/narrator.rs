@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    engine::{Entry, Event, Progress, Record, Verdict},
+    engine::{Entry, Event, Progress, Record},
     ui::{Tone, amount, status::amounts, status::left, visible::visible},
 };
 
@@ -20,8 +20,6 @@ pub(super) struct Narrator {
 pub(super) struct Line {
     pub(super) text: String,
     pub(super) tone: Option<Tone>,
-    /// It is told even with `-q`.
-    pub(super) failure: bool,
     /// It only says that something begins.
     pub(super) begins: bool,
 }
@@ -71,7 +69,6 @@ impl Narrator {
             Event::Notice(text) => Some(Line {
                 text: visible(&text).into_owned(),
                 tone: None,
-                failure: false,
                 begins: false,
             }),
         }
@@ -107,33 +104,22 @@ impl Narrator {
             Record::Started => ("started".to_owned(), None),
             Record::Done(_) => (within("done"), Some(Tone::Good)),
             Record::Skipped(why) => (format!("skipped: {why}"), Some(Tone::Faint)),
-            Record::Blocked(checks) => {
-                let worst = checks.iter().find(|check| check.verdict == Verdict::Block);
-                let why = worst.map_or_else(String::new, |check| {
-                    format!(": {}: {}", check.object, check.evidence)
-                });
-                (format!("blocked{why}"), Some(Tone::Bad))
-            }
-            Record::Failed { error, .. } => {
-                (format!("{}: {error}", after("failed")), Some(Tone::Bad))
-            }
+            // Why is told at the end, whole, with what can be done about it.
+            Record::Blocked(_) => ("blocked".to_owned(), Some(Tone::Bad)),
+            Record::Failed { .. } => (after("failed"), Some(Tone::Bad)),
+            Record::UndoFailed(_) => (format!("putting back {}", after("failed")), Some(Tone::Bad)),
+            Record::Waiting(_) => ("your turn".to_owned(), Some(Tone::Notice)),
             Record::Stopped => (
                 format!("{} at a safe point", after("stopped")),
                 Some(Tone::Notice),
             ),
-            Record::Waiting(what) => (format!("your turn: {what}"), Some(Tone::Notice)),
             Record::Marked(reason) => (format!("marked as done: {reason}"), Some(Tone::Notice)),
             Record::Broken(why) => (format!("no longer holds: {why}"), Some(Tone::Notice)),
             Record::UndoStarted => ("being put back".to_owned(), None),
             Record::Undone => (within("put back"), Some(Tone::Good)),
-            Record::UndoFailed(error) => (
-                format!("putting back {}: {error}", after("failed")),
-                Some(Tone::Bad),
-            ),
         };
         Line {
             text: format!("{}: {}", self.place(&entry.step), visible(&text)),
-            failure: tone == Some(Tone::Bad),
             tone,
             begins,
         }

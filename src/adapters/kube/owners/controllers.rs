@@ -108,6 +108,12 @@ fn pause(namespace: &str, owner: &OwnerReference) -> String {
                 r#"kubectl -n {namespace} patch {resource} --type merge -p '{{"spec":{{"paused":true}}}}'"#
             )
         }
+        // A kind of Kubernetes itself: no group leads to who acts on it.
+        "" => format!(
+            "stop what acts on {} {}, or take it out of metadata.ownerReferences",
+            owner.kind.to_lowercase(),
+            owner.name
+        ),
         _ => format!(
             "kubectl -n NAMESPACE scale deployment OPERATOR --replicas=0 (the operator that serves {group})"
         ),
