@@ -55,6 +55,9 @@ clusterDomain: cluster.local
 clusterDNS: [$pods.1]
 resolvConf: $dir/resolv.conf
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
+# The disk is not the cluster's alone: an image that nothing uses for a moment is not to go because it is 85 % full.
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
 makeIPTablesUtilChains: true
 maxPods: 110
 serializeImagePulls: true

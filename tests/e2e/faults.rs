@@ -1,10 +1,12 @@
 //! An API server that throttles, fails, forgets, resets and hangs.
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use http::Method;
 
 use super::{
     proxy::{Fate, Proxy, Seen},
@@ -15,7 +17,7 @@ use super::{
 /// One request in so many has bad luck.
 const ONE_IN: usize = 12;
 /// One run may not take longer: each request has a minute, and no step here sends many one after the other.
-const RUN: Duration = Duration::from_secs(150);
+const RUN: Duration = Duration::from_mins(4);
 
 /// Bad luck that is the same for the same seed and the same requests.
 fn luck(seed: u64) -> impl FnMut(&Seen) -> Fate {
@@ -96,6 +98,92 @@ fn bad_luck_with_the_server_is_survived_or_stops_in_a_way_that_goes_on() -> Resu
     let threads = [1, 2, 3].map(|seed| std::thread::spawn(move || survives(seed)));
     let ends = threads.map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a panic"))?);
     ends.into_iter().collect()
+}
+
+/// What a request asks for, without the names of objects.
+fn kind_of(seen: &Seen) -> String {
+    let path = seen.target.split('?').next().unwrap_or_default();
+    let parts: Vec<_> = path.split('/').skip(1).collect();
+    let rest = match parts.iter().position(|part| *part == "namespaces") {
+        Some(at) if parts.len() > at + 2 => &parts[at + 2..],
+        Some(at) => &parts[at..],
+        None => &parts[..],
+    };
+    let resource = [rest.first(), rest.get(2)].into_iter().flatten();
+    let resource: Vec<_> = resource.copied().collect();
+    let verb = if seen.is_watch() {
+        "WATCH"
+    } else if seen.method == Method::GET && rest.len() == 1 {
+        "LIST"
+    } else {
+        seen.method.as_str()
+    };
+    format!("{verb} {}", resource.join("/"))
+}
+
+/// Every kind of request meets every fault, one after the other, and is let through in between.
+fn one_after_the_other(
+    met: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
+) -> impl FnMut(&Seen) -> Fate {
+    let mut turns: BTreeMap<String, usize> = BTreeMap::new();
+    let mut hung = false;
+    move |seen| {
+        let kind = kind_of(seen);
+        let first = turns.len();
+        // Not every kind is asked for often: each begins with another fault.
+        let turn = turns.entry(kind.clone()).or_insert(2 * first);
+        *turn += 1;
+        if turn.is_multiple_of(2) {
+            return Fate::Pass;
+        }
+        let looks = kind.starts_with("WATCH") || kind.starts_with("LIST");
+        let streams = kind.starts_with("WATCH") || kind.contains("portforward");
+        let fate = match (*turn / 2) % 5 {
+            0 => Fate::Answer(429),
+            1 => Fate::Answer(500),
+            2 if looks => Fate::Expired,
+            3 if !streams => Fate::ResetAfter,
+            // It costs the bound of a try, so one must do.
+            4 if !streams && !hung => {
+                hung = true;
+                Fate::Hang
+            }
+            _ => Fate::Reset,
+        };
+        let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.entry(format!("{fate:?}")).or_default().insert(kind);
+        fate
+    }
+}
+
+#[test]
+fn each_fault_once_at_each_kind_of_request_stops_neither_run_nor_rollback() -> Result<()> {
+    let small = Small::new("each")?;
+    let met = Arc::new(Mutex::new(BTreeMap::new()));
+    let proxy = Proxy::new(On::A, one_after_the_other(Arc::clone(&met)))?;
+    let with_bound = |mut command: std::process::Command| {
+        command.arg("--request-timeout=3s");
+        command
+    };
+    proxy.end(with_bound(small.run()?))?.with_code(13)?;
+    small.is_moved()?;
+    let undo = small.migrate(&["rollback", NAME, "--confirm", NAME])?;
+    proxy.end(with_bound(undo))?.with_code(0)?;
+    small.is_back()?;
+    let met = met.lock().unwrap_or_else(PoisonError::into_inner);
+    for (fault, least) in [
+        ("Answer(429)", 5),
+        ("Answer(500)", 5),
+        ("Expired", 2),
+        ("Reset", 5),
+        ("ResetAfter", 3),
+        ("Hang", 1),
+    ] {
+        let count = met.get(fault).map_or(0, BTreeSet::len);
+        ensure!(count >= least, "{fault} at {count} kinds only: {met:#?}");
+    }
+    println!("{met:#?}");
+    Ok(())
 }
 
 #[test]

@@ -12,9 +12,12 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::Pid;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{
     processes::{self, Held},
+    proxy::{Fate, Proxy, Seen},
+    small::{NAME, Small},
     support::{BOUND, Namespace, On, Running, mover_image, output_of, wait_for},
     tree, workload,
 };
@@ -130,6 +133,63 @@ fn copy(number: usize, losses: &[Lost]) -> Result<()> {
         complete.len()
     );
     tree::assert_equal(&source, &target, 0)
+}
+
+/// A gate before a write to the journal.
+fn gated(wanted: &'static str) -> (watch::Sender<bool>, impl Fn(&Seen) -> Option<Fate>) {
+    let (gate, opens) = watch::channel(false);
+    let fate = move |seen: &Seen| {
+        let here = seen.journal_write(NAME).as_deref() == Some(wanted);
+        here.then(|| Fate::Hold(opens.clone()))
+    };
+    (gate, fate)
+}
+
+#[test]
+fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result<()> {
+    let small = Small::new("lost")?;
+    let (copying, first) = gated("final-copy started");
+    let (comparing, second) = gated("verify started");
+    let proxy = Proxy::new(On::A, move |seen| {
+        first(seen).or_else(|| second(seen)).unwrap_or(Fate::Pass)
+    })?;
+    let mut client = proxy.start(small.run()?)?;
+    let mut run = None;
+    for (before, gate, now, side) in [
+        ("freeze: done", copying, "final-copy: started", "target"),
+        ("final-copy: done", comparing, "verify: started", "source"),
+    ] {
+        client.until(before)?;
+        let run = match &mut run {
+            Some(run) => run,
+            none => none.insert(processes::run_of(&small.source, NAME)?),
+        };
+        let victims = processes::movers(run, side)?;
+        ensure!(victims.len() == 1, "{victims:?}");
+        let held = Held::new(&victims);
+        gate.send_replace(true);
+        client.until(now)?;
+        let namespace = if side == "source" {
+            &small.source
+        } else {
+            &small.target
+        };
+        lose(namespace, run, &lost(0, side, How::Deleted))?;
+        wait_for("the mover's end", || {
+            let alive = processes::movers(run, side)?;
+            let gone = victims.iter().all(|victim| !alive.contains(victim));
+            Ok(gone.then_some(()))
+        })?;
+        drop(held);
+    }
+    let ended = client.end()?.with_code(13)?;
+    ensure!(
+        ended.err.matches("going on with what is there").count() >= 2,
+        "{}",
+        ended.err
+    );
+    small.is_moved()?;
+    Ok(())
 }
 
 /// Lets the source's mover run in small steps until so many files are complete, and then stand still.

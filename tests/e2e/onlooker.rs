@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
+    runners::held,
     small::{NAME, Small},
-    support::{BOUND, On, Running, end, migrate},
+    support::{BOUND, On, end, migrate},
 };
 
 /// Somebody who may read journals and locks of one namespace, and nothing else.
@@ -95,22 +96,24 @@ fn read(mut out: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
 fn a_colleague_with_read_rights_sees_it_live_on_any_terminal() -> Result<()> {
     let small = Small::new("look")?;
     let colleague = Colleague::new(&small)?;
-    let mut run = Running::start(small.run()?)?;
-    run.until("preflight: done")?;
+    let (_proxy, gate, run) = held(&small, "warm-copy")?;
     let mut watching = colleague.migrate(&["status", NAME, "-w"])?;
     let mut watching = watching.stdout(Stdio::piped()).spawn()?;
     let lines = read(watching.stdout.take().context("a pipe")?);
-    full_screen(&colleague)?;
-    run.end()?.with_code(13)?;
     let mut told = String::new();
-    while !told.contains("hand-over") {
-        told += &String::from_utf8_lossy(&lines.recv_timeout(BOUND).context(told.clone())?);
-    }
+    let mut until = |wanted: &str| {
+        while !told.contains(wanted) {
+            told += &String::from_utf8_lossy(&lines.recv_timeout(BOUND).context(told.clone())?);
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    until("warm-copy")?;
+    full_screen(&colleague)?;
+    gate.send_replace(true);
+    run.end()?.with_code(13)?;
+    until("hand-over")?;
     watching.kill()?;
     watching.wait()?;
-    for step in ["warm-copy", "start-target"] {
-        ensure!(told.contains(step), "`{step}` is not in\n{told}");
-    }
     ensure!(!told.contains('\x1b'), "{told:?}");
     // To look is all that they may.
     let refused = end(colleague.migrate(&["run", NAME])?)?.with_code(10)?;
@@ -128,6 +131,14 @@ fn pipes_and_terminals(colleague: &Colleague) -> Result<()> {
         ensure!(ended.out.ends_with("ended: 0\n"), "{reader}: {ended:?}");
         ensure!(ended.err.is_empty(), "{reader}: {ended:?}");
     }
+    let mut all = colleague
+        .shell(r#""$MIGRATE_BIN" status -A -o json | head -1; echo "ended: ${PIPESTATUS[0]}""#);
+    all.env("KUBECONFIG", On::A.kubeconfig()?);
+    let all = end(all)?.with_code(0)?;
+    ensure!(
+        all.out.ends_with("ended: 0\n") && all.err.is_empty(),
+        "{all:?}"
+    );
     let all = end(colleague.migrate(&["status", "-A"])?)?.with_code(10)?;
     all.says(&["forbidden to list configmaps"])?;
     for (columns, before) in [(40, ""), (40, "NO_COLOR=1 "), (80, "TERM=dumb ")] {

@@ -6,7 +6,6 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     system::uname,
 };
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 };
 
 /// A run that has got to the end of `step` and cannot write it down until the gate opens.
-fn held(small: &Small, step: &str) -> Result<(Proxy, watch::Sender<bool>, Running)> {
+pub fn held(small: &Small, step: &str) -> Result<(Proxy, watch::Sender<bool>, Running)> {
     let (gate, opens) = watch::channel(false);
     let last = format!("{step} done");
     let proxy = Proxy::new(On::A, move |seen| {
@@ -36,27 +35,21 @@ fn held(small: &Small, step: &str) -> Result<(Proxy, watch::Sender<bool>, Runnin
     Ok((proxy, gate, running))
 }
 
-/// The versions of everything that a run could change.
+/// Everything that a run could change, without what controllers write when they like.
 fn versions(small: &Small) -> Result<Vec<String>> {
     let kinds = "configmaps,leases,statefulsets,persistentvolumeclaims,jobs,secrets";
     let mut all = Vec::new();
     for namespace in [&small.source, &small.target] {
         for item in namespace.get(kinds)?["items"].as_array().context("items")? {
-            let meta = &item["metadata"];
-            let (name, version) = (&meta["name"], &meta["resourceVersion"]);
-            all.push(format!(
-                "{} {name} {version} {}",
-                item["kind"],
-                fields(item)
-            ));
+            let mut item = item.clone();
+            item["status"].take();
+            for field in ["resourceVersion", "managedFields"] {
+                item["metadata"][field].take();
+            }
+            all.push(item.to_string());
         }
     }
     Ok(all)
-}
-
-/// Who wrote an object, to tell a controller's late status from a runner's change.
-fn fields(item: &Value) -> String {
-    item["metadata"]["generation"].to_string()
 }
 
 #[test]

@@ -1,14 +1,10 @@
 //! A database as far as a migration can tell: pods with two volumes each that write all the time.
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Stdio},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::support::{Namespace, wait_for};
+use super::support::{Namespace, Running, wait_for};
 
 /// Each record is on disk before it is acknowledged. In another namespace than its first the database
 /// only reads, so that both sides can be compared while its pods run.
@@ -28,6 +24,9 @@ fi
 while :; do sleep 3600 & wait $!; done
 "#;
 
+/// What nobody may find anywhere but in the Secret.
+pub const PASSWORD: &str = "hunter2-of-the-test";
+
 /// A claim of the default class.
 pub fn claim(name: &str, size: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
@@ -39,7 +38,7 @@ pub fn claim(name: &str, size: &str) -> Value {
 pub fn database(namespace: &Namespace, replicas: u32) -> Vec<Value> {
     vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"FLUSH": "always"}}),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"PASSWORD": "x"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"PASSWORD": PASSWORD}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "db"}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
             "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"name": "db", "port": 5432}]}}),
@@ -80,22 +79,20 @@ pub fn start(namespace: &Namespace, replicas: u32) -> Result<()> {
 /// The client of one pod: it reads what the pod acknowledges until the pod ends.
 pub struct Client {
     pod: String,
-    follows: Child,
+    follows: Running,
 }
 
 impl Client {
     pub fn of(namespace: &Namespace, pod: &str) -> Result<Self> {
-        let mut command = namespace.command(&["logs", "--follow", pod])?;
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let (pod, follows) = (pod.to_owned(), command.spawn()?);
+        let follows = Running::start(namespace.command(&["logs", "--follow", pod])?)?;
+        let pod = pod.to_owned();
         Ok(Self { pod, follows })
     }
 
     /// The last record that was acknowledged.
     pub fn acknowledged(self) -> Result<u64> {
-        let output = self.follows.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let last = text.lines().rev().find_map(|line| line.parse().ok());
+        let told = self.follows.end()?.with_code(0)?.out;
+        let last = told.lines().rev().find_map(|line| line.parse().ok());
         last.with_context(|| format!("{} acknowledged nothing", self.pod))
     }
 }
