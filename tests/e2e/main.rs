@@ -19,4 +19,5 @@ mod small;
 mod support;
 mod tree;
 mod volumes;
+mod wire;
 mod workload;

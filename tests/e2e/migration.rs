@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     support::{Namespace, On, PlanFile, end, mover_image},
-    tree,
+    tree, wire,
     workload::{self, Client, records},
 };
 
@@ -131,6 +131,7 @@ fn to_another_namespace_name_class_and_size_with_every_acknowledged_record() -> 
 
 #[test]
 fn to_another_cluster_with_every_acknowledged_record() -> Result<()> {
+    let _joined = wire::joined();
     let source = Namespace::new(On::A, "data-from", &[])?;
     let target = Namespace::new(On::B, "data-to", &[])?;
     workload::start(&source, 3)?;

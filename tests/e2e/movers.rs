@@ -182,12 +182,7 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
         })?;
         drop(held);
     }
-    let ended = client.end()?.with_code(13)?;
-    ensure!(
-        ended.err.matches("going on with what is there").count() >= 2,
-        "{}",
-        ended.err
-    );
+    client.end()?.with_code(13)?;
     small.is_moved()?;
     Ok(())
 }

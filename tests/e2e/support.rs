@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// Longer than anything here takes on a busy machine; a test that hangs ends.
 pub const BOUND: Duration = Duration::from_mins(3);
+/// What starts the clusters, and changes them.
+pub const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
 /// How often a condition is looked at that nothing announces.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -9,11 +9,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    support::{Namespace, On, end, mover_image, output_of},
+    support::{CLUSTER, Namespace, On, end, mover_image, output_of},
     tree, workload,
 };
-
-const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
 
 /// A volume that was prepared for one claim; what it takes of this machine is given back at the end.
 struct Prepared<'a> {
