@@ -45,7 +45,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let frozen = session.look().await;
     session.leave().await;
     match frozen? {
-        Holds::Yes => Ok(unchanged(
+        Holds::Yes | Holds::Unknown(_) => Ok(unchanged(
             cx,
             &format!("{} unchanged: it is frozen", args.workload),
             args.error_unchanged,

@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Why; it stays visible in every report
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Also when the freeze, or what else it relies on, is broken
+    #[arg(long)]
+    force: bool,
     /// Take the migration over from a run elsewhere that is dead
     #[arg(long)]
     take_over: bool,
@@ -24,7 +27,7 @@ pub(crate) struct Args {
 /// Runs the verb: marks the step, then goes on with what follows it.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let session = Session::open(cx, Subject::Name(args.name.clone()), args.take_over).await?;
-    session.mark(&args.step, &args.reason).await?;
+    session.mark(&args.step, &args.reason, args.force).await?;
     cx.ui.say(&format!(
         "migration/{} step {} marked",
         args.name, args.step

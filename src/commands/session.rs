@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     engine::{
         Cx, Ended, FORMAT, Failure, Header, Holds, Journal, Kind as FailureKind, Record, RunError,
-        Sink, State, Step, Stop, rollback, run,
+        Sink, State, Step, Stop, rollback, run, stands_before,
     },
     error::{Kind, Stopped},
     plan::{Plan, changes, digest},
@@ -288,7 +288,7 @@ impl<'cx> Session<'cx> {
     }
 
     /// Writes down the operator's own decision on a step.
-    pub(super) async fn mark(mut self, step: &str, reason: &str) -> Result<()> {
+    pub(super) async fn mark(mut self, step: &str, reason: &str, force: bool) -> Result<()> {
         let last = self.journal.state().last(step);
         let markable = matches!(last, Some(Record::Waiting(_) | Record::Failed { .. }));
         let known = self.journal.header().steps.iter().any(|id| id == step);
@@ -303,11 +303,13 @@ impl<'cx> Session<'cx> {
                 "step `{step}` is {last}: only a step that waits or has failed can be marked"
             ))
         } else {
-            let record = Record::Marked(reason.to_owned());
-            self.journal
-                .record(&self.sink, step, record)
-                .await
-                .map_err(Into::into)
+            match self.decision(step, reason, force).await {
+                Err(error) => Err(error),
+                Ok(record) => {
+                    let recorded = self.journal.record(&self.sink, step, record).await;
+                    recorded.map_err(Into::into)
+                }
+            }
         };
         self.publisher.abort();
         drop(self.sink);
@@ -317,6 +319,24 @@ impl<'cx> Session<'cx> {
         drop(self.journal);
         self.locked.release().await.ok();
         marked
+    }
+
+    /// The operator's decision as it is written down. What it is built on must stand: a switch of clients
+    /// would leave behind what was written to a source that is not frozen any more. With `force` the
+    /// decision says what was known.
+    async fn decision(&self, step: &str, reason: &str, force: bool) -> Result<Record> {
+        let (_wish, stop) = Stop::new();
+        let steps = &self.playbook.steps;
+        match stands_before(step, steps, &self.journal, &self.sink, &stop).await {
+            Ok(()) => Ok(Record::Marked(reason.to_owned())),
+            Err(why @ RunError::Failed { .. }) if force => {
+                let why = format!("{:#}", anyhow::Error::from(why));
+                Ok(Record::Marked(format!("{reason} (forced, although {why})")))
+            }
+            Err(why) => Err(anyhow::Error::from(why).context(format!(
+                "step `{step}` is not marked: go back and begin anew, or mark it with --force if that does not matter"
+            ))),
+        }
     }
 
     /// Whether what its first step that can break has done still stands.

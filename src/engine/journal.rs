@@ -26,6 +26,7 @@ pub struct State {
     last: BTreeMap<String, Record>,
     begun: BTreeMap<String, bool>,
     outputs: BTreeMap<String, Value>,
+    made_under: BTreeMap<String, u64>,
 }
 
 /// Why a journal cannot be used.
@@ -93,6 +94,12 @@ impl State {
         &self.outputs
     }
 
+    /// The fencing number of the runner that made the step.
+    #[must_use]
+    pub fn made_under(&self, step: &str) -> Option<u64> {
+        self.made_under.get(step).copied()
+    }
+
     /// Whether the step was begun and not put back, so that its change may be there.
     #[must_use]
     pub fn begun(&self, step: &str) -> bool {
@@ -116,9 +123,11 @@ impl State {
         match &entry.record {
             Record::Done(output) => {
                 self.outputs.insert(entry.step.clone(), output.clone());
+                self.made_under.insert(entry.step.clone(), entry.fence);
             }
             Record::Undone => {
                 self.outputs.remove(&entry.step);
+                self.made_under.remove(&entry.step);
                 self.begun.insert(entry.step.clone(), false);
             }
             // Only a step that had changed nothing yet is recorded so.

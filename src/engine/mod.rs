@@ -20,6 +20,8 @@ mod journal;
 mod record;
 mod rollback;
 mod run;
+#[cfg(test)]
+mod sealing;
 mod step;
 mod store;
 #[cfg(test)]
@@ -32,6 +34,6 @@ pub use failure::{Failure, Kind};
 pub use journal::{Journal, JournalError, State};
 pub use record::{Entry, IllegalTransition, Record};
 pub use rollback::rollback;
-pub use run::{Ended, RunError, run};
+pub use run::{Ended, RunError, run, stands_before};
 pub use step::{Cx, Freezes, Holds, Key, Outcome, Probe, Step, Stop, UndoPlan, Undone};
 pub use store::{MemoryStore, Store, StoreError};

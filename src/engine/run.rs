@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    Check, Cx, Failure, Holds, Journal, JournalError, Kind, Outcome, Probe, Record, Sink, Step,
-    Stop,
+    Check, Cx, Failure, Freezes, Holds, Journal, JournalError, Kind, Outcome, Probe, Record, Sink,
+    Step, Stop,
 };
 
 /// How a run ended, when nothing went wrong.
@@ -133,6 +133,7 @@ pub(super) fn context(journal: &Journal, step: &str, sink: &Sink, stop: &Stop) -
         outputs: journal.state().outputs().clone(),
         again: journal.state().begun(step),
         fence: journal.fence(),
+        made_under: journal.state().made_under(step),
         sink: sink.clone(),
         stop: stop.clone(),
     }
@@ -153,8 +154,44 @@ async fn recheck(
     if steps.iter().all(|step| settled(journal, step.id())) {
         return Ok(());
     }
+    let fallen = match first_fallen(steps, true, journal, sink, stop).await? {
+        None => difference(steps, journal),
+        fallen => fallen,
+    };
+    let sealed = sealed(steps, journal);
+    let Some((at, why)) = fallen else {
+        // A journal may say so of a runner that knew no seal.
+        let open = sealed.and_then(|seal| (0..seal).find(|&at| !settled(journal, steps[at].id())));
+        let why = "it would have to be made again";
+        return open.map_or(Ok(()), |at| Err(too_late(steps, at, why, journal)));
+    };
+    if sealed.is_some_and(|seal| at < seal) {
+        return Err(too_late(steps, at, &why, journal));
+    }
+    Ok(break_from(steps, at, &why, journal, sink).await?)
+}
+
+/// The last step that was begun and [seals](Step::seals) what is before it.
+fn sealed(steps: &[Arc<dyn Step>], journal: &Journal) -> Option<usize> {
+    let begun = |step: &Arc<dyn Step>| step.seals() && journal.state().begun(step.id());
+    steps.iter().rposition(begun)
+}
+
+/// Looks for the first step that is done and has to be made again, and why. Changes nothing.
+///
+/// Where nobody can tell (`unknown` says that this counts), it need not be: when a later step seals it, or
+/// the operator has decided on one.
+async fn first_fallen(
+    steps: &[Arc<dyn Step>],
+    unknown: bool,
+    journal: &Journal,
+    sink: &Sink,
+    stop: &Stop,
+) -> Result<Option<(usize, String)>, RunError> {
+    let last = |step: &Arc<dyn Step>| journal.state().last(step.id());
+    let sealed = sealed(steps, journal);
     for (at, step) in steps.iter().enumerate() {
-        if !matches!(journal.state().last(step.id()), Some(Record::Done(_))) {
+        if !matches!(last(step), Some(Record::Done(_))) {
             continue;
         }
         let cx = context(journal, step.id(), sink, stop);
@@ -164,14 +201,60 @@ async fn recheck(
             evidence: Failure::evidence_of(&source),
             source,
         })?;
-        if let Holds::No(why) = holds {
-            return Ok(break_from(steps, at, &why, journal, sink).await?);
+        match holds {
+            Holds::Yes => {}
+            Holds::No(why) => return Ok(Some((at, why))),
+            Holds::Unknown(why) => {
+                let decided = |step| matches!(last(step), Some(Record::Marked(_)));
+                let open = sealed.is_none_or(|seal| seal <= at);
+                if unknown && open && !steps[at..].iter().any(decided) {
+                    return Ok(Some((at, why)));
+                }
+            }
         }
     }
-    if let Some((at, why)) = difference(steps, journal) {
-        break_from(steps, at, &why, journal, sink).await?;
+    Ok(None)
+}
+
+/// Looks whether what was done before this step still stands; an error that says why not. Changes nothing.
+pub async fn stands_before(
+    step: &str,
+    steps: &[Arc<dyn Step>],
+    journal: &Journal,
+    sink: &Sink,
+    stop: &Stop,
+) -> Result<(), RunError> {
+    let before = steps.iter().take_while(|earlier| earlier.id() != step);
+    let before: Vec<_> = before.cloned().collect();
+    match first_fallen(&before, false, journal, sink, stop).await? {
+        Some((at, why)) => Err(fallen(
+            &before[at],
+            format!("it does not stand any more: {why}"),
+        )),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The error of a step that would have to be made again, after a step that forbids it.
+fn too_late(steps: &[Arc<dyn Step>], at: usize, why: &str, journal: &Journal) -> RunError {
+    let seal = sealed(steps, journal).map_or("", |seal| steps[seal].id());
+    let why = format!(
+        "it does not stand any more: {why}; step `{seal}` has begun since and relies on it, so nothing is made again: go back and begin anew, or mark what waits with --force if it does not matter"
+    );
+    fallen(&steps[at], why)
+}
+
+fn fallen(step: &Arc<dyn Step>, why: String) -> RunError {
+    let kind = match step.freezes() {
+        Freezes::Begin => Kind::FreezeBroken,
+        Freezes::Nothing | Freezes::End => Kind::Blocked,
+    };
+    RunError::Failed {
+        step: step.id().to_owned(),
+        kind,
+        evidence: Vec::new(),
+        source: Failure::new(kind, why).into(),
+    }
 }
 
 /// The step that has to be done again because a later one found source and target different, and why.

@@ -54,6 +54,12 @@ pub trait Step: Send + Sync {
         None
     }
 
+    /// Whether nothing before this step may be made again once it has begun: others work from then on with
+    /// what was made, and making it again would overwrite what they wrote.
+    fn seals(&self) -> bool {
+        false
+    }
+
     /// Puts things back, even after a half-finished `apply`.
     async fn undo(&self, cx: &Cx) -> Result<Undone>;
 }
@@ -111,6 +117,8 @@ pub enum Holds {
     Yes,
     /// It does not, and why.
     No(String),
+    /// Nobody can tell, and why: it is made again, unless a later step forbids that.
+    Unknown(String),
 }
 
 /// How `undo` ended, when it did not fail.
@@ -180,6 +188,8 @@ pub struct Cx {
     pub again: bool,
     /// Fencing number of this runner.
     pub fence: u64,
+    /// Fencing number of the runner that made the step; none where it is not made.
+    pub made_under: Option<u64>,
     /// Where progress goes.
     pub sink: Sink,
     /// Asked at safe points.
@@ -194,6 +204,7 @@ impl Cx {
             outputs: BTreeMap::new(),
             again: false,
             fence: 0,
+            made_under: None,
             sink,
             stop,
         }

@@ -13,19 +13,19 @@ use serde_json::Value;
 use super::*;
 
 #[derive(Clone, Default)]
-struct World(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct World(Arc<Mutex<BTreeSet<String>>>);
 
 impl World {
-    fn has(&self, what: &str) -> bool {
+    pub(super) fn has(&self, what: &str) -> bool {
         self.0.lock().unwrap().contains(what)
     }
-    fn put(&self, what: &str) {
+    pub(super) fn put(&self, what: &str) {
         self.0.lock().unwrap().insert(what.to_owned());
     }
-    fn take(&self, what: &str) {
+    pub(super) fn take(&self, what: &str) {
         self.0.lock().unwrap().remove(what);
     }
-    fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().cloned().collect()
     }
 }
@@ -100,7 +100,7 @@ fn steps(world: &World, fail_at: Option<usize>) -> Vec<Arc<dyn Step>> {
         .collect()
 }
 
-fn header() -> Header {
+pub(super) fn header() -> Header {
     Header {
         format: FORMAT,
         tool: "test".to_owned(),
@@ -116,7 +116,7 @@ fn header() -> Header {
     }
 }
 
-fn clock() -> Timestamp {
+pub(super) fn clock() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
@@ -126,14 +126,14 @@ async fn begin(store: &MemoryStore) -> Journal {
         .unwrap()
 }
 
-async fn reopen(store: &MemoryStore) -> Journal {
+pub(super) async fn reopen(store: &MemoryStore) -> Journal {
     Journal::open(Box::new(store.clone()), "the journal", clock)
         .await
         .unwrap()
         .unwrap()
 }
 
-fn ends() -> (Sink, Stop, tokio::sync::watch::Sender<bool>) {
+pub(super) fn ends() -> (Sink, Stop, tokio::sync::watch::Sender<bool>) {
     let (sink, _, _) = Sink::new();
     let (wish, stop) = Stop::new();
     (sink, stop, wish)

@@ -54,6 +54,7 @@ pub(super) async fn build(
         }),
         Arc::new(Release {
             movers: movers.clone(),
+            guard: None,
         }),
     ];
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);

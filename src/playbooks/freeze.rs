@@ -38,6 +38,9 @@ pub(super) async fn build(
         mode: plan.spec.freeze.mode,
         belongs: sides.belongs.clone(),
         claims: inventory.claims(),
+        begun: inventory.workload.clone(),
+        // No mover is waited for.
+        exclusive: Vec::new(),
         bound: BOUND,
     };
     let namespace = &sides.source.namespace;

@@ -66,10 +66,11 @@ pub(super) async fn build(
         }),
         Arc::new(Verify {
             movers: movers.clone(),
-            guard,
+            guard: guard.clone(),
         }),
         Arc::new(Release {
             movers: movers.clone(),
+            guard,
         }),
         Arc::new(StartTarget {
             plan: plan.clone(),
@@ -77,11 +78,13 @@ pub(super) async fn build(
             target: sides.target.clone(),
             inventory: inventory.clone(),
             source: sides.source.clone(),
+            guard: frozen.watched(),
         }),
         Arc::new(HandOver {
             from: sides.source.object("statefulset", &name),
             to: sides.target.object("statefulset", &target_name),
             migration: sides.belongs.migration.clone(),
+            guard: frozen.watched(),
         }),
     ];
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
@@ -130,12 +133,18 @@ fn grace(inventory: &Inventory) -> Duration {
 }
 
 fn freeze_step(plan: &Plan, sides: &Sides, inventory: &Inventory, name: &str) -> FreezeStep {
+    let exclusive = inventory
+        .volumes
+        .iter()
+        .filter(|volume| volume.is_exclusive());
     FreezeStep {
         place: sides.source.clone(),
         workload: Workload::StatefulSet(name.to_owned()),
         mode: plan.spec.freeze.mode,
         belongs: sides.belongs.clone(),
         claims: inventory.claims(),
+        begun: inventory.workload.clone(),
+        exclusive: exclusive.map(|volume| volume.source.clone()).collect(),
         // Pods may end one after the other.
         bound: grace(inventory) * inventory.replicas.max(1) + SLACK,
     }

@@ -2,6 +2,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
+use super::{copy::still_frozen, freeze::Watched};
 use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
 
 /// The operator switches the clients, then marks the step.
@@ -13,6 +14,8 @@ pub struct HandOver {
     pub to: String,
     /// The migration's name.
     pub migration: String,
+    /// What tells when the freeze is broken.
+    pub guard: Watched,
 }
 
 /// Its id, by which it is marked.
@@ -44,7 +47,9 @@ impl Step for HandOver {
         Ok(Probe::Ready)
     }
 
-    async fn apply(&self, _: &Cx) -> Result<Outcome> {
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        // What clients wrote to the source since would be missing after the switch.
+        still_frozen(Some(&self.guard), cx).await?;
         Ok(Outcome::Waiting(format!(
             "switch the clients from {} to {}, then mark this step",
             self.from, self.to

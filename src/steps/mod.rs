@@ -3,6 +3,7 @@ pub mod copy;
 pub mod freeze;
 pub mod hand_over;
 pub mod inventory;
+mod kept_claims;
 pub mod movers;
 mod place;
 pub mod preflight;
@@ -11,6 +12,7 @@ pub mod release;
 pub mod rights;
 pub mod start_target;
 mod target_objects;
+mod verified_claims;
 pub mod verify;
 
 pub use place::Place;

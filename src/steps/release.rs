@@ -4,7 +4,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::movers::{Doing, Meter, Movers, Work};
+use super::{
+    copy::{broken, still_frozen},
+    freeze::Watched,
+    movers::{Doing, Meter, Movers, Work},
+};
 use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
 
 /// Takes the movers away, so that the volumes are their pods' alone.
@@ -12,6 +16,8 @@ use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
 pub struct Release {
     /// The movers.
     pub movers: Movers,
+    /// What tells when the freeze is broken; none where nothing is frozen.
+    pub guard: Option<Watched>,
 }
 
 #[async_trait]
@@ -48,8 +54,15 @@ impl Step for Release {
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
         let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
-        self.movers.each(cx, &meter, &[], &work).await?;
-        self.movers.remove().await?;
+        // What was verified counts only as long as nobody writes to the source.
+        tokio::select! {
+            released = async {
+                self.movers.each(cx, &meter, &[], &work).await?;
+                self.movers.remove().await
+            } => released?,
+            broken = broken(self.guard.as_ref(), cx) => return Err(broken),
+        }
+        still_frozen(self.guard.as_ref(), cx).await?;
         Ok(Outcome::Done(serde_json::Value::Null))
     }
 

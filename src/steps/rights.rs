@@ -124,6 +124,8 @@ pub fn for_identity() -> Vec<Rule> {
 pub fn for_start(namespace: &str, name: &str) -> Vec<Rule> {
     let mut rules = all(namespace, "apps", "statefulsets", &["create"]);
     rules.extend(one(namespace, "apps", "statefulsets", &LONG_LIFE, name));
+    // Before it is deleted again, its claims are told to stay.
+    rules.extend(one(namespace, "apps", "statefulsets", &["patch"], name));
     rules
 }
 

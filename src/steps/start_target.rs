@@ -10,7 +10,10 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Place, inventory::Inventory, target_objects};
+use super::{
+    Place, copy::still_frozen, freeze::Watched, inventory::Inventory, kept_claims, target_objects,
+    verified_claims, verify::VERIFIED,
+};
 use crate::{
     adapters::kube::{
         KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,
@@ -34,6 +37,8 @@ pub struct StartTarget {
     pub inventory: Inventory,
     /// The source's name, for a warning where both are in one namespace.
     pub source: Place,
+    /// What tells when the freeze is broken.
+    pub guard: Watched,
 }
 
 /// What starting leaves in the journal.
@@ -168,6 +173,11 @@ impl Step for StartTarget {
         Freezes::End
     }
 
+    fn seals(&self) -> bool {
+        // Its pods write to the copy.
+        true
+    }
+
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
         let mut checks = Vec::new();
         let found = get_opt(&Self::raw(&self.target), &self.name()).await?;
@@ -208,7 +218,15 @@ impl Step for StartTarget {
         Ok(vec![format!("{} created (server dry run)", self.object())])
     }
 
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
+    async fn probe(&self, cx: &Cx) -> Result<Probe> {
+        // Before it is begun: afterwards nothing that it relies on could be made again.
+        still_frozen(Some(&self.guard), cx).await?;
+        if let Some(verified) = cx.find(&VERIFIED)? {
+            let lost = verified_claims::lost(&self.target, &verified).await?;
+            if !lost.is_empty() {
+                return Ok(Probe::Blocked(lost));
+            }
+        }
         Ok(Probe::Ready)
     }
 
@@ -227,6 +245,8 @@ impl Step for StartTarget {
         if let Some(found) = get_opt(&api, &self.name()).await?
             && self.belongs.made(&found.metadata)
         {
+            let claims = self.inventory.volumes.iter().map(|volume| &volume.target);
+            kept_claims::keep(&self.target, &api, &found, claims).await?;
             let what = format!("{} to be gone", self.object());
             let uid = found.metadata.uid.as_deref();
             delete_and_wait(&api, &self.name(), uid, &Wait::new(&what, GONE)).await?;

@@ -9,9 +9,10 @@ use super::{
     copy::{FINAL, WARM, broken, still_frozen},
     freeze::Watched,
     movers::{Doing, Meter, Movers, Work},
+    verified_claims,
 };
 use crate::{
-    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Failure, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
     transfer::{Difference, DifferenceKind, Finding, Verification, What},
 };
 
@@ -40,6 +41,9 @@ pub struct VerifiedVolume {
     pub source: String,
     /// The target's claim.
     pub target: String,
+    /// Its uid: another claim of the same name was never verified.
+    #[serde(default)]
+    pub target_uid: String,
     /// Entries.
     pub entries: u64,
     /// Regular files.
@@ -143,13 +147,17 @@ impl Step for Verify {
                 .with_evidence(evidence)
                 .into());
         }
+        // The movers still hold them, so that these are the claims that were read.
+        let uids = verified_claims::uids(&self.movers.target, volumes).await?;
         let verified = Verified {
             volumes: volumes
                 .iter()
                 .zip(found)
-                .map(|(volume, one)| VerifiedVolume {
+                .zip(uids)
+                .map(|((volume, one), target_uid)| VerifiedVolume {
                     source: volume.source.clone(),
                     target: volume.target.clone(),
+                    target_uid,
                     entries: one.source.entries,
                     files: one.source.files,
                     bytes: one.source.bytes,
@@ -162,6 +170,21 @@ impl Step for Verify {
                 .collect(),
         };
         Ok(Outcome::Done(serde_json::to_value(verified)?))
+    }
+
+    async fn holds(&self, cx: &Cx) -> Result<Holds> {
+        let verified = cx.get(&VERIFIED)?;
+        let lost = verified_claims::lost(&self.movers.target, &verified).await?;
+        if let Some(check) = lost.first() {
+            let why = format!("{} {}: {}", check.object, check.evidence, check.cure);
+            return Err(Failure::new(Kind::Blocked, why).into());
+        }
+        // A pod that came, wrote and ended in between leaves no trace: what is cheap to prove is proved.
+        if self.guard.is_some() && cx.made_under != Some(cx.fence) {
+            let why = "another run verified, and between the two nobody watched the source";
+            return Ok(Holds::Unknown(why.to_owned()));
+        }
+        Ok(Holds::Yes)
     }
 
     fn repaired_by(&self) -> Option<&'static str> {

@@ -98,8 +98,11 @@ fn killed_at_every_write_of_the_journal_it_comes_to_the_same_end() -> Result<()>
     let mut cuts = 0;
     for (way, expected) in uncut.iter().enumerate() {
         for (when, killed) in [("before", &before[way]), ("after", &after[way])] {
+            // The next run reads again what nobody watched between the two.
+            let again = |write: &&String| !write.ends_with(" broken");
+            let writes: Writes = killed.0.iter().filter(again).cloned().collect();
             ensure!(
-                killed.0 == expected.0,
+                writes == expected.0,
                 "killed {when} {:#?}, and a whole one writes {:#?}",
                 killed.0,
                 expected.0

@@ -1,5 +1,5 @@
 //! Freeze and thaw of real workloads, with real kubectl users in the way.
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -19,94 +19,53 @@ use kubectl_migrate::{
 };
 use serde_json::{Value, json};
 
+use super::support::{Namespace, On};
+
 /// Longer than anything here takes; a test that hangs ends.
 const BOUND: Duration = Duration::from_mins(2);
 
-/// A namespace of its own, gone at the end.
+/// A namespace of its own on cluster a, and this program's way to it.
 struct World {
-    namespace: String,
+    place: Namespace,
     cluster: Cluster,
 }
 
 impl World {
     async fn new(name: &str) -> Result<Self> {
-        let kubeconfig =
-            std::env::var("KUBECONFIG_A").context("KUBECONFIG_A is not set: run tests/run e2e")?;
         let flags = ConnectionFlags {
-            kubeconfig: Some(kubeconfig.into()),
+            kubeconfig: Some(On::A.kubeconfig()?.into()),
             ..ConnectionFlags::default()
         };
-        let cluster = connect(&flags).await?;
-        let namespace = format!("freeze-{name}");
-        let world = Self { namespace, cluster };
-        world.kubectl(&["create", "namespace", &world.namespace])?;
-        Ok(world)
-    }
-
-    fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let kubeconfig = std::env::var("KUBECONFIG_A")?;
-        let output = Command::new("kubectl")
-            .args(["--kubeconfig", &kubeconfig, "-n", &self.namespace])
-            .args(args)
-            .output()
-            .context("failed to run kubectl")?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "kubectl {}: {text}",
-            args.join(" ")
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn apply(&self, object: &Value) -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("object.json");
-        std::fs::write(&file, object.to_string())?;
-        self.kubectl(&["apply", "-f", &file.to_string_lossy()])?;
-        Ok(())
-    }
-
-    fn ready(&self, what: &str) -> Result<()> {
-        self.kubectl(&["rollout", "status", what, "--timeout=120s"])?;
-        Ok(())
-    }
-
-    fn get(&self, what: &str) -> Result<Value> {
-        Ok(serde_json::from_str(
-            &self.kubectl(&["get", what, "-o", "json"])?,
-        )?)
+        Ok(Self {
+            place: Namespace::new(On::A, &format!("freeze-{name}"), &[])?,
+            cluster: connect(&flags).await?,
+        })
     }
 
     /// The spec as the server prints it, to the byte.
     fn spec(&self, what: &str) -> Result<String> {
-        Ok(self.get(what)?["spec"].to_string())
+        Ok(self.place.get(what)?["spec"].to_string())
     }
 
     fn step(&self, workload: Workload, mode: FreezeMode, claims: &[&str]) -> FreezeStep {
         FreezeStep {
             place: Place {
                 cluster: self.cluster.clone(),
-                namespace: self.namespace.clone(),
+                namespace: self.place.name.clone(),
                 remote: false,
             },
             workload,
             mode,
             belongs: Belongs {
                 migration: "m".to_owned(),
-                home: self.namespace.clone(),
+                home: self.place.name.clone(),
                 run: "r1".to_owned(),
             },
             claims: claims.iter().map(|&claim| claim.to_owned()).collect(),
+            begun: Value::Null,
+            exclusive: Vec::new(),
             bound: BOUND,
         }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"])
-            .ok();
     }
 }
 
@@ -249,67 +208,69 @@ const CLAIMS: [&str; 2] = ["data-db-0", "data-db-1"];
 #[tokio::test]
 async fn scaled_to_0_the_claims_stay_and_who_scales_up_or_mounts_them_is_named() -> Result<()> {
     let world = World::new("scale").await?;
-    world.apply(&stateful_set(
+    world.place.apply(&[stateful_set(
         2,
         &json!({"whenDeleted": "Retain", "whenScaled": "Delete"}),
-    ))?;
-    world.ready("statefulset/db")?;
+    )])?;
+    world.place.ready("statefulset/db")?;
     let before = world.spec("statefulset/db")?;
     let step = world.step(db(), FreezeMode::Scale, &CLAIMS);
     let mut run = Run::new(&step).await?;
     let frozen = run.freeze().await?;
-    ensure!(world.get("pods")?["items"] == json!([]));
+    ensure!(world.place.get("pods")?["items"] == json!([]));
     ensure!(step.watched().broken(&frozen).await?.is_none());
 
     let guard = tokio::spawn({
         let (watched, frozen) = (step.watched(), frozen.clone());
         async move { watched.guard(&frozen).await }
     });
-    world.kubectl(&["scale", "statefulset/db", "--replicas=2"])?;
+    world
+        .place
+        .kubectl(&["scale", "statefulset/db", "--replicas=2"])?;
     let broken = tokio::time::timeout(BOUND, guard).await??;
     ensure!(broken.kind == Kind::FreezeBroken);
     let named = format!(
         "statefulset {}/db was scaled to 2 by field manager `kubectl` (subresource scale)",
-        world.namespace
+        world.place.name
     );
     ensure!(broken.message.contains(&named), "{broken}");
 
     // The next run finds that the freeze does not hold, and freezes again with the first original.
     let frozen = run.freeze().await?;
-    world.apply(&debug_pod("data-db-1"))?;
+    world.place.apply(&[debug_pod("data-db-1")])?;
     let broken = tokio::time::timeout(BOUND, step.watched().guard(&frozen)).await?;
     let named = format!(
         "pod {}/debug (made by field manager `kubectl-client-side-apply`",
-        world.namespace
+        world.place.name
     );
     ensure!(broken.message.contains(&named), "{broken}");
     ensure!(
         broken.message.contains("mounts claim data-db-1"),
         "{broken}"
     );
-    world.kubectl(&["delete", "pod", "debug"])?;
+    world.place.kubectl(&["delete", "pod", "debug"])?;
 
-    let claims = world.kubectl(&["get", "pvc", "-o", "name"])?;
+    let claims = world.place.kubectl(&["get", "pvc", "-o", "name"])?;
     ensure!(claims.lines().count() == 2, "{claims}");
     run.undo().await?;
     ensure!(world.spec("statefulset/db")? == before);
-    let annotations = &world.get("statefulset/db")?["metadata"]["annotations"];
+    let annotations = &world.place.get("statefulset/db")?["metadata"]["annotations"];
     ensure!(annotations.get("kubectl-migrate/original").is_none());
     ensure!(annotations["team"] == "a");
-    world.ready("statefulset/db")
+    world.place.ready("statefulset/db")
 }
 
 #[tokio::test]
 async fn asleep_the_pods_stay_and_nothing_writes_until_they_wake() -> Result<()> {
     let world = World::new("sleep").await?;
-    world.apply(&stateful_set(2, &retain()))?;
-    world.ready("statefulset/db")?;
+    world.place.apply(&[stateful_set(2, &retain())])?;
+    world.place.ready("statefulset/db")?;
     let before = world.spec("statefulset/db")?;
     let step = world.step(db(), FreezeMode::Sleep, &CLAIMS);
     let mut run = Run::new(&step).await?;
     run.freeze().await?;
     let log = |pod: &str| {
-        world.kubectl(&[
+        world.place.kubectl(&[
             "exec",
             pod,
             "-c",
@@ -322,13 +283,13 @@ async fn asleep_the_pods_stay_and_nothing_writes_until_they_wake() -> Result<()>
     };
     let frozen = [log("db-0")?, log("db-1")?];
     // A pod that is made again while frozen must not run its init containers on the data.
-    world.kubectl(&["delete", "pod", "db-1"])?;
-    world.ready("statefulset/db")?;
+    world.place.kubectl(&["delete", "pod", "db-1"])?;
+    world.place.ready("statefulset/db")?;
     ensure!(frozen == [log("db-0")?, log("db-1")?]);
     run.undo().await?;
     ensure!(world.spec("statefulset/db")? == before);
-    world.ready("statefulset/db")?;
-    let pods = world.get("pods")?;
+    world.place.ready("statefulset/db")?;
+    let pods = world.place.get("pods")?;
     for pod in pods["items"].as_array().context("pods")? {
         ensure!(
             pod["spec"]["containers"][0]["command"] == json!(["/bin/sh"]),
@@ -346,8 +307,8 @@ async fn an_image_without_a_shell_is_said_and_undo_frees_the_stuck_rollout() -> 
     spec["initContainers"] = Value::Null;
     spec["containers"] = json!([{"name": "db", "image": "localhost/etcd:3.6", "command": ["etcd", "--data-dir=/data"],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]);
-    world.apply(&object)?;
-    world.ready("statefulset/db")?;
+    world.place.apply(&[object])?;
+    world.place.ready("statefulset/db")?;
     let before = world.spec("statefulset/db")?;
     let step = world.step(db(), FreezeMode::Sleep, &CLAIMS);
     let mut run = Run::new(&step).await?;
@@ -355,36 +316,36 @@ async fn an_image_without_a_shell_is_said_and_undo_frees_the_stuck_rollout() -> 
     ensure!(
         error.contains(&format!(
             "pod {}/db-1 cannot run the sleeper: container db:",
-            world.namespace
+            world.place.name
         )),
         "{error}"
     );
     ensure!(error.contains("freeze with mode scale"), "{error}");
     run.undo().await?;
     ensure!(world.spec("statefulset/db")? == before);
-    world.ready("statefulset/db")
+    world.place.ready("statefulset/db")
 }
 
 #[tokio::test]
 async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched() -> Result<()> {
     let world = World::new("deployment").await?;
-    world.apply(
-        &json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+    world.place.apply(&[
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "8Mi"}}}}),
-    )?;
-    world.apply(&json!({
+    ])?;
+    world.place.apply(&[json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
             "terminationGracePeriodSeconds": 5, "containers": [container("web")],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
         }}},
-    }))?;
-    world.ready("deployment/web")?;
+    })])?;
+    world.place.ready("deployment/web")?;
     let before = world.spec("deployment/web")?;
     let web = Workload::Deployment("web".to_owned());
     let step = world.step(web.clone(), FreezeMode::Sleep, &["data"]);
 
-    world.apply(&debug_pod("data"))?;
+    world.place.apply(&[debug_pod("data")])?;
     let (sink, _, _) = Sink::new();
     let (_wish, stop) = Stop::new();
     let cx = Cx::fresh(sink.clone(), stop);
@@ -397,7 +358,7 @@ async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched
             .any(|check| check.evidence.contains("mounts claim data")),
         "{checks:?}"
     );
-    world.kubectl(&["delete", "pod", "debug"])?;
+    world.place.kubectl(&["delete", "pod", "debug"])?;
 
     let told = step.rehearse(&cx).await?;
     ensure!(
@@ -416,7 +377,7 @@ async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched
         anyhow::bail!("it is frozen by another migration");
     };
     ensure!(
-        checks[0].evidence == format!("frozen by migration {}/m", world.namespace),
+        checks[0].evidence == format!("frozen by migration {}/m", world.place.name),
         "{checks:?}"
     );
     let refused = thaw(
@@ -424,7 +385,7 @@ async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched
         &web,
         Whose::Migration {
             name: "other",
-            home: &world.namespace,
+            home: &world.place.name,
         },
         BOUND,
         &sink,
@@ -435,7 +396,7 @@ async fn a_deployment_wakes_by_its_note_alone_and_others_freezes_are_not_touched
     let thawed = thaw(&step.place, &web, Whose::Anyone, BOUND, &sink).await?;
     ensure!(matches!(thawed, Thawed::Restored(_)));
     ensure!(world.spec("deployment/web")? == before);
-    world.ready("deployment/web")?;
+    world.place.ready("deployment/web")?;
     let again = thaw(&step.place, &web, Whose::Anyone, BOUND, &sink).await?;
     ensure!(again == Thawed::NotFrozen);
     Ok(())
@@ -447,8 +408,8 @@ async fn a_gitops_owner_blocks_and_undo_refuses_what_somebody_else_set() -> Resu
     let mut object = stateful_set(1, &retain());
     object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] =
         json!("orders:apps/StatefulSet:shop/db");
-    world.apply(&object)?;
-    world.ready("statefulset/db")?;
+    world.place.apply(&[object])?;
+    world.place.ready("statefulset/db")?;
     let before = world.spec("statefulset/db")?;
     let step = world.step(db(), FreezeMode::Scale, &["data-db-0"]);
     let (sink, _, _) = Sink::new();
@@ -460,19 +421,25 @@ async fn a_gitops_owner_blocks_and_undo_refuses_what_somebody_else_set() -> Resu
     ensure!(checks.iter().any(named), "{checks:?}");
 
     let tracking = "argocd.argoproj.io/tracking-id-";
-    world.kubectl(&["annotate", "statefulset/db", tracking])?;
+    world
+        .place
+        .kubectl(&["annotate", "statefulset/db", tracking])?;
     let mut run = Run::new(&step).await?;
     run.freeze().await?;
-    world.kubectl(&["scale", "statefulset/db", "--replicas=2"])?;
+    world
+        .place
+        .kubectl(&["scale", "statefulset/db", "--replicas=2"])?;
     let refused = format!("{:#}", run.undo().await.expect_err("2 is not ours"));
     let why = "spec.replicas is 2, set by field manager `kubectl` (subresource scale)";
     ensure!(refused.contains(why), "{refused}");
-    world.kubectl(&["scale", "statefulset/db", "--replicas=1"])?;
+    world
+        .place
+        .kubectl(&["scale", "statefulset/db", "--replicas=1"])?;
     run.undo().await?;
     ensure!(world.spec("statefulset/db")? == before);
 
     let mut run = Run::new(&step).await?;
     run.freeze().await?;
-    world.kubectl(&["delete", "statefulset/db"])?;
+    world.place.kubectl(&["delete", "statefulset/db"])?;
     run.undo().await
 }

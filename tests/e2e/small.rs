@@ -32,15 +32,22 @@ pub struct Small {
 impl Small {
     /// Makes it and waits until its pod is ready.
     pub fn new(name: &str) -> Result<Self> {
+        Self::with(name, |_, _| ())
+    }
+
+    /// The same with a plan's spec and a StatefulSet that were changed first.
+    pub fn with(name: &str, change: impl FnOnce(&mut Value, &mut Value)) -> Result<Self> {
         let source = Namespace::new(On::A, &format!("crash-{name}"), &[])?;
         let target = Namespace::new(On::A, &format!("crash-{name}-new"), &[])?;
-        source.apply(&objects())?;
-        source.ready("statefulset/db")?;
-        let spec = source.get("statefulset/db")?["spec"].clone();
-        let wanted = json!({
+        let mut objects = objects();
+        let mut wanted = json!({
             "playbook": "statefulset", "source": {"statefulset": "db"},
             "target": {"namespace": target.name}, "objects": "copy",
         });
+        change(&mut wanted, &mut objects[1]);
+        source.apply(&objects)?;
+        source.ready("statefulset/db")?;
+        let spec = source.get("statefulset/db")?["spec"].clone();
         let plan = PlanFile::new(&source.name, NAME, wanted)?;
         Ok(Self {
             source,

@@ -51,6 +51,21 @@ impl Field {
         set(object, &self.at, self.is.as_ref())
     }
 
+    /// Gives it its original value in this copy of an object.
+    pub(super) fn put_back(&self, object: &mut Value) {
+        let Some((path, name)) = parent(object, &self.at).map(|(_, path, name)| (path, name))
+        else {
+            return;
+        };
+        let Some(fields) = object.pointer_mut(&path).and_then(Value::as_object_mut) else {
+            return;
+        };
+        match &self.was {
+            Some(was) => fields.insert(name.to_owned(), was.clone()),
+            None => fields.remove(name),
+        };
+    }
+
     /// The operation that gives it its original value, from whatever it has.
     pub(super) fn restore(&self, object: &Value) -> Option<JsonPatchOperation> {
         set(object, &self.at, self.was.as_ref())

@@ -8,6 +8,7 @@
 //! What is replaced is noted on the object in the same patch that replaces it, so that the original can
 //! be put back without the journal. While frozen, a guard names whoever breaks it.
 mod blame;
+mod drift;
 mod field;
 mod frozen;
 mod mark;
@@ -29,6 +30,7 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::DynamicObject;
+use serde_json::Value;
 
 pub use field::Field;
 pub use frozen::{FROZEN, Frozen};
@@ -42,7 +44,9 @@ pub use watched::Watched;
 use super::Place;
 use crate::marks::Belongs;
 use crate::{
-    engine::{Check, Cx, Freezes, Holds, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
+    engine::{
+        Check, Cx, Failure, Freezes, Holds, Kind, Outcome, Probe, Step, UndoPlan, Undone, Verdict,
+    },
     plan::{FreezeMode, Workload},
 };
 use original::Changed;
@@ -61,6 +65,11 @@ pub struct FreezeStep {
     pub belongs: Belongs,
     /// The claims that nobody may write to meanwhile.
     pub claims: Vec<String>,
+    /// The workload as it was when the migration began, which is what the target gets; null where it does
+    /// not matter.
+    pub begun: Value,
+    /// Those of the claims that one pod alone may have, where movers need them while it is frozen.
+    pub exclusive: Vec<String>,
     /// How long the pods may take to end, to sleep, or to wake up.
     pub bound: Duration,
 }
@@ -100,6 +109,7 @@ impl FreezeStep {
             };
             let refuse = |changed: Box<Changed>| subject.refuse(object, &changed);
             let mut operations = original.freeze(&object.data).map_err(refuse)?;
+            self.is_as_begun(object, &original)?;
             if noted.is_none() {
                 let mark = Mark::new(&self.belongs, uid, self.mode, original);
                 operations.push(
@@ -114,6 +124,34 @@ impl FreezeStep {
         let mark = mark
             .with_context(|| format!("the server dropped the note of the freeze from {shown}"))?;
         Ok((object, mark.original))
+    }
+
+    /// What the migration copies and starts was fixed when it began: a workload that became another since
+    /// is not frozen.
+    fn is_as_begun(&self, object: &DynamicObject, original: &Original) -> Result<(), Failure> {
+        let drift = drift::drift(
+            &self.begun,
+            &object.metadata,
+            &original.before(&object.data),
+        );
+        let Some(first) = drift.first() else {
+            return Ok(());
+        };
+        let shown = self.watched().subject().shown();
+        let why = format!(
+            "{shown} is not what this migration began with: {first}; {}",
+            self.cure_of_drift()
+        );
+        Err(Failure::new(Kind::Blocked, why).with_evidence(drift))
+    }
+
+    fn cure_of_drift(&self) -> String {
+        let Belongs {
+            migration, home, ..
+        } = &self.belongs;
+        format!(
+            "put that back and run this again, or begin anew with it as it is: kubectl migrate rollback {migration} -n {home}, then kubectl migrate run {migration} -n {home}"
+        )
     }
 
     async fn freeze_and_prove(&self, cx: &Cx) -> Result<Frozen> {

@@ -80,6 +80,15 @@ impl Original {
         Ok(fields.filter_map(|field| field.restore(object)).collect())
     }
 
+    /// The object as it would be without the freeze.
+    pub(super) fn before(&self, object: &Value) -> Value {
+        let mut before = object.clone();
+        for field in &self.0 {
+            field.put_back(&mut before);
+        }
+        before
+    }
+
     /// The first field that somebody else changed.
     pub(super) fn unchanged(&self, object: &Value) -> Result<(), Box<Changed>> {
         for field in &self.0 {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::{
-    FreezeStep, Original,
+    FreezeStep, Original, drift,
     field::get,
     mark::Mark,
     pods::{self, Judge},
@@ -60,6 +60,7 @@ pub(super) async fn checks(step: &FreezeStep) -> Result<Vec<Check>> {
             let judge = watched.judge(step.mode, &uid, &none);
             let pods = subject.pods().await?;
             checks.extend(of_workload(step, &object));
+            checks.extend(of_drift(step, &shown, &object));
             checks.extend(of_owners(step, &shown).await?);
             checks.extend(of_pods(
                 &judge,
@@ -113,6 +114,13 @@ fn of_workload(step: &FreezeStep, object: &DynamicObject) -> Vec<Check> {
     checks
 }
 
+/// What became of it since the migration began.
+fn of_drift(step: &FreezeStep, shown: &str, object: &DynamicObject) -> Vec<Check> {
+    let drift = drift::drift(&step.begun, &object.metadata, &object.data);
+    let check = |what| Check::block("as it began", shown, what, step.cure_of_drift());
+    drift.into_iter().map(check).collect()
+}
+
 fn of_scale(shown: &str, object: &DynamicObject) -> Option<Check> {
     let policy = get(
         &object.data,
@@ -127,6 +135,13 @@ fn of_scale(shown: &str, object: &DynamicObject) -> Option<Check> {
 fn of_sleep(step: &FreezeStep, shown: &str, object: &DynamicObject) -> Vec<Check> {
     let mut checks = Vec::new();
     let cure = "freeze with mode scale".to_owned();
+    for claim in &step.exclusive {
+        let object = step.place.object("persistentvolumeclaim", claim);
+        let evidence =
+            "it is ReadWriteOncePod: while its pod sleeps it keeps the claim, and no mover gets it";
+        let cure = "set spec.freeze.mode: scale";
+        checks.push(Check::block("access mode", object, evidence, cure));
+    }
     if get(&object.data, "/spec/updateStrategy/type") == Some(&json!("OnDelete")) {
         let evidence = "its update strategy is OnDelete: its pods would go on with their work until somebody deletes them";
         checks.push(Check::block("update strategy", shown, evidence, &cure));

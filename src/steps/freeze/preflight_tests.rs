@@ -114,3 +114,43 @@ async fn a_rollout_that_is_held_and_pods_that_would_not_change_block() {
     held.data["status"] = json!({"replicas": 2, "updatedReplicas": 2});
     assert_eq!(of_workload(&scale, &held), []);
 }
+
+#[tokio::test]
+async fn a_claim_that_its_sleeping_pod_keeps_from_the_movers_blocks() {
+    let mut step = crate::steps::freeze::testing::step(FreezeMode::Sleep).await;
+    step.exclusive = vec!["data-db-0".to_owned()];
+    let checks = of_workload(&step, &object(&json!({"replicas": 1})));
+    let [check] = checks.as_slice() else {
+        panic!("{checks:?}");
+    };
+    assert_eq!(check.verdict, Verdict::Block);
+    assert_eq!(check.object, "persistentvolumeclaim shop/data-db-0");
+    assert_eq!(check.cure, "set spec.freeze.mode: scale");
+    step.mode = FreezeMode::Scale;
+    assert_eq!(of_workload(&step, &object(&json!({"replicas": 1}))), []);
+}
+
+#[tokio::test]
+async fn a_workload_that_is_not_what_the_migration_began_with_is_not_frozen() {
+    let now = |replicas| object(&json!({"replicas": replicas, "template": {}}));
+    let mut step = crate::steps::freeze::testing::step(FreezeMode::Scale).await;
+    step.begun = serde_json::to_value(now(3)).unwrap();
+    assert_eq!(of_drift(&step, "statefulset shop/db", &now(3)), []);
+    let checks = of_drift(&step, "statefulset shop/db", &now(5));
+    let found = verdicts(&checks);
+    let why = "spec.replicas was 3 and is 5, set by somebody unknown";
+    assert_eq!(found, [(Verdict::Block, why)]);
+    assert!(
+        checks[0]
+            .cure
+            .contains("kubectl migrate rollback m -n shop")
+    );
+
+    // Inside of the change, too, also when it is frozen already.
+    let original = Original::of(&step.workload, step.mode, &now(3).data);
+    assert!(step.is_as_begun(&now(0), &original).is_ok());
+    let original = Original::of(&step.workload, step.mode, &now(5).data);
+    let refused = step.is_as_begun(&now(0), &original).unwrap_err();
+    assert_eq!(refused.kind, crate::engine::Kind::Blocked);
+    assert_eq!(refused.evidence, [why]);
+}

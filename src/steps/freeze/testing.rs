@@ -71,6 +71,8 @@ pub(super) async fn step(mode: FreezeMode) -> FreezeStep {
             run: "r1".to_owned(),
         },
         claims: vec!["data-db-0".to_owned()],
+        begun: Value::Null,
+        exclusive: Vec::new(),
         bound: Duration::from_secs(1),
     }
 }
