@@ -4,7 +4,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::movers::{Doing, Meter, Movers, Work};
+use super::{
+    movers::{Doing, Meter, Movers, Work},
+    prepare::PREPARED,
+};
 use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
 
 /// Takes the movers away, so that the volumes are their pods' alone.
@@ -41,6 +44,11 @@ impl Step for Release {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let found = cx
+            .find(&PREPARED)?
+            .map_or_else(Vec::new, |prepared| prepared.found);
+        // First: nothing of theirs may be taken for ours by a rollback, however this ends.
+        self.movers.give(&found).await?;
         let names = self
             .movers
             .volumes

@@ -18,7 +18,7 @@ use super::{Cluster, RetryPolicy, cluster::Shown};
 
 /// One request as the server saw it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub method: String,
     pub target: String,
     pub body: Value,
@@ -26,7 +26,7 @@ pub(super) struct Seen {
 }
 
 /// The server's half of one exchange.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// A status and a JSON body.
     Json(u16, Value),
     /// The same with headers.
@@ -48,13 +48,13 @@ type Handler = dyn FnMut(&Seen) -> Answer + Send;
 
 /// Records every request and lets a handler answer.
 #[derive(Clone)]
-pub(super) struct FakeApi {
+pub(crate) struct FakeApi {
     seen: Arc<Mutex<Vec<Seen>>>,
     handler: Arc<Mutex<Box<Handler>>>,
 }
 
 impl FakeApi {
-    pub(super) fn new(handler: impl FnMut(&Seen) -> Answer + Send + 'static) -> Self {
+    pub(crate) fn new(handler: impl FnMut(&Seen) -> Answer + Send + 'static) -> Self {
         Self {
             seen: Arc::default(),
             handler: Arc::new(Mutex::new(Box::new(handler))),
@@ -62,7 +62,7 @@ impl FakeApi {
     }
 
     /// Answers in this order, whatever is asked; more requests than answers fail the test.
-    pub(super) fn script(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn script(answers: impl IntoIterator<Item = Answer>) -> Self {
         let mut answers: VecDeque<Answer> = answers.into_iter().collect();
         Self::new(move |seen| {
             answers
@@ -71,7 +71,7 @@ impl FakeApi {
         })
     }
 
-    pub(super) fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         let shown = Shown {
             context: "fake".to_owned(),
             server: "https://fake:6443".to_owned(),
@@ -87,12 +87,12 @@ impl FakeApi {
         )
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no test thread panicked").clone()
     }
 
     /// `METHOD target` of every request, in order.
-    pub(super) fn targets(&self) -> Vec<String> {
+    pub(crate) fn targets(&self) -> Vec<String> {
         self.seen()
             .iter()
             .map(|seen| format!("{} {}", seen.method, seen.target))
@@ -143,7 +143,7 @@ fn lines_body(lines: Vec<Value>, hang: bool) -> FakeBody {
 }
 
 /// The server's `Status` of a failure.
-pub(super) fn failure(reason: &str, message: &str) -> Value {
+pub(crate) fn failure(reason: &str, message: &str) -> Value {
     serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message,
     })

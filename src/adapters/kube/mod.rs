@@ -53,4 +53,4 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MIGRATION_LABEL: &str = "kubectl-migrate/migration";
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
