@@ -17,6 +17,13 @@ pub const RUN: &str = "kubectl-migrate/run";
 pub const ROLE: &str = "kubectl-migrate/role";
 /// The [`ROLE`] of a claim that was there before us and that we write to.
 pub const ADOPTED: &str = "adopted-volume";
+/// On a claim that we write to: how far that is, [`BEGUN`] or [`RELEASED`]. A block device has no room for
+/// a mark of ours, so that the claim has to tell whose data it holds.
+pub const DATA: &str = "kubectl-migrate/data";
+/// The [`DATA`] of a claim that was empty when we took it: what it holds is ours.
+pub const BEGUN: &str = "begun";
+/// The [`DATA`] of a claim that was given to its pods: what it holds may be theirs.
+pub const RELEASED: &str = "released";
 /// On a frozen workload: what it was before, so that it can be put back even if the journal is lost.
 pub const ORIGINAL: &str = "kubectl-migrate/original";
 
@@ -70,6 +77,22 @@ impl Belongs {
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         let labels = object.labels.as_ref();
         labels.is_some_and(|labels| labels.get(RUN) == Some(&self.run))
+    }
+
+    /// How far the writing of this very run to a claim is; none where it was not begun.
+    #[must_use]
+    pub fn data<'claim>(&self, claim: &'claim ObjectMeta) -> Option<&'claim str> {
+        let data = claim.labels.as_ref()?.get(DATA)?;
+        self.owns(claim).then_some(data.as_str())
+    }
+
+    /// Whether the object is a mover of this migration, of this run or of an earlier one.
+    #[must_use]
+    pub fn is_mover(&self, object: &ObjectMeta) -> bool {
+        let label = |key: &str| object.labels.as_ref().and_then(|labels| labels.get(key));
+        label(MIGRATION) == Some(&self.migration)
+            && label(HOME) == Some(&self.home)
+            && label(ROLE).is_some_and(|role| role.starts_with("mover-"))
     }
 
     /// Whether the object was made by this very run, and not only taken for its use.

@@ -6,7 +6,7 @@ mod read;
 mod types;
 mod validate;
 
-pub use amount::{Quantity, Span};
+pub use amount::{Quantity, Size, Span};
 pub use changes::{changes, digest};
 pub use read::{PlanError, parse, read};
 pub use types::{

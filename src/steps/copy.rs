@@ -12,10 +12,12 @@ use super::{
 };
 use crate::{
     engine::{Cx, Failure, Kind},
-    transfer::{ControlError, Finding, Inspection, RoundKind, RoundSummary, Side},
+    transfer::{Finding, RoundKind, RoundSummary},
 };
 
 mod final_copy;
+mod forecast;
+mod target;
 mod warm;
 
 pub use final_copy::{FINAL, FinalCopy};
@@ -85,19 +87,11 @@ impl CopiedVolume {
     }
 }
 
-/// One round. `began` says that an earlier round of this run may have written to the target.
-fn round(kind: RoundKind, began: bool) -> Work<RoundSummary> {
-    Arc::new(move |pair| Box::pin(async move { pair.round(kind, began).await }))
-}
-
-/// What both sides hold.
-fn inspect_both() -> Work<(Inspection, Inspection)> {
-    Arc::new(|pair| {
-        Box::pin(async move {
-            let source = pair.inspect(Side::Source).await?;
-            let target = pair.inspect(Side::Target).await?;
-            Ok::<_, ControlError>((source, target))
-        })
+/// One round. `began` says of each volume whether an earlier round of this run may have written to its target.
+fn round(kind: RoundKind, began: Vec<bool>) -> Work<RoundSummary> {
+    Arc::new(move |pair| {
+        let began = began.get(pair.index).copied().unwrap_or_default();
+        Box::pin(async move { pair.round(kind, began).await })
     })
 }
 

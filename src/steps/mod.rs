@@ -12,10 +12,12 @@ pub mod release;
 pub mod rights;
 pub mod start_target;
 mod target_objects;
+mod users;
 mod verified_claims;
 pub mod verify;
 
 pub use place::Place;
+use users::Users;
 
 /// The size in bytes that a volume asks for at the target.
 fn target_capacity(volume: &inventory::Volume) -> u64 {

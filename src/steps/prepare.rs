@@ -15,7 +15,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Place,
+    Place, Users,
     inventory::{Inventory, Reference, references},
     target_capacity, target_objects,
 };
@@ -202,7 +202,9 @@ impl Prepare {
 
     async fn check_claims(&self) -> Result<Vec<Check>> {
         let mut checks = Vec::new();
+        let users = Users::now(&self.target, &self.belongs).await?;
         for volume in &self.inventory.volumes {
+            checks.extend(users.check(&volume.target));
             let source = self.source.object("persistentvolumeclaim", &volume.source);
             if volume.phase != "Bound" {
                 checks.push(Check::block(

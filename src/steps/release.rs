@@ -8,6 +8,7 @@ use super::{
     copy::{broken, still_frozen},
     freeze::Watched,
     movers::{Doing, Meter, Movers, Work},
+    prepare::PREPARED,
 };
 use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
 
@@ -47,6 +48,11 @@ impl Step for Release {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let found = cx
+            .find(&PREPARED)?
+            .map_or_else(Vec::new, |prepared| prepared.found);
+        // First: nothing of theirs may be taken for ours by a rollback, however this ends.
+        self.movers.give(&found).await?;
         let names = self
             .movers
             .volumes

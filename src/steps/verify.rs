@@ -1,13 +1,14 @@
 //! Verification: both sides are read back and compared, by movers that know nothing of the copying.
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    copy::{FINAL, WARM, broken, still_frozen},
+    copy::{CopiedVolume, FINAL, WARM, broken, still_frozen},
     freeze::Watched,
+    inventory::Volume,
     movers::{Doing, Meter, Movers, Work},
     verified_claims,
 };
@@ -69,9 +70,10 @@ pub const VERIFIED: Key<Verified> = Key::new("verify");
 const TOLD: usize = 50;
 
 impl Verify {
-    fn work(excused: Vec<What>) -> Work<Verification> {
+    /// `excused` is by volume: what one of them could not keep is still a difference on the others.
+    fn work(excused: Vec<Vec<What>>) -> Work<Verification> {
         Arc::new(move |pair| {
-            let excused = excused.clone();
+            let excused = excused.get(pair.index).cloned().unwrap_or_default();
             Box::pin(async move { pair.verify(&excused).await })
         })
     }
@@ -107,18 +109,13 @@ impl Step for Verify {
         let copied = cx.find(&FINAL)?.or(cx.find(&WARM)?);
         let copied = copied.map_or_else(Vec::new, |copied| copied.volumes);
         let expected: Vec<_> = copied.iter().map(|volume| volume.bytes).collect();
-        let excused: BTreeSet<_> = copied
-            .iter()
-            .flat_map(|volume| &volume.findings)
-            .map(|finding| finding.what.clone())
-            .collect();
         let names = self
             .movers
             .volumes
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
-        let work = Self::work(excused.into_iter().collect());
+        let work = Self::work(excused(&copied, &self.movers.volumes));
         let found = tokio::select! {
             found = self.movers.each(cx, &meter, &expected, &work) => found?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),
@@ -197,6 +194,18 @@ impl Step for Verify {
     }
 }
 
+/// What the copy of each volume could not keep.
+fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
+    let of = |volume: &Volume| -> Vec<What> {
+        let copied = copied
+            .iter()
+            .filter(|copied| copied.target == volume.target);
+        let findings = copied.flat_map(|copied| &copied.findings);
+        findings.map(|finding| finding.what.clone()).collect()
+    };
+    volumes.iter().map(of).collect()
+}
+
 /// A difference as a line of evidence: `data-orders-db-0: ./a/b: content: 1f… ≠ 2e…`.
 fn told(claim: &str, difference: &Difference) -> String {
     let kind = match &difference.kind {
@@ -219,4 +228,32 @@ fn told(claim: &str, difference: &Difference) -> String {
         side(&difference.source),
         side(&difference.target)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_one_volume_could_not_keep_excuses_nothing_on_another() {
+        let volume = |claim: &str| -> Volume {
+            serde_json::from_value(json!({
+                "source": claim, "target": claim, "mode": "filesystem", "access": [], "capacity": 1,
+                "size": "1", "class": null, "used": [], "phase": "Bound",
+            }))
+            .expect("a volume")
+        };
+        let copied = |claim: &str, findings: serde_json::Value| -> CopiedVolume {
+            serde_json::from_value(json!({
+                "source": claim, "target": claim, "rounds": 1, "files": 1, "bytes": 1,
+                "files_sent": 1, "bytes_sent": 1, "seconds": 1.0, "left": 0, "findings": findings,
+            }))
+            .expect("what was copied")
+        };
+        let owner = json!([{"what": "owner", "why": "chown", "count": 1, "examples": []}]);
+        let copied = [copied("data", owner), copied("log", json!([]))];
+        let volumes = [volume("log"), volume("data")];
+        assert_eq!(excused(&copied, &volumes), [vec![], vec![What::Owner]]);
+    }
 }

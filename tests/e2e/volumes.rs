@@ -1,6 +1,7 @@
 //! Volumes that are no ordinary folder: raw block devices, and one that runs full.
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +10,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    support::{CLUSTER, Namespace, On, end, mover_image, output_of},
+    processes::{self, Held},
+    support::{CLUSTER, Namespace, On, Running, end, mover_image, output_of, wait_for},
     tree, workload,
 };
 
@@ -124,6 +126,17 @@ fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()
             .args(length),
     )?;
     same_bytes(&device, start.path())?;
+    // What is on it now may be somebody's: it has no room for a mark of ours.
+    let undo = ["rollback", "copy-from-to", "--yes"];
+    end(namespace.migrate(&undo)?)?
+        .with_code(0)?
+        .says(&["the data on persistentvolumeclaim", "stays"])?;
+    output_of(
+        Command::new("cmp")
+            .arg("-n")
+            .arg("33554432")
+            .args([&device, &to.path()?]),
+    )?;
     copy("pvc/small")?
         .with_code(10)?
         .says(&["33554432", "16777216"])?;
@@ -133,6 +146,47 @@ fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()
     let left = namespace.kubectl(&["get", "jobs,secrets", "-o", "name"])?;
     ensure!(left.is_empty(), "{left}");
     Ok(())
+}
+
+#[test]
+fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
+    let namespace = Namespace::new(On::A, "data-half", &[])?;
+    let from = Prepared::new(&namespace, "block-volume", "from", "256Mi")?;
+    let to = Prepared::new(&namespace, "block-volume", "to", "256Mi")?;
+    namespace.apply(&[block_claim("from", "256Mi"), block_claim("to", "256Mi")])?;
+    for claim in ["from", "to"] {
+        namespace.folder(claim)?;
+    }
+    tree::noise(&from.path()?, 256 << 20)?;
+    let image = mover_image()?;
+    let words = [
+        "copy",
+        "pvc/from",
+        "pvc/to",
+        "--yes",
+        "--mover-image",
+        &image,
+    ];
+    let mut client = Running::start(namespace.migrate(&words)?)?;
+    client.until("warm-copy: started")?;
+    let run = processes::run_of(&namespace, "copy-from-to")?;
+    let source = wait_for("the source's mover", || {
+        Ok(processes::movers(&run, "source")?.into_iter().next())
+    })?;
+    let held = wait_for("the first bytes", || {
+        let held = Held::new(&[source]);
+        let mut start = [0; 4096];
+        fs::File::open(to.path()?)?.read_exact(&mut start)?;
+        Ok(start.iter().any(|byte| *byte != 0).then_some(held))
+    })?;
+    client.kill()?;
+    ensure!(
+        fs::read(from.path()?)? != fs::read(to.path()?)?,
+        "it was over too soon"
+    );
+    drop(held);
+    end(namespace.migrate(&["run", "copy-from-to"])?)?.with_code(0)?;
+    same_bytes(&from.path()?, &to.path()?)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Copied, CopiedVolume, WARM, broken, round, still_frozen};
+use super::{Copied, CopiedVolume, WARM, broken, round, still_frozen, target};
 use crate::{
     engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
     steps::{
@@ -57,7 +57,12 @@ impl Step for FinalCopy {
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
         let warm = cx.find(&WARM)?.map_or_else(Vec::new, |warm| warm.volumes);
-        let began = cx.again || warm.iter().any(|volume| volume.rounds > 0);
+        let began = self.movers.volumes.iter().map(|volume| {
+            let mut warm = warm.iter().filter(|warm| warm.target == volume.target);
+            cx.again || warm.any(|warm| warm.rounds > 0)
+        });
+        let began = began.collect();
+        target::is_unused(&self.movers).await?;
         let work = round(RoundKind::Final, began);
         let rounds = tokio::select! {
             rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,

@@ -3,17 +3,20 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Copied, CopiedVolume, inspect_both, round};
+use super::{
+    Copied, CopiedVolume,
+    forecast::{Pace, forecast},
+    round, target,
+};
 use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
-    plan::Span,
+    plan::{Size, Span},
     steps::{
         inventory::Volume,
         movers::{Doing, Meter, Movers, Work},
         prepare::PREPARED,
-        target_capacity,
     },
-    transfer::{Ownership, RoundKind},
+    transfer::{RoundKind, Verification},
 };
 
 /// Copies while the workload runs, until little is left.
@@ -46,63 +49,92 @@ impl WarmCopy {
         Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names)
     }
 
-    /// Refuses a target that holds something else, or that is too small for what the source holds now.
-    async fn look(&self, cx: &Cx, meter: &Meter) -> Result<Option<Vec<Check>>> {
-        let both = self.movers.each(cx, meter, &[], &inspect_both()).await?;
-        let mut checks = Vec::new();
-        for (volume, (source, target)) in self.movers.volumes.iter().zip(both) {
-            let object = self
-                .movers
-                .target
-                .object("persistentvolumeclaim", &volume.target);
-            if matches!(
-                target.ownership,
-                Ownership::Foreign | Ownership::OtherRun(_)
-            ) {
-                let examples: Vec<_> = target.examples.iter().map(ToString::to_string).collect();
-                checks.push(Check::block(
-                    "target is empty",
-                    &object,
-                    format!(
-                        "it holds {} entries, such as {}",
-                        target.entries,
-                        examples.join(", ")
-                    ),
-                    "empty it, or let the plan name another target",
-                ));
-            }
-            let capacity = target_capacity(volume);
-            if source.bytes > capacity {
-                checks.push(Check::block(
-                    "data fits",
-                    &object,
-                    format!(
-                        "it has {capacity} bytes, and the source holds {}",
-                        source.bytes
-                    ),
-                    "give the target a larger size",
-                ));
-            }
-        }
-        Ok((!checks.is_empty()).then_some(checks))
+    /// The numbers of the volumes that can be read while the workload runs.
+    fn shared(&self) -> Vec<usize> {
+        let volumes = self.movers.volumes.iter().enumerate();
+        let shared = volumes.filter(|(_, volume)| !volume.is_exclusive());
+        shared.map(|(index, _)| index).collect()
     }
 
-    /// How long writes would have to stop now: stopping, moving what is left, and reading everything
-    /// twice, for the final round and for the verification.
-    fn forecast(&self, volumes: &[CopiedVolume]) -> Option<Duration> {
-        let slowest = volumes
+    /// Reads everything on both sides once, where no round told how long that takes.
+    async fn measure(
+        &self,
+        cx: &Cx,
+        indices: &[usize],
+        volumes: &[CopiedVolume],
+        paces: &mut [Pace],
+    ) -> Result<()> {
+        let claims: Vec<_> = indices
             .iter()
-            .map(|volume| {
-                if volume.bytes_sent == 0 || volume.seconds <= 0.0 {
-                    return 0.0;
-                }
-                let rate = volume.bytes_sent as f64 / volume.seconds;
-                (volume.left as f64 + 2.0 * volume.bytes as f64) / rate
-            })
-            .fold(0.0, f64::max);
-        Duration::try_from_secs_f64(slowest)
-            .ok()
-            .map(|copying| self.stopping + copying)
+            .map(|index| self.movers.volumes[*index].source.as_str())
+            .collect();
+        cx.sink.notice(format!(
+            "both sides of {} are read once, to say how long writes would have to stop",
+            claims.join(", ")
+        ));
+        let names = self
+            .movers
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
+        let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
+        let work: Work<Verification> =
+            Arc::new(|pair| Box::pin(async move { pair.verify(&[]).await }));
+        let expected: Vec<_> = volumes.iter().map(|volume| volume.bytes).collect();
+        let read = self.movers.some(indices, cx, &meter, &expected, &work);
+        let read = read.await?;
+        for (index, read) in indices.iter().zip(read) {
+            paces[*index].read(&read);
+        }
+        Ok(())
+    }
+
+    /// Why it can never be said how long writes will stop, and the cure.
+    fn unforeseeable(&self) -> Option<(String, &'static str)> {
+        let exclusive = |volume: &&Volume| volume.is_exclusive();
+        if let Some(volume) = self.movers.volumes.iter().find(exclusive) {
+            let object = self
+                .movers
+                .source
+                .object("persistentvolumeclaim", &volume.source);
+            return Some((
+                format!("{object} is ReadWriteOncePod, so that nothing of it is copied before"),
+                "leave max out, or let the claim be ReadWriteOnce",
+            ));
+        }
+        (self.rounds == 0).then(|| {
+            let why = "spec.warm.rounds is 0, so that nothing is copied before".to_owned();
+            (why, "leave max out, or let spec.warm.rounds be 1 or more")
+        })
+    }
+
+    /// Refuses a cut-over that would not fit what is allowed, or of which that cannot be said.
+    fn fits(&self, forecast: Option<Duration>, volumes: &[CopiedVolume]) -> Result<(), Failure> {
+        let Some(max) = self.max_freeze else {
+            return Ok(());
+        };
+        let Some(forecast) = forecast else {
+            let (why, cure) = self.unforeseeable().unwrap_or_else(|| {
+                let why = "no warm round was measured".to_owned();
+                (why, "leave max out")
+            });
+            let why = format!(
+                "spec.freeze.max is {max}, and how long the copy takes cannot be said: {why}; {cure}"
+            );
+            return Err(Failure::new(Kind::Blocked, why));
+        };
+        if forecast <= max.0 {
+            return Ok(());
+        }
+        let left: u64 = volumes.iter().map(|volume| volume.left).sum();
+        let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let why = format!(
+            "writes would have to stop for about {}, and {max} is allowed (spec.freeze.max): {} have to be read twice on both sides, and the last warm round still moved {}; allow more, or run again when less is written",
+            about(forecast),
+            Size(all),
+            Size(left)
+        );
+        Err(Failure::new(Kind::Blocked, why))
     }
 
     fn enough(volumes: &[CopiedVolume], before: u64) -> bool {
@@ -132,7 +164,7 @@ impl Step for WarmCopy {
             .volumes
             .iter()
             .filter(|volume| volume.is_exclusive());
-        Ok(exclusive
+        let mut checks: Vec<_> = exclusive
             .map(|volume| {
                 Check::warn(
                     "access mode",
@@ -141,7 +173,16 @@ impl Step for WarmCopy {
                     "everything is copied while writes are stopped; no forecast of how long can be made",
                 )
             })
-            .collect())
+            .collect();
+        if let (Some(max), Some((why, cure))) = (self.max_freeze, self.unforeseeable()) {
+            checks.push(Check::block(
+                "longest freeze",
+                "spec.freeze.max",
+                format!("is {max}, and how long the copy takes cannot be said: {why}"),
+                cure,
+            ));
+        }
+        Ok(checks)
     }
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
@@ -154,50 +195,53 @@ impl Step for WarmCopy {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let meter = self.meter(cx);
-        if self.movers.volumes.iter().any(Volume::is_exclusive) {
-            // The final copy does it all; it refuses a target that holds something else by itself.
-            let volumes = self.movers.volumes.iter().map(CopiedVolume::new).collect();
-            let copied = Copied {
-                volumes,
-                expected_freeze: None,
-            };
-            return Ok(Outcome::Done(serde_json::to_value(copied)?));
-        }
-        if let Some(checks) = self.look(cx, &meter).await? {
+        let mut began = self.movers.begun().await?;
+        if let Some(checks) = target::look(&self.movers, cx, &meter, &began).await? {
             self.movers.remove().await?;
             return Ok(Outcome::Blocked(checks));
         }
-        let found = cx
-            .find(&PREPARED)?
-            .map_or_else(Vec::new, |prepared| prepared.found);
-        self.movers.adopt(&found).await?;
+        self.movers.adopt(&found(cx)?).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
+        let mut paces = vec![Pace::default(); volumes.len()];
+        // The others are copied by the final round, when their pods are gone.
+        let shared = self.shared();
         let mut before = u64::MAX;
-        for number in 0..self.rounds {
-            let work = round(RoundKind::Warm, cx.again || number > 0);
+        let mut number = 0;
+        while number < self.rounds && !shared.is_empty() {
+            number += 1;
+            target::is_unused(&self.movers).await?;
+            let work = round(RoundKind::Warm, began.clone());
             let rounds = tokio::select! {
-                rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,
+                rounds = self.movers.some(&shared, cx, &meter, &[], &work) => rounds?,
                 () = cx.stop.wait() => return Ok(Outcome::Stopped),
             };
-            for (volume, round) in volumes.iter_mut().zip(rounds) {
-                volume.add(round);
+            for (index, round) in shared.iter().zip(rounds) {
+                began[*index] = true;
+                paces[*index].round(&round);
+                volumes[*index].add(round);
             }
-            if Self::enough(&volumes, before) {
+            let enough = Self::enough(&volumes, before) || number == self.rounds;
+            before = volumes.iter().map(|volume| volume.left).sum();
+            if !enough {
+                continue;
+            }
+            let unknown: Vec<_> = shared
+                .iter()
+                .copied()
+                .filter(|index| !paces[*index].is_known())
+                .collect();
+            if self.max_freeze.is_none() || unknown.is_empty() {
                 break;
             }
-            before = volumes.iter().map(|volume| volume.left).sum();
+            tokio::select! {
+                measured = self.measure(cx, &unknown, &volumes, &mut paces) => measured?,
+                () = cx.stop.wait() => return Ok(Outcome::Stopped),
+            }
+            // What changed while it was read is the last that is left.
+            number = self.rounds - 1;
         }
-        let forecast = self.forecast(&volumes);
-        if let (Some(max), Some(forecast)) = (self.max_freeze, forecast)
-            && forecast > max.0
-        {
-            let left: u64 = volumes.iter().map(|volume| volume.left).sum();
-            let why = format!(
-                "writes would have to stop for about {} s, and {max} is allowed (spec.freeze.max): the last warm round still had {left} bytes to move",
-                forecast.as_secs()
-            );
-            return Err(Failure::new(Kind::Blocked, why).into());
-        }
+        let forecast = forecast(self.stopping, &paces);
+        self.fits(forecast, &volumes)?;
         let copied = Copied {
             volumes,
             expected_freeze: forecast.map(|forecast| forecast.as_secs_f64()),
@@ -208,19 +252,33 @@ impl Step for WarmCopy {
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
         // Claims that we made are deleted whole by the step that made them; what was there before us is
         // emptied again, if we wrote to it.
-        let found = cx
-            .find(&PREPARED)?
-            .map_or_else(Vec::new, |prepared| prepared.found);
-        let adopted = self.movers.adopted(&found).await?;
+        let adopted = self.movers.adopted(&found(cx)?).await?;
         if !adopted.is_empty() {
-            let meter = self.meter(cx);
-            let work: Work<u64> = Arc::new(|pair| Box::pin(async move { pair.wipe().await }));
-            self.movers.some(&adopted, cx, &meter, &[], &work).await?;
-            self.movers.release(&adopted).await?;
+            target::empty(&self.movers, cx, &self.meter(cx), &adopted).await?;
+            self.movers.forget(&adopted).await?;
         }
         self.movers.remove().await?;
         Ok(Undone::Restored)
     }
+}
+
+/// The target claims that were there before us.
+fn found(cx: &Cx) -> Result<Vec<String>> {
+    let prepared = cx.find(&PREPARED)?;
+    Ok(prepared.map_or_else(Vec::new, |prepared| prepared.found))
+}
+
+/// A forecast without digits that nobody can know.
+fn about(time: Duration) -> Span {
+    let step = match time.as_secs() {
+        0 => 1,
+        1..600 => 1000,
+        _ => 60_000,
+    };
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Span(Duration::from_millis(
+        millis.div_ceil(step).saturating_mul(step),
+    ))
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ pub(super) fn volume(
 }
 
 /// Whether a pod that has not ended uses a claim.
-fn uses(pod: &Pod, claim: &str) -> bool {
+pub(in crate::steps) fn uses(pod: &Pod, claim: &str) -> bool {
     let ended = pod
         .status
         .as_ref()
@@ -239,9 +239,12 @@ fn uses(pod: &Pod, claim: &str) -> bool {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     !ended
         && volumes.into_iter().flatten().any(|volume| {
-            volume
-                .persistent_volume_claim
-                .as_ref()
-                .is_some_and(|used| used.claim_name == claim)
+            let named = volume.persistent_volume_claim.as_ref();
+            // The claim of a generic ephemeral volume is named after pod and volume.
+            let own = volume.ephemeral.as_ref().map(|_| {
+                let pod = pod.metadata.name.as_deref().unwrap_or_default();
+                format!("{pod}-{}", volume.name)
+            });
+            named.is_some_and(|used| used.claim_name == claim) || own.as_deref() == Some(claim)
         })
 }

@@ -22,6 +22,7 @@ use crate::{
     plan::{Plan, Quantity, Workload},
 };
 
+pub(super) use claims::uses;
 pub use claims::{Mode, Use, Volume};
 pub use references::{Reference, references};
 

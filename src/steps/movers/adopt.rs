@@ -1,6 +1,9 @@
 //! Claims that were there before us: marked before the first byte, so that rollback empties exactly those
 //! that we wrote to.
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use futures::future::try_join_all;
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{PersistentVolumeClaim, Secret},
@@ -14,19 +17,46 @@ use crate::{
     marks,
 };
 
+/// A claim that was there before us and that we took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The number of its volume.
+    pub index: usize,
+    /// Whether it was given to its pods, so that what it holds may be theirs.
+    pub released: bool,
+}
+
 impl Movers {
-    /// Marks these target claims as being written to by this run.
+    /// Marks the target claims as being written to by this run; those in `found` were there before it.
     pub async fn adopt(&self, found: &[String]) -> Result<()> {
-        let marks = self.belongs.marks(marks::ADOPTED);
-        for claim in found {
-            self.mark(claim, &json!({"metadata": {"labels": marks}}))
+        for volume in &self.volumes {
+            let mut marks = BTreeMap::from([(marks::DATA.to_owned(), marks::BEGUN.to_owned())]);
+            if found.contains(&volume.target) {
+                marks.extend(self.belongs.marks(marks::ADOPTED));
+            }
+            self.mark(&volume.target, &json!({"metadata": {"labels": marks}}))
                 .await?;
         }
         Ok(())
     }
 
-    /// The numbers of those volumes whose target claims are marked so.
-    pub async fn adopted(&self, found: &[String]) -> Result<Vec<usize>> {
+    /// Whether this run began to write to the target of each volume: it was empty then.
+    pub async fn begun(&self) -> Result<Vec<bool>> {
+        let api = self.target.api::<PersistentVolumeClaim>();
+        let looks = self.volumes.iter().map(|volume| {
+            let api = &api;
+            async move {
+                let claim = get_opt(api, &volume.target).await?;
+                Ok::<_, KubeError>(
+                    claim.is_some_and(|claim| self.belongs.data(&claim.metadata).is_some()),
+                )
+            }
+        });
+        Ok(try_join_all(looks).await?)
+    }
+
+    /// Those target claims that were there before and are marked so.
+    pub async fn adopted(&self, found: &[String]) -> Result<Vec<Adopted>> {
         let api = self.target.api::<PersistentVolumeClaim>();
         let mut adopted = Vec::new();
         for (index, volume) in self.volumes.iter().enumerate() {
@@ -34,20 +64,37 @@ impl Movers {
                 && let Some(claim) = get_opt(&api, &volume.target).await?
                 && self.belongs.owns(&claim.metadata)
             {
-                adopted.push(index);
+                adopted.push(Adopted {
+                    index,
+                    released: self.belongs.data(&claim.metadata) == Some(marks::RELEASED),
+                });
             }
         }
         Ok(adopted)
     }
 
+    /// Writes down that the claims are given to their pods: from now on rollback cannot tell what is ours.
+    pub async fn give(&self, found: &[String]) -> Result<()> {
+        let marks = json!({"metadata": {"labels": {marks::DATA: marks::RELEASED}}});
+        for Adopted { index, .. } in self.adopted(found).await? {
+            self.mark(&self.volumes[index].target, &marks).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the marks away again.
-    pub async fn release(&self, adopted: &[usize]) -> Result<()> {
-        let none: serde_json::Map<String, Value> =
-            [marks::MIGRATION, marks::HOME, marks::RUN, marks::ROLE]
-                .map(|label| (label.to_owned(), Value::Null))
-                .into_iter()
-                .collect();
-        for index in adopted {
+    pub async fn forget(&self, adopted: &[Adopted]) -> Result<()> {
+        let none: serde_json::Map<String, Value> = [
+            marks::MIGRATION,
+            marks::HOME,
+            marks::RUN,
+            marks::ROLE,
+            marks::DATA,
+        ]
+        .map(|label| (label.to_owned(), Value::Null))
+        .into_iter()
+        .collect();
+        for Adopted { index, .. } in adopted {
             let claim = &self.volumes[*index].target;
             self.mark(claim, &json!({"metadata": {"labels": none}}))
                 .await?;
@@ -89,3 +136,7 @@ impl Movers {
         Ok(said)
     }
 }
+
+#[cfg(test)]
+#[path = "adopt_tests.rs"]
+mod tests;

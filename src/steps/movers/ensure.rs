@@ -14,7 +14,7 @@ use crate::{
         wait_for, wait_for_all,
     },
     engine::{Failure, Kind, Sink},
-    steps::inventory::Use,
+    steps::Users,
     transfer::Side,
 };
 
@@ -57,20 +57,29 @@ impl Movers {
         Ok([source, target])
     }
 
-    async fn one(&self, mover: Mover, keys: &Keys, sink: &Sink, step: &str) -> Result<Running> {
+    /// Makes sure that one mover runs, and says where.
+    pub(super) async fn one(
+        &self,
+        mover: Mover,
+        keys: &Keys,
+        sink: &Sink,
+        step: &str,
+    ) -> Result<Running> {
         let place = self.place(mover.side);
         let name = self.name(&mover);
         let secret = self.secret(&mover, keys.mover_files(mover.side));
         create_owned(&place.api::<Secret>(), &secret).await?;
         let jobs = place.api::<Job>();
-        let wanted = self.job(&mover, self.node_of(&mover))?;
         for _ in 0..ANEW {
+            let nodes = self.nodes_of(&mover).await?;
+            let wanted = self.job(&mover, nodes.first().map(String::as_str))?;
             let created = create_owned(&jobs, &wanted).await?;
             if let Created::Ours(found) = &created
-                && (has_ended(found) || never_had_a_pod(found))
+                && (has_ended(found) || never_had_a_pod(found) || is_elsewhere(found, &nodes))
             {
                 // It was without a client for too long, or was lost too often; or no pod was allowed then,
-                // and it would wait long before it asks again: begin anew.
+                // and it would wait long before it asks again; or its volume is used on another node by
+                // now: begin anew.
                 let what = format!("{} to be gone", place.object("job", &name));
                 let uid = found.metadata.uid.as_deref();
                 delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
@@ -102,17 +111,15 @@ impl Movers {
         Ok(())
     }
 
-    /// The node that has the source attached, where the volume can only be at one.
-    fn node_of(&self, mover: &Mover) -> Option<&str> {
+    /// The nodes on which the source is used at this moment, where a volume can only be at one.
+    async fn nodes_of(&self, mover: &Mover) -> Result<Vec<String>, KubeError> {
         let volume = &self.volumes[mover.index];
         let single = volume.access.iter().all(|mode| mode == "ReadWriteOnce");
         if mover.side == Side::Target || !single {
-            return None;
+            return Ok(Vec::new());
         }
-        volume
-            .used
-            .iter()
-            .find_map(|Use { node, .. }| node.as_deref())
+        let users = Users::now(&self.source, &self.belongs).await?;
+        Ok(users.nodes(&volume.source).map(str::to_owned).collect())
     }
 
     async fn wait_running(&self, mover: Mover, sink: &Sink, step: &str) -> Result<Running> {
@@ -236,6 +243,35 @@ fn never_had_a_pod(job: &Job) -> bool {
     })
 }
 
+/// Whether a Job is bound to a node on which its volume cannot be had: one where nobody uses it, while
+/// others do elsewhere, or while it has not come up there itself.
+fn is_elsewhere(job: &Job, nodes: &[String]) -> bool {
+    let Some(bound) = node_of(job) else {
+        return false;
+    };
+    let ready = job.status.as_ref().and_then(|status| status.ready);
+    match nodes {
+        [] => ready.unwrap_or(0) == 0,
+        nodes => nodes.iter().all(|node| *node != bound),
+    }
+}
+
+/// The node that a Job is bound to by [`Movers::job`].
+fn node_of(job: &Job) -> Option<String> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let affinity = pod.affinity.as_ref()?.node_affinity.as_ref()?;
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
+    let field = required
+        .node_selector_terms
+        .first()?
+        .match_fields
+        .as_ref()?
+        .first()?;
+    field.values.as_ref()?.first().cloned()
+}
+
 /// What the pods of one mover say about it.
 fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
     let mut seen = "no pod yet".to_owned();
@@ -303,3 +339,7 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
     }
     (Look::NotYet(seen), None)
 }
+
+#[cfg(test)]
+#[path = "ensure_tests.rs"]
+mod tests;

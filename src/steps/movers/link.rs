@@ -14,11 +14,17 @@ use crate::{
 pub struct Pair {
     /// Which volume.
     pub index: usize,
+    source: Control<PortStream>,
+    target: Lone,
+}
+
+/// The target's mover alone, for work that needs no source.
+pub struct Lone {
+    index: usize,
     run: String,
     expected: u64,
     meter: Meter,
-    source: Control<PortStream>,
-    target: Control<PortStream>,
+    control: Control<PortStream>,
 }
 
 impl Movers {
@@ -33,13 +39,10 @@ impl Movers {
     ) -> Result<Pair, Loss> {
         let (from, to) = tokio::join!(
             self.control(source, keys, fence),
-            self.control(target, keys, fence)
+            self.connect(target, keys, fence, meter, expected)
         );
         let mut pair = Pair {
             index: source.mover.index,
-            run: self.run_of(source.mover.index),
-            expected,
-            meter: meter.clone(),
             source: from?,
             target: to?,
         };
@@ -48,7 +51,7 @@ impl Movers {
             let address = socket_address(&other.address);
             let control = match dialler {
                 Side::Source => &mut pair.source,
-                Side::Target => &mut pair.target,
+                Side::Target => &mut pair.target.control,
             };
             match control.reach(&address, DEFAULT_CONNECTIONS).await? {
                 Reach::Reached { .. } => return Ok(pair),
@@ -68,6 +71,25 @@ impl Movers {
         ))
     }
 
+    /// Connects to the target's mover of a volume.
+    pub(super) async fn connect(
+        &self,
+        target: &Running,
+        keys: &Keys,
+        fence: u64,
+        meter: &Meter,
+        expected: u64,
+    ) -> Result<Lone, Loss> {
+        let index = target.mover.index;
+        Ok(Lone {
+            index,
+            run: self.run_of(index),
+            expected,
+            meter: meter.clone(),
+            control: self.control(target, keys, fence).await?,
+        })
+    }
+
     async fn control(
         &self,
         running: &Running,
@@ -82,17 +104,11 @@ impl Movers {
 }
 
 impl Pair {
-    /// The free and the whole room of the target's file system, as its mover sees it.
-    #[must_use]
-    pub fn target_room(&self) -> crate::transfer::Room {
-        self.target.info().room
-    }
-
     /// What a side's volume holds.
     pub async fn inspect(&mut self, side: Side) -> Result<Inspection, ControlError> {
         match side {
-            Side::Source => self.source.inspect(&self.run).await,
-            Side::Target => self.target.inspect(&self.run).await,
+            Side::Source => self.source.inspect(&self.target.run).await,
+            Side::Target => self.target.inspect().await,
         }
     }
 
@@ -102,28 +118,39 @@ impl Pair {
         kind: RoundKind,
         began: bool,
     ) -> Result<RoundSummary, ControlError> {
-        let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
-        let mut tell = move |progress| meter.moved(index, &progress, expected);
-        self.target.round(&self.run, kind, began, &mut tell).await
+        let mut tell = self.target.tell();
+        let Lone { run, control, .. } = &mut self.target;
+        control.round(run, kind, began, &mut tell).await
     }
 
     /// Reads both sides back and compares them.
     pub async fn verify(&mut self, excused: &[What]) -> Result<Verification, ControlError> {
-        let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
-        let mut tell = move |progress| meter.moved(index, &progress, expected);
-        self.target.verify(&self.run, excused, &mut tell).await
+        let mut tell = self.target.tell();
+        let Lone { run, control, .. } = &mut self.target;
+        control.verify(run, excused, &mut tell).await
     }
 
     /// Takes the last traces of copying off the target. No round can follow.
     pub async fn finish(&mut self) -> Result<(), ControlError> {
-        self.target.finish(&self.run).await
+        self.target.control.finish(&self.target.run).await
+    }
+}
+
+impl Lone {
+    /// What the target's volume holds.
+    pub async fn inspect(&mut self) -> Result<Inspection, ControlError> {
+        self.control.inspect(&self.run).await
     }
 
     /// Deletes what this run wrote to the target.
     pub async fn wipe(&mut self) -> Result<u64, ControlError> {
+        let mut tell = self.tell();
+        self.control.wipe(&self.run, &mut tell).await
+    }
+
+    fn tell(&self) -> impl FnMut(crate::transfer::Progress) + Send + use<> {
         let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
-        let mut tell = move |progress| meter.moved(index, &progress, expected);
-        self.target.wipe(&self.run, &mut tell).await
+        move |progress| meter.moved(index, &progress, expected)
     }
 }
 

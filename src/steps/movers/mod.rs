@@ -11,6 +11,8 @@ mod meter;
 mod objects;
 mod remove;
 mod retry;
+#[cfg(test)]
+mod testing;
 
 use std::time::Duration;
 
@@ -20,10 +22,11 @@ use super::{Place, inventory::Volume};
 use crate::marks::Belongs;
 use crate::{plan::RunAs, transfer::Side};
 
+pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
-pub use link::Pair;
+pub use link::{Lone, Pair};
 pub use meter::{Doing, Meter};
-pub use retry::Work;
+pub use retry::{LoneWork, Work};
 
 /// All movers of a migration.
 #[derive(Clone, Debug)]

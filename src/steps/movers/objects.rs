@@ -252,3 +252,7 @@ impl Movers {
         )
     }
 }
+
+#[cfg(test)]
+#[path = "objects_tests.rs"]
+mod tests;

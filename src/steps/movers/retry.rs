@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use futures::future::{BoxFuture, try_join_all};
 
-use super::{Meter, Movers, Pair, keys::Keys};
+use super::{Lone, Meter, Mover, Movers, Pair, keys::Keys};
 use crate::{
     adapters::kube::{KubeError, job_evidence},
     engine::{Cx, Failure, Kind},
@@ -15,6 +15,14 @@ use crate::{
 pub type Work<T> = Arc<
     dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync,
 >;
+
+/// Something to be done with the mover of one target alone; as [`Work`], it may be done again.
+pub type LoneWork<T> = Arc<
+    dyn for<'lone> Fn(&'lone mut Lone) -> BoxFuture<'lone, Result<T, ControlError>> + Send + Sync,
+>;
+
+/// One try with the movers of a volume.
+type Attempt<'a, T> = dyn Fn() -> BoxFuture<'a, Result<T, Loss>> + Send + Sync + 'a;
 
 /// So many losses without an end are no accident.
 const LOSSES: u32 = 20;
@@ -106,10 +114,31 @@ impl Movers {
         expected: &[u64],
         work: &Work<T>,
     ) -> Result<Vec<T>> {
-        let keys = self.keys().await?;
-        let all = indices.iter().map(|index| {
+        let keys = &self.keys().await?;
+        let all = indices.iter().map(|index| async move {
             let expected = expected.get(*index).copied().unwrap_or_default();
-            self.with(*index, &keys, cx, meter, expected, work)
+            let attempt = || -> BoxFuture<'_, _> {
+                Box::pin(self.once(*index, keys, cx, meter, expected, work))
+            };
+            let sides = [Side::Source, Side::Target];
+            self.with(*index, &sides, cx, &attempt).await
+        });
+        try_join_all(all).await
+    }
+
+    /// Does the work with the target's movers of some of the volumes: no mover is put next to the source.
+    pub async fn lone<T: Send>(
+        &self,
+        indices: &[usize],
+        cx: &Cx,
+        meter: &Meter,
+        work: &LoneWork<T>,
+    ) -> Result<Vec<T>> {
+        let keys = &self.keys().await?;
+        let all = indices.iter().map(|index| async move {
+            let attempt =
+                || -> BoxFuture<'_, _> { Box::pin(self.once_alone(*index, keys, cx, meter, work)) };
+            self.with(*index, &[Side::Target], cx, &attempt).await
         });
         try_join_all(all).await
     }
@@ -117,16 +146,14 @@ impl Movers {
     async fn with<T: Send>(
         &self,
         index: usize,
-        keys: &Keys,
+        sides: &[Side],
         cx: &Cx,
-        meter: &Meter,
-        expected: u64,
-        work: &Work<T>,
+        attempt: &Attempt<'_, T>,
     ) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut losses = 0;
         loop {
-            let error = match self.once(index, keys, cx, meter, expected, work).await {
+            let error = match attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(Loss::Never(error)) => {
                     return Err(error)
@@ -135,7 +162,7 @@ impl Movers {
                 Err(Loss::Passing(error)) => error,
             };
             losses += 1;
-            let seen = self.seen(index).await;
+            let seen = self.seen(index, sides).await;
             if losses >= LOSSES {
                 let message = format!(
                     "the movers of claim {} were lost {losses} times, the last time: {error:#}",
@@ -171,12 +198,28 @@ impl Movers {
         Ok(work(&mut pair).await?)
     }
 
-    /// What is to be seen of both movers of a volume now.
-    async fn seen(&self, index: usize) -> Vec<String> {
+    async fn once_alone<T: Send>(
+        &self,
+        index: usize,
+        keys: &Keys,
+        cx: &Cx,
+        meter: &Meter,
+        work: &LoneWork<T>,
+    ) -> Result<T, Loss> {
+        let side = Side::Target;
+        let step = meter.step();
+        let running = Box::pin(self.one(Mover { index, side }, keys, &cx.sink, &step));
+        let running = running.await.map_err(Loss::Never)?;
+        let mut lone = self.connect(&running, keys, cx.fence, meter, 0).await?;
+        Ok(work(&mut lone).await?)
+    }
+
+    /// What is to be seen of the movers of a volume now.
+    async fn seen(&self, index: usize, sides: &[Side]) -> Vec<String> {
         let mut lines = Vec::new();
-        for side in [Side::Source, Side::Target] {
-            let place = self.place(side);
-            let name = self.name(&super::Mover { index, side });
+        for side in sides {
+            let place = self.place(*side);
+            let name = self.name(&Mover { index, side: *side });
             lines.extend(job_evidence(&place.cluster, &place.namespace, &name).await);
         }
         lines

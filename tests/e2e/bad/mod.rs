@@ -3,6 +3,7 @@
 mod journal;
 mod movers;
 mod preflight;
+mod target;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};

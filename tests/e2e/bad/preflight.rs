@@ -175,6 +175,8 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
 
     // The claim stays when its StatefulSet goes; it still holds what the pod wrote.
     target.kubectl(&["delete", "statefulset", "db"])?;
+    // Until it has ended, it is its pod that is in the way.
+    target.kubectl(&["wait", "--for=delete", "--timeout=60s", "pod/db-0"])?;
     let holds = run(&source, "holds", to("db", &target.name))?;
     check(
         "target_holds_data",

@@ -1,0 +1,68 @@
+//! Where a mover is put: next to who uses its volume now, not who used it when the migration began.
+use serde_json::{Value, json};
+
+use super::super::{Mover, testing::movers};
+use super::*;
+use crate::{
+    marks::{HOME, MIGRATION, ROLE},
+    plan::RunAs,
+    steps::{
+        inventory::{Mode, Use},
+        users::tests::{place_with, user},
+    },
+};
+
+const SOURCE: Mover = Mover {
+    index: 0,
+    side: Side::Source,
+};
+
+async fn nodes(pods: Value, access: &str, side: Side) -> Vec<String> {
+    let mut movers = movers(RunAs::Root, Mode::Filesystem, place_with(pods));
+    let volume = &mut movers.volumes[0];
+    volume.access = vec![access.to_owned()];
+    // What the journal says of long ago counts for nothing.
+    volume.used = vec![Use {
+        pod: "db-0".to_owned(),
+        node: Some("old".to_owned()),
+    }];
+    let mover = Mover { side, ..SOURCE };
+    movers.nodes_of(&mover).await.expect("nodes")
+}
+
+#[tokio::test]
+async fn a_mover_is_bound_to_the_node_of_the_pod_that_uses_its_source_now() {
+    let mover = json!({MIGRATION: "m", HOME: "shop", ROLE: "mover-source"});
+    let pods = json!([user("mover", &mover), user("db-0", &json!({}))]);
+    assert_eq!(
+        nodes(pods.clone(), "ReadWriteOnce", Side::Source).await,
+        ["n1"]
+    );
+    let nowhere: [&str; 0] = [];
+    assert_eq!(
+        nodes(pods.clone(), "ReadWriteMany", Side::Source).await,
+        nowhere
+    );
+    assert_eq!(nodes(pods, "ReadWriteOnce", Side::Target).await, nowhere);
+    let alone = json!([user("mover", &mover)]);
+    assert_eq!(nodes(alone, "ReadWriteOnce", Side::Source).await, nowhere);
+}
+
+#[tokio::test]
+async fn a_job_that_is_bound_to_another_node_is_replaced() {
+    let movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
+    let job = |node: Option<&str>, ready: i32| -> Job {
+        let job = movers.job(&SOURCE, node).expect("a job");
+        let mut job = serde_json::to_value(job).expect("JSON");
+        job["status"] = json!({"ready": ready});
+        serde_json::from_value(job).expect("a job")
+    };
+    let nodes =
+        |nodes: &[&str]| -> Vec<String> { nodes.iter().map(|node| (*node).to_owned()).collect() };
+    assert!(is_elsewhere(&job(Some("n1"), 1), &nodes(&["n2"])));
+    assert!(!is_elsewhere(&job(Some("n1"), 0), &nodes(&["n2", "n1"])));
+    assert!(!is_elsewhere(&job(None, 0), &nodes(&["n2"])));
+    // Nobody uses it any more: one that runs has it, one that does not may run elsewhere.
+    assert!(!is_elsewhere(&job(Some("n1"), 1), &nodes(&[])));
+    assert!(is_elsewhere(&job(Some("n1"), 0), &nodes(&[])));
+}

@@ -1,0 +1,91 @@
+//! The Jobs as they are sent: each right and each path that a mover gets is here to be seen.
+use serde_json::{Value, json};
+
+use super::super::{Mover, testing::movers};
+use super::*;
+use crate::steps::users::tests::place_with;
+
+fn pod(run_as: RunAs, mode: Mode, side: Side) -> Value {
+    let movers = movers(run_as, mode, place_with(json!([])));
+    let mover = Mover { index: 0, side };
+    let node = (side == Side::Source).then_some("n1");
+    let job = movers.job(&mover, node).expect("a job");
+    let job = serde_json::to_value(job).expect("JSON");
+    job["spec"]["template"]["spec"].clone()
+}
+
+#[tokio::test]
+async fn the_job_of_each_sort_of_mover() {
+    let mut told = Vec::new();
+    for run_as in [RunAs::Root, RunAs::Workload, RunAs::User(1000, 2000)] {
+        for mode in [Mode::Filesystem, Mode::Block] {
+            for side in [Side::Source, Side::Target] {
+                let pod = pod(run_as, mode, side);
+                let container = &pod["containers"][0];
+                let shown = json!({
+                    "args": container["args"],
+                    "container security": container["securityContext"],
+                    "pod security": pod["securityContext"],
+                    "volumes": pod["volumes"],
+                    "mounts": container["volumeMounts"],
+                    "devices": container["volumeDevices"],
+                    "affinity": pod["affinity"],
+                    "node selector": pod["nodeSelector"],
+                });
+                let run_as = String::from(run_as);
+                let mode = mode.name();
+                told.push(format!("# {run_as}, {mode}, {side}"));
+                for (name, value) in shown.as_object().expect("an object") {
+                    told.push(format!("{name}: {value}"));
+                }
+                told.push(String::new());
+            }
+        }
+    }
+    insta::assert_snapshot!("jobs", told.join("\n"));
+}
+
+#[tokio::test]
+async fn a_whole_job() {
+    let movers = movers(RunAs::Auto, Mode::Filesystem, place_with(json!([])));
+    let mover = Mover {
+        index: 0,
+        side: Side::Target,
+    };
+    let job = movers.job(&mover, None).expect("a job");
+    let text = serde_json::to_string_pretty(&job).expect("JSON");
+    insta::assert_snapshot!("whole_job", text);
+}
+
+#[tokio::test]
+async fn no_mover_can_talk_to_the_api_server_or_become_more_than_it_is() {
+    for run_as in [RunAs::Root, RunAs::Workload, RunAs::User(0, 0)] {
+        for mode in [Mode::Filesystem, Mode::Block] {
+            for side in [Side::Source, Side::Target] {
+                let pod = pod(run_as, mode, side);
+                assert_eq!(pod["automountServiceAccountToken"], json!(false));
+                assert_eq!(pod["hostNetwork"], Value::Null);
+                assert_eq!(pod["hostPID"], Value::Null);
+                let security = &pod["containers"][0]["securityContext"];
+                assert_eq!(security["allowPrivilegeEscalation"], json!(false));
+                assert_eq!(security["readOnlyRootFilesystem"], json!(true));
+                assert_eq!(security["privileged"], Value::Null);
+                assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+                let added = &security["capabilities"]["add"];
+                let expected = match (run_as, side) {
+                    (RunAs::Root, Side::Source) => json!(["DAC_OVERRIDE", "FOWNER"]),
+                    (RunAs::Root, Side::Target) => json!([
+                        "CHOWN",
+                        "DAC_OVERRIDE",
+                        "FOWNER",
+                        "FSETID",
+                        "MKNOD",
+                        "SETFCAP"
+                    ]),
+                    _ => Value::Null,
+                };
+                assert_eq!(*added, expected, "{run_as:?} {side}");
+            }
+        }
+    }
+}

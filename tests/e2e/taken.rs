@@ -1,0 +1,152 @@
+//! Target claims that somebody else uses, or has used since: what others wrote is never deleted.
+use std::fs;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    processes::{self, Held},
+    support::{Namespace, On, Running, end, mover_image, wait_for},
+    tree, workload,
+};
+
+/// A pod that mounts a claim, writes one file to it and stays.
+fn guest(claim: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "guest"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "guest", "image": "localhost/busybox:1",
+                "command": ["sh", "-c", "echo mine >/data/mine; sleep 100000 & wait $!"],
+                "readinessProbe": {"exec": {"command": ["test", "-e", "/data/mine"]}, "periodSeconds": 1},
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    })
+}
+
+fn come(namespace: &Namespace, claim: &str) -> Result<()> {
+    namespace.apply(&[guest(claim)])?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "pod/guest",
+    ];
+    namespace.kubectl(&ready)?;
+    Ok(())
+}
+
+fn leave(namespace: &Namespace) -> Result<()> {
+    namespace.kubectl(&["delete", "pod", "guest", "--timeout=60s"])?;
+    Ok(())
+}
+
+#[test]
+fn a_target_that_a_pod_uses_is_left_alone_and_what_was_released_is_never_emptied() -> Result<()> {
+    let namespace = Namespace::new(On::A, "data-taken", &[])?;
+    namespace.apply(&[workload::claim("from", "1Gi"), workload::claim("to", "1Gi")])?;
+    let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
+    tree::noise(&source.join("large"), 256 << 20)?;
+    let image = mover_image()?;
+    let words = [
+        "copy",
+        "pvc/from",
+        "pvc/to",
+        "--yes",
+        "--mover-image",
+        &image,
+    ];
+    let named = format!("pod {}/guest uses", namespace.name);
+
+    // An idle pod, which has not written yet, of an empty claim.
+    come(&namespace, "to")?;
+    fs::remove_file(target.join("mine"))?;
+    end(namespace.migrate(&words)?)?
+        .with_code(10)?
+        .says(&[&named])?;
+    leave(&namespace)?;
+
+    // One that comes while the copy is under way.
+    let mut client = Running::start(namespace.migrate(&words)?)?;
+    client.until("warm-copy: started")?;
+    let run = processes::run_of(&namespace, "copy-from-to")?;
+    let mover = wait_for("the source's mover", || {
+        Ok(processes::movers(&run, "source")?.into_iter().next())
+    })?;
+    let held = wait_for("the first bytes", || {
+        let held = Held::new(&[mover]);
+        let begun = fs::read_dir(&target)?.next().is_some();
+        Ok(begun.then_some(held))
+    })?;
+    come(&namespace, "to")?;
+    drop(held);
+    let refused = client.end()?.with_code(10)?.says(&[&named])?;
+    ensure!(!refused.err.contains("final-copy: done"), "{}", refused.err);
+    // Nor does a rollback delete anything under it.
+    let undo = ["rollback", "copy-from-to", "--yes"];
+    end(namespace.migrate(&undo)?)?
+        .with_code(10)?
+        .says(&[&named])?;
+    leave(&namespace)?;
+    end(namespace.migrate(&undo)?)?.with_code(0)?;
+    ensure!(fs::read_dir(&target)?.next().is_none(), "it is empty again");
+
+    // After the end nobody can tell any more who wrote what.
+    end(namespace.migrate(&words)?)?.with_code(0)?;
+    tree::assert_equal(&source, &target, 0)?;
+    come(&namespace, "to")?;
+    end(namespace.migrate(&undo)?)?
+        .with_code(0)?
+        .says(&["the data on persistentvolumeclaim", "stays"])?;
+    ensure!(fs::read(target.join("mine"))? == b"mine\n");
+    ensure!(fs::metadata(target.join("large"))?.len() == 256 << 20);
+    let labels = &namespace.get("pvc/to")?["metadata"]["labels"];
+    ensure!(labels.is_null(), "{labels}");
+    let left = namespace.kubectl(&["get", "jobs,secrets", "-o", "name"])?;
+    ensure!(left.is_empty(), "{left}");
+    Ok(())
+}
+
+#[test]
+fn a_claim_for_one_pod_alone_is_taken_like_any_other_and_emptied_by_rollback() -> Result<()> {
+    let namespace = Namespace::new(On::A, "data-alone", &[])?;
+    let mut from = workload::claim("from", "1Gi");
+    from["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    namespace.apply(&[from, workload::claim("to", "1Gi")])?;
+    let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
+    tree::noise(&source.join("large"), 512 << 20)?;
+    let image = mover_image()?;
+    let words = [
+        "copy",
+        "pvc/from",
+        "pvc/to",
+        "--yes",
+        "--mover-image",
+        &image,
+    ];
+    let undo = ["rollback", "copy-from-to", "--yes"];
+
+    fs::write(target.join("foreign"), "foreign")?;
+    end(namespace.migrate(&words)?)?
+        .with_code(10)?
+        .says(&["it holds 1 entries, such as foreign"])?;
+    end(namespace.migrate(&undo)?)?.with_code(0)?;
+    ensure!(fs::read(target.join("foreign"))? == b"foreign");
+    fs::remove_file(target.join("foreign"))?;
+
+    let mut client = Running::start(namespace.migrate(&words)?)?;
+    client.until("final-copy: started")?;
+    wait_for("the first bytes", || {
+        Ok(fs::read_dir(&target)?.next().is_some().then_some(()))
+    })?;
+    client.kill()?;
+    end(namespace.migrate(&undo)?)?.with_code(0)?;
+    let left: Vec<_> = fs::read_dir(&target)?.collect::<Result<_, _>>()?;
+    ensure!(left.is_empty(), "{left:?}");
+
+    end(namespace.migrate(&words)?)?.with_code(0)?;
+    tree::assert_equal(&source, &target, 0)
+}
