@@ -4,10 +4,12 @@
     reason = "a test tells its figures, such as how many cuts it made"
 )]
 mod bad;
+mod cleanup;
 mod corruption;
 mod crash;
 mod faults;
 mod freeze;
+mod interrupt;
 mod migration;
 mod movers;
 mod onlooker;
