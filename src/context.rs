@@ -104,18 +104,104 @@ impl Context {
     /// The same without a namespace, for what asks all of them.
     #[must_use]
     pub fn command_anywhere(&self, words: &str) -> String {
-        let own = &self.flags.connection;
-        let file = |path: &PathBuf| path.display().to_string();
         let mut line = format!("{} {words}", self.ui.program());
-        for (flag, value) in [
-            ("--context", own.context.clone()),
-            ("--kubeconfig", own.kubeconfig.as_ref().map(file)),
-            ("--journal", self.flags.journal.as_ref().map(file)),
-        ] {
-            if let Some(value) = value {
-                line = format!("{line} {flag} {value}");
-            }
+        for (flag, value) in self.where_to_look() {
+            line = match value {
+                Some(value) => format!("{line} {flag} {}", quoted(&value)),
+                None => format!("{line} {flag}"),
+            };
         }
         line
+    }
+
+    /// The flags that say where, and as whom: without them a command would be about something else. A token
+    /// is a secret, and is never shown.
+    fn where_to_look(&self) -> Vec<(&'static str, Option<String>)> {
+        let own = &self.flags.connection;
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let pair = |(key, value): &(String, String)| format!("{key}={value}");
+        let groups = own.impersonate_groups.iter().cloned();
+        let extra = own.impersonate_extra.iter().map(pair);
+        let mut flags = vec![
+            ("--context", own.context.clone()),
+            ("--kubeconfig", file(&own.kubeconfig)),
+            ("--to-kubeconfig", file(&self.flags.to_kubeconfig)),
+            ("--cluster", own.cluster.clone()),
+            ("--user", own.user.clone()),
+            ("--server", own.server.clone()),
+            ("--certificate-authority", file(&own.certificate_authority)),
+            ("--client-certificate", file(&own.client_certificate)),
+            ("--client-key", file(&own.client_key)),
+            ("--tls-server-name", own.tls_server_name.clone()),
+            ("--as", own.impersonate.clone()),
+            ("--as-uid", own.impersonate_uid.clone()),
+            ("--journal", file(&self.flags.journal)),
+        ];
+        flags.retain(|(_, value)| value.is_some());
+        flags.extend(groups.map(|group| ("--as-group", Some(group))));
+        flags.extend(extra.map(|extra| ("--as-user-extra", Some(extra))));
+        if own.insecure_skip_tls_verify {
+            flags.push(("--insecure-skip-tls-verify", None));
+        }
+        flags
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        flags: Global,
+    }
+
+    fn context(args: &[&str]) -> Context {
+        let program = Program::parse_from([&["x"], args].concat());
+        Context::new(program.flags, Ui::for_test(80, false).0)
+    }
+
+    #[test]
+    fn a_command_to_type_says_where_and_as_whom_and_no_secret() {
+        let cx = context(&[
+            "--context=prod eu",
+            "--kubeconfig=/k",
+            "--to-kubeconfig=/t",
+            "--to-context=far",
+            "--cluster=c",
+            "--user=u",
+            "--server=https://a:6443",
+            "--as=jane",
+            "--as-uid=7",
+            "--as-group=a",
+            "--as-group=it's",
+            "--as-user-extra=scopes=all",
+            "--token=hidden",
+            "--insecure-skip-tls-verify",
+            "--journal=j",
+            "-n=shop",
+        ]);
+        assert_eq!(
+            cx.command("run m"),
+            "kubectl migrate run m --context 'prod eu' --kubeconfig /k --to-kubeconfig /t --cluster c --user u \
+             --server https://a:6443 --as jane --as-uid 7 --journal j --as-group a --as-group 'it'\\''s' \
+             --as-user-extra scopes=all --insecure-skip-tls-verify -n shop"
+        );
+        assert_eq!(
+            context(&[]).command_in("shop", "run m"),
+            "kubectl migrate run m -n shop"
+        );
     }
 }

@@ -98,11 +98,18 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(error) = cause.downcast_ref::<Stopped>() {
         return Some(error.0);
     }
-    if cause.downcast_ref::<PlanError>().is_some() {
+    if cause.downcast_ref::<PlanError>().is_some() || cause.downcast_ref::<Usage>().is_some() {
         return Some(Kind::Usage);
     }
-    if let Some(PromptError::Interrupted) = cause.downcast_ref::<PromptError>() {
-        return Some(Kind::Interrupted);
+    match cause.downcast_ref::<PromptError>() {
+        Some(PromptError::Interrupted) => return Some(Kind::Interrupted),
+        // A flag is missing, or says something else.
+        Some(
+            PromptError::Unconfirmed { .. }
+            | PromptError::OtherName { .. }
+            | PromptError::Unanswered { .. },
+        ) => return Some(Kind::Usage),
+        Some(PromptError::Terminal(_)) | None => {}
     }
     if let Some(LockError::Held { .. } | LockError::FileHeld { .. }) =
         cause.downcast_ref::<LockError>()
@@ -138,6 +145,11 @@ fn kube_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Ku
         _ => cause.downcast_ref::<KubeError>(),
     }
 }
+
+/// The command line does not fit what it is about, which only a look at that could tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
 
 /// An ending that is no error of anything: the text has been said already, only the number is left.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The flags that every verb has.
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::adapters::kube::ConnectionFlags;
 
@@ -58,13 +58,28 @@ pub struct Global {
 }
 
 /// Whether changes are made, only checked by the server, or only shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DryRun {
-    /// Make the changes
+    /// Make the changes.
     #[default]
     None,
-    /// Show what would be done
+    /// Show what would be done.
     Client,
-    /// Send each change to the server, which checks it and drops it
+    /// Send each change to the server, which checks it and drops it.
     Server,
+}
+
+// By hand: a text for each value would blow up the help of every verb that has the flag.
+impl ValueEnum for DryRun {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::None, Self::Client, Self::Server]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::Server => "server",
+        }))
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
         Check, Ended, Failure, JournalError, Kind as FailureKind, RunError, StoreError, Verdict,
     },
     error::{Kind, Stopped},
-    report::{Report, State},
+    report::{Report, State, StepState},
     state::LockError,
     ui::{Ending, amount},
 };
@@ -18,14 +18,18 @@ use crate::{
 pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
     let mut ending = Ending::of(error);
     match error.downcast_ref::<LockError>() {
-        Some(LockError::Held { migration, .. }) => {
+        Some(LockError::Held {
+            namespace,
+            migration,
+            ..
+        }) => {
             ending = ending
                 .with_next(
-                    cx.command(&format!("status {migration} -w")),
+                    cx.command_in(namespace, &format!("status {migration} -w")),
                     "watches the other run",
                 )
                 .with_next(
-                    cx.command(&format!("run {migration} --take-over")),
+                    cx.command_in(namespace, &format!("run {migration} --take-over")),
                     "goes on here, if the other run is dead",
                 );
         }
@@ -46,27 +50,61 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
             "shows what there is; --kubeconfig and --context choose",
         );
     }
+    if error.chain().any(is_away) {
+        ending = ending.with_next(
+            cx.command_anywhere("version --server-version"),
+            "tells whether it answers again; everything that was begun is kept",
+        );
+    }
+    if let Some(place) = error.chain().find_map(newer) {
+        let (look, _) = look_at(cx, place);
+        ending = ending.with_next(look, "says in its first line which version wrote it");
+    }
     if let Some(place) = error.chain().find_map(unreadable) {
-        let look = match place
-            .strip_prefix("configmap ")
-            .and_then(|name| name.split_once('/'))
-        {
-            Some((namespace, name)) => {
-                format!("kubectl get configmap -n {namespace} {name} -o yaml")
-            }
-            None => format!("cat {place}"),
-        };
+        let (look, thaw) = look_at(cx, place);
         ending = ending
             .with_next(
                 look,
                 "shows what is there; a copy of it from before can be put back",
             )
             .with_next(
-                cx.command("thaw KIND/NAME --force"),
+                thaw,
                 "wakes a workload that is still frozen, by the note on itself alone",
             );
     }
     ending
+}
+
+/// The commands that show a journal, and that thaw without it.
+fn look_at(cx: &Context, place: &str) -> (String, String) {
+    let thaw = "thaw KIND/NAME --force";
+    match place
+        .strip_prefix("configmap ")
+        .and_then(|name| name.split_once('/'))
+    {
+        Some((namespace, name)) => (
+            format!("kubectl get configmap -n {namespace} {name} -o yaml"),
+            cx.command_in(namespace, thaw),
+        ),
+        None => (format!("cat {place}"), cx.command(thaw)),
+    }
+}
+
+/// Whether the server did not answer.
+fn is_away(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let cause = match cause.downcast_ref::<LockError>() {
+        Some(LockError::Kube(error)) => Some(error),
+        _ => cause.downcast_ref::<KubeError>(),
+    };
+    matches!(cause, Some(KubeError::Unreachable { .. }))
+}
+
+/// Where a journal is that a newer version wrote.
+fn newer<'error>(cause: &'error (dyn std::error::Error + 'static)) -> Option<&'error str> {
+    match cause.downcast_ref::<JournalError>() {
+        Some(JournalError::Version { place, .. }) => Some(place),
+        _ => None,
+    }
 }
 
 /// Where a journal is that cannot be read any more.
@@ -94,6 +132,7 @@ pub(super) fn tell(
     let command = |words: String| cx.command_in(&report.namespace, &words);
     let run = command(format!("run {name}"));
     let rollback = command(format!("rollback {name}"));
+    let undoes = undoes(report);
     let kind = match ended {
         Ok(Ended::Done) if back => {
             cx.ui.say(&format!("migration/{name} rolled back"));
@@ -109,7 +148,7 @@ pub(super) fn tell(
         Ok(Ended::Waiting { step, what }) => {
             cx.ui.say(&format!("step `{step}` waits for you: {what}"));
             cx.ui.say(&format!(
-                "  next: {}\n        {rollback}   goes back",
+                "  next: {}\n        {rollback}   {undoes}",
                 command(format!("mark {name} {step} --done --reason TEXT"))
             ));
             return Ok(Kind::Waiting);
@@ -133,7 +172,7 @@ pub(super) fn tell(
         },
         Ok(_) => Ending::default(),
     };
-    ending.state = state(report);
+    ending.state = state(report, back);
     let lost = ended.as_ref().err().is_some_and(|error| {
         matches!(Kind::of(error), Kind::Locked) || Failure::kind_of(error) == FailureKind::LockLost
     });
@@ -154,7 +193,7 @@ pub(super) fn tell(
         };
         let ending = ending.with_next(run, on);
         if begun(report) {
-            ending.with_next(rollback, "goes back")
+            ending.with_next(rollback, undoes)
         } else {
             ending
         }
@@ -186,21 +225,110 @@ fn blocked(step: &str, checks: &[Check]) -> Ending {
     ending
 }
 
-/// How things are, for the line `state:`.
-fn state(report: &Report) -> String {
-    let frozen = if report.frozen.now {
-        let since =
-            std::time::Duration::try_from_secs_f64(report.frozen.seconds).unwrap_or_default();
-        format!(
-            "the source is frozen since {} and untouched",
-            amount::duration(since)
+/// Whether clients may be at work on the target.
+fn is_started(report: &Report) -> bool {
+    let step = report.step("start-target");
+    step.is_some_and(|step| {
+        matches!(
+            step.state,
+            StepState::Done | StepState::Marked | StepState::Skipped
         )
+    })
+}
+
+/// What a rollback does first.
+fn undoes(report: &Report) -> &'static str {
+    if is_started(report) {
+        "stops the target and wakes the source"
+    } else if report.frozen.now {
+        "wakes the source"
     } else {
-        "the source is not frozen".to_owned()
-    };
+        "goes back"
+    }
+}
+
+/// How things are, for the line `state:`.
+fn state(report: &Report, back: bool) -> String {
     match report.state {
-        State::RolledBack => "everything is as it was before".to_owned(),
-        _ if !begun(report) => "nothing was changed".to_owned(),
-        _ => frozen,
+        State::RolledBack => return "everything is as it was before".to_owned(),
+        _ if !begun(report) => return "nothing was changed".to_owned(),
+        _ => {}
+    }
+    if is_started(report) {
+        return "the target is started; the source is stopped and kept".to_owned();
+    }
+    if !report.frozen.now {
+        return "the source is not frozen".to_owned();
+    }
+    let now = report.frozen.periods.last();
+    let seconds = now.map_or(report.frozen.seconds, |period| period.seconds);
+    let since = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let kept = if back { "" } else { ", the copy is kept" };
+    format!(
+        "the source has been frozen for {}; its data is untouched{kept}",
+        amount::duration(since)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{Entry, Record},
+        report::{Seen, sample},
+    };
+
+    fn report(records: &[(&str, Record)]) -> Report {
+        let entries: Vec<_> = (1..)
+            .zip(records)
+            .map(|(seq, (step, record))| Entry {
+                seq,
+                fence: 1,
+                at: sample::at(0),
+                step: (*step).to_owned(),
+                record: record.clone(),
+            })
+            .collect();
+        Report::of(
+            &sample::header(),
+            &entries,
+            &Seen::at(sample::at(72), false),
+        )
+    }
+
+    #[test]
+    fn the_state_says_how_the_source_and_the_target_are() {
+        let done = || Record::Done(serde_json::Value::Null);
+        let mut records = vec![("warm-copy", Record::Started), ("warm-copy", done())];
+        let told = |records: &[_], back| {
+            let report = report(records);
+            (state(&report, back), undoes(&report))
+        };
+        assert_eq!(
+            told(&records, false),
+            ("the source is not frozen".to_owned(), "goes back")
+        );
+        records.push(("freeze", Record::Started));
+        let frozen = "the source has been frozen for 1m12s; its data is untouched";
+        assert_eq!(
+            told(&records, false),
+            (format!("{frozen}, the copy is kept"), "wakes the source")
+        );
+        assert_eq!(told(&records, true).0, frozen);
+        records.extend([
+            ("freeze", done()),
+            ("start-target", Record::Started),
+            ("start-target", done()),
+            ("hand-over", Record::Started),
+            ("hand-over", Record::Stopped),
+        ]);
+        assert_eq!(
+            told(&records, false),
+            (
+                "the target is started; the source is stopped and kept".to_owned(),
+                "stops the target and wakes the source"
+            )
+        );
+        assert_eq!(told(&[], false).0, "nothing was changed");
     }
 }

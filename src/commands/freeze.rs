@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Take the migration over from a run elsewhere that is dead
     #[arg(long)]
     take_over: bool,
-    /// Only show (client) or only check (server) what would be done
+    /// client: show what would be done; server: also let the API server check every change, without keeping it
     #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
     dry_run: DryRun,
     /// Exit with 3 when it is frozen already

@@ -1,10 +1,12 @@
 //! One verb, one file: its arguments (whose comments are the help) and what it does.
+mod begun;
 pub(crate) mod cleanup;
 pub(crate) mod complete;
 pub(crate) mod completion;
 pub(crate) mod copy;
 pub(crate) mod ending;
 pub(crate) mod freeze;
+mod identity;
 pub(crate) mod mark;
 pub(crate) mod mover;
 mod named;

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     context::Context,
-    engine::Progress,
+    engine::{Failure, Kind, Progress},
     report::{Report, Seen as Look},
     state::{self, Keeper, Seen},
 };
@@ -13,7 +13,7 @@ use crate::{
 /// The migration of this name, or an error that says where it was looked for.
 pub(super) async fn seen(cx: &Context, name: &str) -> Result<Seen> {
     if let Some(file) = &cx.flags.journal {
-        let seen = in_file(file).await?;
+        let seen = in_file(cx, file).await?;
         if seen.header.migration != name {
             bail!(
                 "{} is the journal of migration {}, not of {name}",
@@ -24,25 +24,25 @@ pub(super) async fn seen(cx: &Context, name: &str) -> Result<Seen> {
         return Ok(seen);
     }
     let namespace = cx.namespace().await?;
-    match state::one(&cx.keeper().await?, &namespace, name).await? {
-        Some(seen) => Ok(seen),
-        None => bail!(
-            "there is no migration {name} in namespace {namespace}: `{}` shows all",
-            cx.command_anywhere("status -A")
-        ),
+    if let Some(seen) = state::one(&cx.keeper().await?, &namespace, name).await? {
+        return Ok(seen);
     }
+    let why = format!("there is no migration {name} in namespace {namespace}");
+    Err(Failure::new(Kind::Error, why)
+        .with_next(cx.command_anywhere("status -A"), "shows all")
+        .into())
 }
 
 /// The migration whose journal is in this file, which tells its name and namespace: no cluster is asked.
-pub(super) async fn in_file(file: &Path) -> Result<Seen> {
+pub(super) async fn in_file(cx: &Context, file: &Path) -> Result<Seen> {
     let keeper = Keeper::File(file.to_owned());
-    match state::one(&keeper, "", "").await? {
-        Some(seen) => Ok(seen),
-        None => bail!(
-            "there is no journal in {}: it is begun by `run -f FILE` with the same --journal",
-            file.display()
-        ),
+    if let Some(seen) = state::one(&keeper, "", "").await? {
+        return Ok(seen);
     }
+    let why = format!("there is no journal in {}", file.display());
+    Err(Failure::new(Kind::Error, why)
+        .with_next(cx.command_anywhere("run -f FILE"), "begins one")
+        .into())
 }
 
 /// The report of a migration, now.

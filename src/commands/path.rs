@@ -1,9 +1,9 @@
 //! The places of a migration, from a plan and the flags.
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
-    adapters::kube::WriteGuard, context::Context, marks::Belongs, plan::Plan, playbooks::Sides,
-    steps::Place,
+    adapters::kube::WriteGuard, context::Context, error::Usage, marks::Belongs, plan::Plan,
+    playbooks::Sides, steps::Place,
 };
 
 /// A plan with everything that flags and the user's context say: what the journal keeps.
@@ -13,9 +13,10 @@ pub(super) async fn complete(cx: &Context, mut plan: Plan) -> Result<Plan> {
         if let Some(own) = &plan.metadata.namespace
             && *own != namespace
         {
-            bail!(
+            let why = format!(
                 "the plan is for namespace {own}, and -n says {namespace}: leave one of them out"
             );
+            return Err(Usage(why).into());
         }
         plan.metadata.namespace = Some(namespace);
     }

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::{
-    path,
-    session::{Session, Subject, Way, unchanged},
+    identity, named, path,
+    session::{Session, Subject, Way, keeps_its_plan, recorded, unchanged},
 };
 use crate::{
     context::Context,
-    engine::{Cx, Record, Sink, Stop},
+    engine::{Cx, Record, Sink, State, Stop},
     error::Kind,
     flags::DryRun,
     playbooks,
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Take the migration over from a run elsewhere that is dead
     #[arg(long)]
     take_over: bool,
-    /// Only show (client) or only check (server) what would be done
+    /// client: show what would be done; server: also let the API server check every change, without keeping it
     #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
     dry_run: DryRun,
     /// Refuse a cut-over that would stop writes for longer
@@ -46,7 +46,14 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
             field: String::new(),
             problem: "name a plan file (-f FILE) or a migration that has begun".to_owned(),
         }),
-        (Some(name), _) => Subject::Name(name.clone()),
+        (Some(name), _) => {
+            if args.max_freeze.is_some() {
+                // A name that is misspelt is told first.
+                named::seen(cx, name).await?;
+                keeps_its_plan(&cx.flags, name, &[("--max-freeze", true)])?;
+            }
+            Subject::Name(name.clone())
+        }
         (None, Some(file)) => {
             let mut plan = crate::plan::read(file)?;
             plan.spec.freeze.max = args.max_freeze.or(plan.spec.freeze.max);
@@ -73,15 +80,18 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
 /// The same way, stopped early: the steps, and for `server` each of their first writes as the server
 /// takes them.
 pub(super) async fn dry_run(cx: &Context, subject: Subject, how: DryRun) -> Result<Kind> {
+    let mut inventory = None;
     let plan = match subject {
         Subject::Plan(plan) => path::complete(cx, *plan).await?,
         Subject::Name(name) => {
-            let seen = super::named::seen(cx, &name).await?;
-            serde_json::from_value(seen.header.plan)?
+            let seen = named::seen(cx, &name).await?;
+            keeps_its_plan(&cx.flags, &name, &[])?;
+            inventory = recorded(&State::fold(&seen.entries)?)?;
+            identity::of_journal(cx, &seen.header).await?.0
         }
     };
     let sides = path::sides(cx, &plan, "dryrun", None).await?;
-    let playbook = playbooks::build(&plan, &sides, None).await?;
+    let playbook = playbooks::build(&plan, &sides, inventory).await?;
     if how == DryRun::Client {
         let view = super::plan::view(&plan, &sides.belongs.home, &playbook);
         cx.ui.plan(Format::Table, &view)?;

@@ -1,11 +1,11 @@
 //! A migration that this process works on: locked, with its journal, its steps and its screen.
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{path, signals};
+use super::{identity, path, signals};
 use crate::{
     adapters::kube::lease::Lost,
     context::Context,
@@ -13,9 +13,10 @@ use crate::{
         Cx, Ended, FORMAT, Failure, Header, Holds, Journal, Kind as FailureKind, Record, RunError,
         Sink, State, Step, Stop, rollback, run, stands_before,
     },
-    error::{Kind, Stopped},
+    error::{Kind, Stopped, Usage},
+    flags::Global,
     plan::{Plan, changes, digest},
-    playbooks::{self, Playbook},
+    playbooks::{self, Playbook, Sides},
     state::{self, Locked},
     steps::preflight::CHECKED,
     ui::{Ending, LINE_INTERVAL},
@@ -37,6 +38,8 @@ pub(super) struct Session<'cx> {
     pub(super) journal: Journal,
     /// Its steps.
     pub(super) playbook: Playbook,
+    /// Where it works.
+    pub(super) sides: Sides,
     sink: Sink,
     screen: JoinHandle<()>,
     publisher: JoinHandle<()>,
@@ -55,14 +58,10 @@ impl<'cx> Session<'cx> {
     pub(super) async fn open(cx: &'cx Context, subject: Subject, take_over: bool) -> Result<Self> {
         let given = match subject {
             Subject::Plan(plan) => Some(path::complete(cx, *plan).await?),
-            Subject::Name(_) if cx.flags.mover_image.is_some() || cx.flags.to_context.is_some() => {
-                bail!(
-                    "a migration that has begun keeps its plan: leave the flags out that change it"
-                )
-            }
             Subject::Name(ref name) => {
                 // Looked at before it is locked, so that a name that is misspelt leaves no lock behind.
                 super::named::seen(cx, name).await?;
+                keeps_its_plan(&cx.flags, name, &[])?;
                 return Self::with(cx, name.clone(), None, take_over).await;
             }
         };
@@ -113,7 +112,6 @@ impl<'cx> Session<'cx> {
                 }
             }
         });
-        let cluster = cx.source().await?.identity().await?.to_owned();
         let opened = Journal::open(locked.store(), &place, Timestamp::now).await;
         let found = match opened {
             // A verb that was done is done anew when it is given again; its last journal makes room.
@@ -133,10 +131,10 @@ impl<'cx> Session<'cx> {
             }
         };
         let opened = match found {
-            Some(journal) => Self::go_on(cx, &locked, journal, given, &cluster, &place).await,
-            None => Self::begin(cx, &locked, given, &name, &cluster).await,
+            Some(journal) => Self::go_on(cx, &locked, journal, given, &place).await,
+            None => Self::begin(cx, &locked, given, &name).await,
         };
-        let (journal, playbook) = match opened {
+        let (journal, playbook, sides) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 locked.release().await.ok();
@@ -151,6 +149,7 @@ impl<'cx> Session<'cx> {
             locked,
             journal,
             playbook,
+            sides,
             sink,
             screen,
             publisher,
@@ -162,17 +161,10 @@ impl<'cx> Session<'cx> {
         locked: &Locked,
         journal: Journal,
         given: Option<Plan>,
-        cluster: &str,
         place: &str,
-    ) -> Result<(Journal, Playbook)> {
+    ) -> Result<(Journal, Playbook, Sides)> {
         let header = journal.header();
-        if header.cluster != cluster {
-            let why = format!(
-                "{place} is the journal of another cluster ({}), and this one is {cluster}: choose the right one with --context",
-                header.cluster
-            );
-            return Err(Failure::new(FailureKind::Blocked, why).into());
-        }
+        identity::same_source(cx, header, place).await?;
         let plan: Plan = serde_json::from_value(header.plan.clone())
             .with_context(|| format!("{place} holds no plan that this program can read"))?;
         if let Some(given) = given
@@ -180,19 +172,25 @@ impl<'cx> Session<'cx> {
         {
             let new = serde_json::to_value(&given)?;
             let changed = changes(&header.plan, &new);
+            let name = &header.migration;
             let why = format!(
-                "the plan was changed since migration {} began: roll it back first, or go on with the plan that it began with (`{}`)",
-                header.migration,
-                cx.command_in(&header.namespace, &format!("run {}", header.migration))
+                "the plan was changed since migration {name} began: roll it back first, or go on with the plan that it began with"
             );
+            let command = |verb| cx.command_in(&header.namespace, &format!("{verb} {name}"));
             return Err(Failure::new(FailureKind::Blocked, why)
                 .with_evidence(changed)
+                .with_next(command("run"), "goes on with the plan that it began with")
+                .with_next(
+                    command("rollback"),
+                    "puts everything back; then the new plan can begin",
+                )
                 .into());
         }
         let recorded = recorded(journal.state())?;
         let sides = path::sides(cx, &plan, &header.run, Some(&locked.guard())).await?;
+        identity::same_target(header, &sides, place).await?;
         let playbook = playbooks::build(&plan, &sides, recorded).await?;
-        Ok((journal, playbook))
+        Ok((journal, playbook, sides))
     }
 
     async fn begin(
@@ -200,8 +198,7 @@ impl<'cx> Session<'cx> {
         locked: &Locked,
         given: Option<Plan>,
         name: &str,
-        cluster: &str,
-    ) -> Result<(Journal, Playbook)> {
+    ) -> Result<(Journal, Playbook, Sides)> {
         let plan = given.ok_or_else(|| anyhow!("there is no migration {name}"))?;
         let run = run_id();
         let sides = path::sides(cx, &plan, &run, Some(&locked.guard())).await?;
@@ -211,7 +208,8 @@ impl<'cx> Session<'cx> {
             tool: concat!("kubectl-migrate ", env!("CARGO_PKG_VERSION")).to_owned(),
             migration: name.to_owned(),
             namespace: sides.belongs.home.clone(),
-            cluster: cluster.to_owned(),
+            cluster: cx.source().await?.identity().await?.to_owned(),
+            target_cluster: identity::of_target(&sides).await?,
             run,
             playbook: plan.spec.playbook.name().to_owned(),
             digest: digest(&plan),
@@ -220,7 +218,7 @@ impl<'cx> Session<'cx> {
             created: Timestamp::now(),
         };
         let journal = Journal::create(locked.store(), header, Timestamp::now).await?;
-        Ok((journal, playbook))
+        Ok((journal, playbook, sides))
     }
 
     /// Goes forward or back, until the end, a wait, a failure or the operator's interruption.
@@ -265,6 +263,7 @@ impl<'cx> Session<'cx> {
             screen,
             publisher,
             playbook,
+            sides: _,
         } = self;
         drop(sink);
         drop(playbook);
@@ -289,27 +288,17 @@ impl<'cx> Session<'cx> {
 
     /// Writes down the operator's own decision on a step.
     pub(super) async fn mark(mut self, step: &str, reason: &str, force: bool) -> Result<()> {
-        let last = self.journal.state().last(step);
-        let markable = matches!(last, Some(Record::Waiting(_) | Record::Failed { .. }));
-        let known = self.journal.header().steps.iter().any(|id| id == step);
-        let marked = if !known {
-            Err(anyhow!(
-                "there is no step `{step}`: it is one of {}",
-                self.journal.header().steps.join(", ")
-            ))
-        } else if !markable {
-            let last = last.map_or("not begun", Record::name).to_owned();
-            Err(anyhow!(
-                "step `{step}` is {last}: only a step that waits or has failed can be marked"
-            ))
-        } else {
-            match self.decision(step, reason, force).await {
-                Err(error) => Err(error),
-                Ok(record) => {
-                    let recorded = self.journal.record(&self.sink, step, record).await;
-                    recorded.map_err(Into::into)
-                }
+        let can = can_be_marked(self.journal.state(), &self.journal.header().steps, step);
+        let decision = match can {
+            Ok(()) => self.decision(step, reason, force).await,
+            Err(error) => Err(error),
+        };
+        let marked = match decision {
+            Ok(record) => {
+                let recorded = self.journal.record(&self.sink, step, record).await;
+                recorded.map_err(Into::into)
             }
+            Err(error) => Err(error),
         };
         self.publisher.abort();
         drop(self.sink);
@@ -369,15 +358,62 @@ fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
         steps.iter().all(|step| wanted(state.last(step)))
     };
     let untouched = every(|last| matches!(last, None | Some(Record::Blocked(_) | Record::Undone)));
-    let over = untouched || every(|last| last.is_none_or(Record::is_settled));
+    let over = untouched || every(|last| last.is_some_and(Record::is_settled));
     match plan.spec.playbook {
         crate::plan::Playbook::Copy => over,
         _ => untouched && digest(plan) != journal.header().digest,
     }
 }
 
+/// Refuses a step that is not there, or that nobody waits for.
+pub(super) fn can_be_marked(state: &State, steps: &[String], step: &str) -> Result<()> {
+    if !steps.iter().any(|id| id == step) {
+        return Err(no_step(step, steps));
+    }
+    let last = state.last(step);
+    if matches!(last, Some(Record::Waiting(_) | Record::Failed { .. })) {
+        return Ok(());
+    }
+    let last = last.map_or("not begun", Record::name);
+    Err(anyhow!(
+        "step `{step}` is {last}: only a step that waits or has failed can be marked"
+    ))
+}
+
+/// A step that is not one of the migration's.
+pub(super) fn no_step(step: &str, steps: &[String]) -> anyhow::Error {
+    Usage(format!(
+        "there is no step `{step}`: it is one of {}",
+        steps.join(", ")
+    ))
+    .into()
+}
+
+/// Refuses flags that would change the plan of a migration that has begun; `more` are those that its verb
+/// alone has.
+pub(super) fn keeps_its_plan(flags: &Global, name: &str, more: &[(&str, bool)]) -> Result<()> {
+    let mut given = vec![
+        ("--to-context", flags.to_context.is_some()),
+        ("--to-namespace", flags.to_namespace.is_some()),
+        ("--mover-image", flags.mover_image.is_some()),
+    ];
+    given.extend_from_slice(more);
+    let given: Vec<_> = given
+        .into_iter()
+        .filter_map(|(flag, given)| given.then_some(flag))
+        .collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    Err(Usage(format!(
+        "migration {name} has begun and keeps its plan: leave out {}",
+        given.join(" and ")
+    ))
+    .into())
+}
+
 /// The inventory that a migration began with.
-fn recorded(state: &State) -> Result<Option<crate::steps::inventory::Inventory>> {
+pub(super) fn recorded(state: &State) -> Result<Option<crate::steps::inventory::Inventory>> {
     let (sink, _, _) = Sink::new();
     let (_, stop) = Stop::new();
     let checked = Cx::of(state, sink, stop).find(&CHECKED)?;
@@ -426,5 +462,96 @@ pub(super) fn plain(message: impl Into<String>) -> Ending {
     Ending {
         message: message.into(),
         ..Ending::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        engine::MemoryStore,
+        plan::{API_VERSION, KIND, Metadata, Playbook as Kind, Source, Spec},
+        report::sample,
+    };
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        flags: Global,
+    }
+
+    fn plan(playbook: Kind, claim: &str) -> Plan {
+        let source = Source {
+            pvc: Some(claim.to_owned()),
+            ..Source::default()
+        };
+        Plan {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            metadata: Metadata {
+                name: "m".to_owned(),
+                namespace: None,
+            },
+            spec: Spec::new(playbook, source),
+        }
+    }
+
+    async fn journal(plan: &Plan, records: &[(&str, Record)]) -> Journal {
+        let header = Header {
+            digest: digest(plan),
+            steps: vec!["preflight".to_owned(), "warm-copy".to_owned()],
+            ..sample::header()
+        };
+        let store = Box::new(MemoryStore::default());
+        let mut journal = Journal::create(store, header, Timestamp::now)
+            .await
+            .expect("an empty store");
+        let (sink, _, _) = Sink::new();
+        for (step, record) in records {
+            let written = journal.record(&sink, step, record.clone()).await;
+            written.expect("a history that can be");
+        }
+        journal
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_was_cut_off_between_two_steps_is_gone_on_with() {
+        let done = || Record::Done(serde_json::Value::Null);
+        let between = [("preflight", Record::Started), ("preflight", done())];
+        let whole = [
+            &between[..],
+            &[("warm-copy", Record::Started), ("warm-copy", done())],
+        ]
+        .concat();
+        let blocked = [("preflight", Record::Blocked(Vec::new()))];
+        for (records, anew) in [
+            (&[][..], true),
+            (&blocked, true),
+            (&between, false),
+            (&whole[..3], false),
+            (&whole, true),
+        ] {
+            let copy = plan(Kind::Copy, "a");
+            let journal = journal(&copy, records).await;
+            assert_eq!(begins_anew(&copy, &journal), anew, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_would_change_a_plan_that_has_begun_are_named() {
+        let flags = |args: &[&str]| Program::parse_from([&["x"], args].concat()).flags;
+        assert!(
+            keeps_its_plan(&flags(&["--to-kubeconfig=k", "-q"]), "m", &[("--x", false)]).is_ok()
+        );
+        let given = flags(&["--to-namespace=a", "--mover-image=b"]);
+        let error = keeps_its_plan(&given, "m", &[("--max-freeze", true)]);
+        let error = error.expect_err("a refusal");
+        assert_eq!(
+            error.to_string(),
+            "migration m has begun and keeps its plan: leave out --to-namespace and --mover-image and --max-freeze"
+        );
+        assert_eq!(crate::error::Kind::of(&error), crate::error::Kind::Usage);
     }
 }

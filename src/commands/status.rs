@@ -56,7 +56,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
 async fn rows(cx: &Context, args: &Args, warn: bool) -> Result<Vec<StatusRow>> {
     let one = match (&args.name, &cx.flags.journal) {
         (Some(name), _) => Some(named::seen(cx, name).await?),
-        (None, Some(file)) => Some(named::in_file(file).await?),
+        (None, Some(file)) => Some(named::in_file(cx, file).await?),
         (None, None) => None,
     };
     if let Some(seen) = one {

@@ -10,11 +10,12 @@ use crate::{
     context::Context,
     engine::Sink,
     error::Kind,
+    flags::DryRun,
     plan::Workload,
     state,
     steps::{
         Place,
-        freeze::{Thawed, Whose, thaw},
+        freeze::{Thawed, Whose, rehearse_thaw, thaw},
     },
 };
 
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Take the migration over from a run elsewhere that is dead
     #[arg(long)]
     take_over: bool,
+    /// client: show what would be done; server: also let the API server check every change, without keeping it
+    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    dry_run: DryRun,
     /// Exit with 3 when there is nothing to do
     #[arg(long)]
     error_unchanged: bool,
@@ -51,39 +55,58 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         journal => journal?,
     };
-    let frozen = journal
-        .as_ref()
-        .is_some_and(|seen| super::named::report(seen).0.frozen.now);
-    if frozen {
-        let session = Session::open(cx, Subject::Name(name), args.take_over).await?;
-        return session.go(Way::Back(None)).await;
-    }
-    let place = Place {
-        cluster: cx.source().await?.clone(),
-        namespace,
-        remote: false,
-    };
     // Its own migration's journal is gone, or says that it is not frozen: the note alone counts then.
     let whose = if args.force {
         Whose::Anyone
     } else {
         Whose::Migration {
             name: &name,
-            home: &place.namespace,
+            home: &namespace,
         }
     };
+    let place = Place {
+        cluster: cx.source().await?.clone(),
+        namespace: namespace.clone(),
+        remote: false,
+    };
+    if args.dry_run != DryRun::None {
+        return dry_run(cx, &args, &place, whose).await;
+    }
+    let frozen = journal
+        .as_ref()
+        .is_some_and(|seen| super::named::report(seen).0.frozen.now);
+    if frozen {
+        let session = Session::open(cx, Subject::Name(name.clone()), args.take_over).await?;
+        return session.go(Way::Back(None)).await;
+    }
     let (sink, _, _) = Sink::new();
     match thaw(&place, &args.workload, whose, BOUND, &sink).await? {
         Thawed::Restored(_) => {
             cx.ui.say(&format!("{} thawed", args.workload));
             Ok(Kind::Done)
         }
-        Thawed::NotFrozen => {
-            let text = format!(
-                "{} unchanged: it is not frozen by this program",
-                args.workload
-            );
-            Ok(unchanged(cx, &text, args.error_unchanged))
-        }
+        Thawed::NotFrozen => Ok(not_frozen(cx, &args)),
     }
+}
+
+/// The note tells all that is put back, with or without a journal.
+async fn dry_run(cx: &Context, args: &Args, place: &Place, whose: Whose<'_>) -> Result<Kind> {
+    let ask = args.dry_run == DryRun::Server;
+    let Thawed::Restored(mark) = rehearse_thaw(place, &args.workload, whose, ask).await? else {
+        return Ok(not_frozen(cx, args));
+    };
+    let how = if ask { "server dry run" } else { "dry run" };
+    for line in mark.original.lines_back() {
+        cx.ui.data(&format!("{}: {line}", args.workload))?;
+    }
+    cx.ui.data(&format!("{} thawed ({how})", args.workload))?;
+    Ok(Kind::Done)
+}
+
+fn not_frozen(cx: &Context, args: &Args) -> Kind {
+    let text = format!(
+        "{} unchanged: it is not frozen by this program",
+        args.workload
+    );
+    unchanged(cx, &text, args.error_unchanged)
 }

@@ -25,6 +25,9 @@ pub struct Header {
     pub namespace: String,
     /// Identity of the cluster: the uid of its namespace `kube-system`.
     pub cluster: String,
+    /// Identity of the target's cluster, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_cluster: Option<String>,
     /// Unique for this journal; every object made for it carries it.
     pub run: String,
     /// The playbook's name, also of the one-step migrations of single verbs.

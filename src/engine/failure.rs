@@ -31,6 +31,8 @@ pub struct Failure {
     pub message: String,
     /// What was seen, a line each.
     pub evidence: Vec<String>,
+    /// Commands that help from here, with what they do.
+    pub next: Vec<(String, String)>,
 }
 
 impl Failure {
@@ -40,7 +42,15 @@ impl Failure {
             kind,
             message: message.into(),
             evidence: Vec::new(),
+            next: Vec::new(),
         }
+    }
+
+    /// The same with one more command that helps from here.
+    #[must_use]
+    pub fn with_next(mut self, command: impl Into<String>, what: impl Into<String>) -> Self {
+        self.next.push((command.into(), what.into()));
+        self
     }
 
     /// The same with what was seen.
@@ -60,6 +70,12 @@ impl Failure {
     #[must_use]
     pub fn evidence_of(error: &anyhow::Error) -> Vec<String> {
         Self::in_chain(error).map_or_else(Vec::new, |failure| failure.evidence.clone())
+    }
+
+    /// Commands that help, from the first [`Failure`] in the error's chain.
+    #[must_use]
+    pub fn next_of(error: &anyhow::Error) -> Vec<(String, String)> {
+        Self::in_chain(error).map_or_else(Vec::new, |failure| failure.next.clone())
     }
 
     fn in_chain(error: &anyhow::Error) -> Option<&Self> {

@@ -230,9 +230,20 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let seq = u32::try_from(self.entries.len() + 1).unwrap_or(u32::MAX);
         self.state.check(seq, step, &record)?;
+        let fence = self.store.fence();
+        // Nobody could read a journal whose numbers go down any more.
+        if let Some(last) = self.entries.last()
+            && fence < last.fence
+        {
+            let why = format!(
+                "this is run number {fence}, and run number {} has written the journal",
+                last.fence
+            );
+            return Err(StoreError::Lost(why).into());
+        }
         let entry = Entry {
             seq,
-            fence: self.store.fence(),
+            fence,
             at: (self.clock)(),
             step: step.to_owned(),
             record,

@@ -107,6 +107,7 @@ pub(super) fn header() -> Header {
         migration: "m".to_owned(),
         namespace: "n".to_owned(),
         cluster: "c".to_owned(),
+        target_cluster: None,
         run: "r".to_owned(),
         playbook: "p".to_owned(),
         plan: Value::Null,
@@ -503,4 +504,56 @@ async fn a_wish_to_stop_is_met_between_steps_and_the_run_goes_on_later() {
         }
     );
     assert_eq!(journal.entries().len(), 0);
+}
+
+#[tokio::test]
+async fn a_runner_with_a_smaller_number_than_the_last_writes_nothing() {
+    let (sink, _stop, _wish) = ends();
+    let entry = Entry {
+        seq: 1,
+        fence: 2,
+        at: clock(),
+        step: IDS[0].to_owned(),
+        record: Record::Started,
+    };
+    let store = MemoryStore::with(&header(), &[entry]);
+    let mut journal = reopen(&store).await;
+    let refused = journal.record(&sink, IDS[0], Record::Stopped).await;
+    assert!(
+        matches!(
+            &refused,
+            Err(JournalError::Store(StoreError::Lost(why))) if why.contains("run number 2")
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(reopen(&store).await.entries().len(), 1);
+}
+
+#[tokio::test]
+async fn a_rollback_down_to_any_step_keeps_it_and_what_is_before_it() {
+    let (sink, stop, _wish) = ends();
+    for (at, keep) in IDS.iter().enumerate() {
+        let world = World::default();
+        let store = MemoryStore::default();
+        let mut journal = begin(&store).await;
+        let steps = steps(&world, None);
+        run(&steps, &mut journal, &sink, &stop).await.unwrap();
+        for again in [false, true] {
+            let before = journal.entries().len();
+            let ended = rollback(&steps, Some(keep), &mut journal, &sink, &stop).await;
+            assert_eq!(ended.unwrap(), Ended::Done);
+            let mut kept: Vec<_> = IDS[..=at]
+                .iter()
+                .flat_map(|id| [(*id).to_owned(), second(id)])
+                .collect();
+            kept.sort();
+            assert_eq!(world.all(), kept, "down to {keep}");
+            // A second one finds nothing to do, and writes nothing.
+            assert!(!again || before == journal.entries().len());
+        }
+        // It goes on from there to the same end.
+        let ended = run(&steps, &mut reopen(&store).await, &sink, &stop).await;
+        assert_eq!(ended.unwrap(), Ended::Done);
+        assert_eq!(world.all().len(), 2 * IDS.len());
+    }
 }

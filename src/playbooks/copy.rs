@@ -74,6 +74,7 @@ pub(super) async fn build(
         ]
         .concat(),
         target_rules: [
+            rights::for_identity(),
             rights::for_movers(&movers, Side::Target),
             rights::for_target_checks(),
             rights::for_namespace(to),

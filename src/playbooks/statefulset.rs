@@ -109,6 +109,7 @@ pub(super) async fn build(
         ]
         .concat(),
         target_rules: [
+            rights::for_identity(),
             rights::for_movers(&movers, Side::Target),
             rights::for_start(to, &target_name),
             rights::for_target_checks(),

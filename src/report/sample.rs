@@ -27,6 +27,7 @@ pub(crate) fn header() -> Header {
         migration: "orders-db".to_owned(),
         namespace: "shop".to_owned(),
         cluster: "8f0c".to_owned(),
+        target_cluster: None,
         run: "r1".to_owned(),
         playbook: "statefulset".to_owned(),
         plan: json!({}),

@@ -8,6 +8,7 @@ use kube::{
 };
 use tokio::sync::Mutex;
 
+use super::file::last_fence;
 use crate::{
     adapters::kube::{Cluster, Created, KubeError, create_owned, get_opt, lease::Held},
     engine::{Header, Store, StoreError},
@@ -85,6 +86,12 @@ pub(super) fn lines_of(map: &ConfigMap) -> Result<Vec<String>, String> {
         ));
     }
     Ok(lines)
+}
+
+/// The fencing number of the journal's last entry; 0 where there is none that can be read, for nothing can be
+/// added to such a journal.
+pub(super) fn last_fence_of(map: &ConfigMap) -> u64 {
+    lines_of(map).map_or(0, |lines| last_fence(&lines))
 }
 
 fn data_of(lines: &[String]) -> std::collections::BTreeMap<String, String> {

@@ -73,8 +73,8 @@ pub(super) fn lines_of(file: &mut File) -> std::io::Result<Vec<String>> {
     Ok(whole.lines().map(str::to_owned).collect())
 }
 
-/// The fencing number of the last entry; each opening of the file counts one up.
-fn last_fence(lines: &[String]) -> u64 {
+/// The fencing number of the last entry; each opening counts one up.
+pub(super) fn last_fence(lines: &[String]) -> u64 {
     let entries = crate::engine::decode("the file", lines).map(|(_, entries)| entries);
     entries
         .ok()

@@ -4,10 +4,13 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
-use super::{cluster::ClusterStore, file::FileStore};
+use super::{
+    cluster::{ClusterStore, last_fence_of},
+    file::FileStore,
+};
 use crate::{
     adapters::kube::{
-        Cluster, KubeError, Wait, WriteGuard, delete_and_wait,
+        Cluster, KubeError, Wait, WriteGuard, delete_and_wait, get_opt,
         lease::{Acquired, Held, HolderIdentity, Lock, Lost, OtherHolder, acquire},
     },
     engine::Store,
@@ -32,6 +35,8 @@ pub enum LockError {
     /// Another run is at work.
     #[error("migration {migration} is held by {holder}")]
     Held {
+        /// The namespace of its journal.
+        namespace: String,
         /// The migration.
         migration: String,
         /// The other runner.
@@ -91,9 +96,14 @@ impl Keeper {
     ) -> Result<Locked, LockError> {
         match self {
             Self::Cluster(cluster) => {
+                let name = object_name(migration);
+                // Somebody may have deleted the Lease, and with it the number that was used last.
+                let journal = get_opt(&cluster.namespaced::<ConfigMap>(namespace), &name).await?;
+                let used = journal.map_or(0, |journal| last_fence_of(&journal));
                 let lock = Lock {
                     take_over,
-                    ..Lock::new(namespace, &object_name(migration), migration)
+                    used: i32::try_from(used).unwrap_or(i32::MAX),
+                    ..Lock::new(namespace, &name, migration)
                 };
                 let holder = HolderIdentity::of_this_process();
                 match acquire(cluster, &lock, &holder, progress).await? {
@@ -104,6 +114,7 @@ impl Keeper {
                         migration: migration.to_owned(),
                     }),
                     Acquired::ByOther(holder) => Err(LockError::Held {
+                        namespace: namespace.to_owned(),
                         migration: migration.to_owned(),
                         holder: Box::new(holder),
                     }),

@@ -33,6 +33,7 @@ impl Ending {
             message: texts.next().unwrap_or_default(),
             causes: texts.collect(),
             evidence,
+            next: Failure::next_of(error),
             ..Self::default()
         }
     }

@@ -136,7 +136,7 @@ fn every_damage_is_named_the_source_stays_as_it_was_and_rollback_wakes_it() -> R
         "attribute: xattr user.origin: ",
         "link: link-target: source flipped, target mode",
         "sharing: hard-link: ",
-        "the source is frozen since ",
+        "the source has been frozen for ",
         "copies again what differs, and compares again",
         "rollback m",
     ])?;

@@ -117,6 +117,7 @@ impl Run {
             migration: "m".to_owned(),
             namespace: step.place.namespace.clone(),
             cluster: String::new(),
+            target_cluster: None,
             run: "r1".to_owned(),
             playbook: "freeze".to_owned(),
             plan: Value::Null,

@@ -4,12 +4,14 @@
     reason = "a test tells its figures, such as how many cuts it made"
 )]
 mod bad;
+mod cleanup;
 mod corruption;
 mod crash;
 mod faults;
 mod forecast;
 mod freeze;
 mod guard;
+mod interrupt;
 mod migration;
 mod movers;
 mod onlooker;

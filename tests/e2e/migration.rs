@@ -156,6 +156,19 @@ fn to_another_cluster_with_every_acknowledged_record() -> Result<()> {
     end(source.migrate(&undo)?)?
         .with_code(1)?
         .says(&["no context \"test-b\""])?;
+    // A kubeconfig that was edited since: its context of that name leads to another cluster.
+    let text = fs::read_to_string(On::A.kubeconfig()?)?;
+    let mut edited: serde_json::Value = serde_yaml::from_str(&text)?;
+    edited["contexts"][0]["name"] = json!("test-b");
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), edited.to_string())?;
+    for words in [&undo[..], &["run", "far"], &["cleanup", "far", "-y"]] {
+        let mut command = source.migrate(words)?;
+        command.arg("--to-kubeconfig").arg(file.path());
+        end(command)?
+            .with_code(10)?
+            .says(&["is the journal of a migration to another cluster", "next:"])?;
+    }
     let moved = Moved {
         source: &source,
         target: &target,

@@ -229,6 +229,7 @@ fn header() -> Result<Header> {
         migration: "orders-db".to_owned(),
         namespace: "shop".to_owned(),
         cluster: "a-cluster".to_owned(),
+        target_cluster: None,
         run: "r1".to_owned(),
         playbook: "statefulset".to_owned(),
         plan: serde_json::Value::Null,

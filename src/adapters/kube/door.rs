@@ -144,9 +144,12 @@ impl Door {
             parts.method,
             Method::POST | Method::PUT | Method::PATCH | Method::DELETE
         ) && !action.is_review();
-        if changes {
+        let body = if changes {
             self.mark(&mut parts)?;
-        }
+            self.only_tried(&parts, body)?
+        } else {
+            body
+        };
         let creates = parts.method == Method::POST && changes && !self.dry_run;
         let repeat = if creates {
             Repeat::OnlyWithoutEffect
@@ -195,6 +198,23 @@ impl Door {
             cause: error.to_string(),
         })?;
         Ok(())
+    }
+
+    /// The API server reads a delete's options from its body, where there is one, and then from nowhere else:
+    /// a dry run that stood in the query alone would delete.
+    fn only_tried(&self, parts: &Parts, body: Bytes) -> Result<Bytes, KubeError> {
+        if !self.dry_run || parts.method != Method::DELETE || body.is_empty() {
+            return Ok(body);
+        }
+        let unreadable = |cause: String| KubeError::Other {
+            what: "cannot make a dry run of a delete".to_owned(),
+            cause,
+        };
+        let mut options: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))?;
+        options.insert("dryRun".to_owned(), serde_json::json!(["All"]));
+        let body = serde_json::to_vec(&options).map_err(|error| unreadable(error.to_string()))?;
+        Ok(body.into())
     }
 
     async fn ask_guard(&self, prepared: &Prepared) -> Result<(), KubeError> {

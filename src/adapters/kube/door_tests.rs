@@ -138,6 +138,10 @@ async fn a_dry_run_marks_every_change_and_no_read() {
     PATCH /api/v1/namespaces/shop/configmaps/a?dryRun=All&fieldManager=kubectl-migrate
     DELETE /api/v1/namespaces/shop/configmaps/a?dryRun=All
     ");
+    // A server that finds options in the body does not look at the query.
+    let seen = fake.seen();
+    let deleted = seen.last().expect("the delete");
+    assert_eq!(deleted.body["dryRun"], json!(["All"]), "{}", deleted.body);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub use mark::Mark;
 pub use original::Original;
 pub use rules::rules;
 
-pub use thaw::{Thawed, Whose, thaw};
+pub use thaw::{Thawed, Whose, rehearse_thaw, thaw};
 pub use watched::Watched;
 
 use super::Place;

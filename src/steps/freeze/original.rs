@@ -126,6 +126,15 @@ impl Original {
         })
     }
 
+    /// What putting it back changes, a line a field: `spec.replicas: 0 becomes 3`.
+    pub fn lines_back(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|field| {
+            let at = field.at.trim_start_matches('/').replace('/', ".");
+            let (was, is) = (shown(field.was.as_ref()), shown(field.is.as_ref()));
+            format!("{at}: {is} becomes {was}")
+        })
+    }
+
     /// The containers that were put to sleep.
     pub(super) fn sleepers(&self) -> impl Iterator<Item = &str> {
         self.0

@@ -43,8 +43,8 @@ pub(super) async fn checks(step: &FreezeStep) -> Result<Vec<Check>> {
         Ok(Some(mark)) if !mark.is_of(&step.belongs) => {
             let (name, home) = (&mark.migration, &mark.home);
             let cure = format!(
-                "end that one first: kubectl migrate status {name} -n {home}; if it is gone for good: kubectl migrate thaw {}",
-                step.workload
+                "end that one first: kubectl migrate status {name} -n {home}; if it is gone for good: kubectl migrate thaw {} -n {} --force",
+                step.workload, step.place.namespace
             );
             let evidence = format!("frozen by {}", mark.owner());
             return Ok(vec![Check::block("freeze note", shown, evidence, cure)]);

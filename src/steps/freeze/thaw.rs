@@ -59,34 +59,66 @@ pub async fn thaw(
     bound: Duration,
     sink: &Sink,
 ) -> Result<Thawed> {
-    let watched = Watched {
+    let watched = of_nobody(place, workload);
+    let Some((uid, mark)) = noted(&watched, whose).await? else {
+        return Ok(Thawed::NotFrozen);
+    };
+    watched
+        .restore(&uid, mark.mode, &mark.original, bound, sink)
+        .await?;
+    Ok(Thawed::Restored(mark))
+}
+
+/// What [`thaw`] would put back, without doing it; with `ask` the server checks the first change.
+pub async fn rehearse_thaw(
+    place: &Place,
+    workload: &Workload,
+    whose: Whose<'_>,
+    ask: bool,
+) -> Result<Thawed> {
+    let dry = Place {
+        cluster: place.cluster.dry_run(),
+        ..place.clone()
+    };
+    let watched = of_nobody(&dry, workload);
+    let Some((uid, mark)) = noted(&watched, whose).await? else {
+        return Ok(Thawed::NotFrozen);
+    };
+    if ask {
+        watched.put_back(&uid, &mark.original, Part::Pods).await?;
+    }
+    Ok(Thawed::Restored(mark))
+}
+
+/// A workload without its migration: no mover is told from other pods here.
+fn of_nobody(place: &Place, workload: &Workload) -> Watched {
+    Watched {
         place: place.clone(),
         workload: workload.clone(),
-        // Nobody's: no mover is told from other pods here.
         belongs: Belongs {
             migration: String::new(),
             home: String::new(),
             run: String::new(),
         },
         claims: Vec::new(),
-    };
+    }
+}
+
+/// The workload's uid and its note, if it may be lifted.
+async fn noted(watched: &Watched, whose: Whose<'_>) -> Result<Option<(String, Mark)>> {
     let shown = watched.subject().shown();
     let Some(object) = watched.subject().read().await? else {
         bail!(Failure::new(Kind::Error, format!("{shown} not found")));
     };
     let Some(mark) = Mark::read(&object.metadata, &shown)? else {
-        return Ok(Thawed::NotFrozen);
+        return Ok(None);
     };
     if let Whose::Migration { name, home } = whose
         && (mark.migration != name || mark.home != home)
     {
         bail!(frozen_by_other(&shown, &mark));
     }
-    let uid = object.uid().unwrap_or_default();
-    watched
-        .restore(&uid, mark.mode, &mark.original, bound, sink)
-        .await?;
-    Ok(Thawed::Restored(mark))
+    Ok(Some((object.uid().unwrap_or_default(), mark)))
 }
 
 /// The refusal to touch another migration's freeze.

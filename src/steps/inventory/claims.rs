@@ -17,6 +17,9 @@ use crate::{
 pub struct Volume {
     /// The source's claim.
     pub source: String,
+    /// The uid of the source's claim: another of the same name is another volume.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     /// The target's claim.
     pub target: String,
     /// A file system or a block device.
@@ -225,6 +228,7 @@ pub(super) fn volume(
         class,
         used,
         phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),
+        uid: claim.metadata.uid.clone().unwrap_or_default(),
         source,
     })
 }

@@ -4,6 +4,7 @@
 //! and could no longer tell how many pods it had.
 mod claims;
 mod references;
+mod source;
 
 use anyhow::Result;
 use k8s_openapi::api::{
@@ -25,6 +26,7 @@ use crate::{
 pub(super) use claims::uses;
 pub use claims::{Mode, Use, Volume};
 pub use references::{Reference, references};
+pub use source::{Now, Part};
 
 /// What a migration is about, as it was when it began.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -96,10 +98,13 @@ impl Inventory {
         let workload = get_opt(&api, name).await?.ok_or_else(|| {
             let plural = &resource.plural;
             let namespace = &source.namespace;
-            let why = format!(
-                "{object} does not exist; `kubectl get {plural} -n {namespace}` shows what does"
-            );
-            Failure::new(Kind::Blocked, why)
+            Failure::new(Kind::Blocked, format!("{object} does not exist")).with_next(
+                format!(
+                    "kubectl get {plural} -n {namespace} --context {}",
+                    source.cluster.context()
+                ),
+                "shows what does",
+            )
         })?;
         let workload = serde_json::to_value(workload)?;
         let pods = pods_of(source).await?;
@@ -123,7 +128,11 @@ impl Inventory {
             .map_err(KubeError::from)?
             .ok_or_else(|| {
                 let object = source.object("persistentvolumeclaim", name);
-                Failure::new(Kind::Blocked, format!("{object} does not exist"))
+                let (namespace, context) = (&source.namespace, source.cluster.context());
+                Failure::new(Kind::Blocked, format!("{object} does not exist")).with_next(
+                    format!("kubectl get pvc -n {namespace} --context {context}"),
+                    "shows what does",
+                )
             })?;
         let pods = pods_of(source).await?;
         let target = plan

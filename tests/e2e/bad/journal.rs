@@ -49,7 +49,10 @@ fn a_journal_that_does_not_fit_is_refused() -> Result<()> {
     spec["freeze"] = json!({"max": "5m"});
     let changed = PlanFile::new(&source.name, "m", spec)?;
     let ended = end(source.migrate(&["run", "-q", "-f", &changed.path()])?)?;
-    told_all.push(told("a plan that was changed", &ended)?);
+    told_all.push(told(
+        "a plan that was changed before anything else was",
+        &ended,
+    )?);
 
     // The same name, another cluster.
     let elsewhere = Namespace {
@@ -101,5 +104,40 @@ fn a_journal_that_does_not_fit_is_refused() -> Result<()> {
     let listed = end(source.migrate(&["status"])?)?.with_code(0)?;
     told_all.push(format!("# status of all\nexit 0\n{}", listed.err));
     check("journal", &told_all);
+    Ok(())
+}
+
+#[test]
+fn a_plan_changed_since_it_began_is_refused() -> Result<()> {
+    let source = Namespace::new(On::A, "bad-changed", &[])?;
+    let target = Namespace::new(On::A, "bad-changed-target", &[])?;
+    source.apply(&[workload("db")])?;
+    source.ready("statefulset/db")?;
+    let mut spec = to("db", &target.name);
+    let first = PlanFile::new(&source.name, "m", spec.clone())?;
+    end(source.migrate(&["run", "-q", "-f", &first.path()])?)?.with_code(13)?;
+    let version = |what: &str| -> Result<Value> {
+        Ok(source.get(what)?["metadata"]["resourceVersion"].clone())
+    };
+    let before = (version("configmap/migrate-m")?, version("statefulset/db")?);
+    spec["target"]["size"] = json!("16Mi");
+    spec["freeze"] = json!({"max": "5m"});
+    let changed = PlanFile::new(&source.name, "m", spec)?;
+    let mut told_all = Vec::new();
+    let ended = end(source.migrate(&["run", "-q", "-f", &changed.path()])?)?;
+    told_all.push(told("another size and another bound", &ended)?);
+    for flags in [
+        &["--to-namespace", "other"][..],
+        &["--mover-image", "other", "--max-freeze", "1m"],
+    ] {
+        let ended = end(source.migrate(&[&["run", "m", "-q"], flags].concat())?)?;
+        told_all.push(told(&format!("run m {}", flags.join(" ")), &ended)?);
+    }
+    let elsewhere = PlanFile::new("bad-elsewhere", "m", to("db", &target.name))?;
+    let ended = end(source.migrate(&["run", "-q", "-f", &elsewhere.path()])?)?;
+    told_all.push(told("a plan for another namespace than -n", &ended)?);
+    check("changed_plan", &told_all);
+    let after = (version("configmap/migrate-m")?, version("statefulset/db")?);
+    anyhow::ensure!(before == after, "{before:?} became {after:?}");
     Ok(())
 }

@@ -40,6 +40,9 @@ pub struct Lock {
     pub name: String,
     /// The migration, for the Lease's label.
     pub migration: String,
+    /// The fencing number becomes greater than this, also where the Lease knows no number that high: the
+    /// greatest that is known to have been used, for a Lease may be deleted.
+    pub used: i32,
     /// After this much silence the lock is lost.
     pub duration: Duration,
     /// Take it from a holder elsewhere, once it is seen to be silent for the whole duration.
@@ -56,6 +59,7 @@ impl Lock {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             migration: migration.to_owned(),
+            used: 0,
             duration: DEFAULT_DURATION,
             take_over: false,
             clock: Clock::since_boot(),

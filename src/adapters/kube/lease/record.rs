@@ -69,7 +69,7 @@ pub(super) fn taken(found: &Lease, lock: &Lock, holder: &HolderIdentity) -> Leas
         ),
         acquire_time: Some(now.clone()),
         renew_time: Some(now),
-        lease_transitions: Some(transitions(found) + 1),
+        lease_transitions: Some(transitions(found).max(lock.used).saturating_add(1)),
         ..found.spec.clone().unwrap_or_default()
     });
     lease

@@ -343,3 +343,19 @@ async fn the_first_progress_is_told_and_the_last_holders_is_not() {
     let _second = hold(&server, &lock(&frozen), &us).await;
     assert!(!annotations(&server).contains("copy"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_deleted_does_not_take_the_numbers_along() {
+    let (server, frozen) = (LeaseServer::default(), Frozen::default());
+    let above = Lock {
+        used: 7,
+        ..lock(&frozen)
+    };
+    let held = hold(&server, &above, &HolderIdentity::of_this_process()).await;
+    assert_eq!(held.fence(), 8);
+    assert_eq!(server.spec("leaseTransitions"), json!(8));
+    held.release().await.expect("released");
+    // The Lease's own number counts where it is the greater one.
+    let held = hold(&server, &lock(&frozen), &HolderIdentity::of_this_process()).await;
+    assert_eq!(held.fence(), 9);
+}

@@ -1,0 +1,262 @@
+mod item;
+mod source;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use k8s_openapi::api::{
+    batch::v1::Job,
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Pod, Secret},
+};
+use kube::Resource;
+use serde_json::json;
+
+use self::item::Item;
+use super::{begun::Begun, identity, named, session::keeps_its_plan};
+use crate::{
+    adapters::kube::{Object, Selector, get_opt, list_all},
+    context::Context,
+    engine::{Failure, Kind as FailureKind, Record, Sink},
+    error::Kind,
+    flags::DryRun,
+    marks::{self, object_name},
+    playbooks::Sides,
+    report::State,
+    state::Seen,
+    steps::Place,
+    ui::Removal,
+};
+
+/// The name under which the journal tells that the source was deleted. It is no step: nothing runs or undoes
+/// it.
+pub(super) const ID: &str = "cleanup";
+
+/// Delete what a migration left behind, after showing it
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The migration
+    name: String,
+    /// Also delete the source: its workload and its volumes, which is the way back
+    #[arg(long)]
+    old_data: bool,
+    /// Also delete the journal
+    #[arg(long)]
+    forget: bool,
+    /// client: show what would be done; server: also let the API server check every change, without keeping it
+    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    dry_run: DryRun,
+}
+
+/// What is to be deleted, in this order.
+struct Items {
+    left: Vec<Item>,
+    old_data: Vec<Item>,
+    journal: Vec<Item>,
+    /// The journal, where it is kept in a file.
+    file: Option<PathBuf>,
+}
+
+/// Runs the verb: collects, shows, asks, then deletes under the lock.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    if args.dry_run != DryRun::None {
+        let seen = named::seen(cx, &args.name).await?;
+        keeps_its_plan(&cx.flags, &args.name, &[])?;
+        let (_, sides) = identity::of_journal(cx, &seen.header).await?;
+        let items = collect(cx, &args, &seen, &sides).await?;
+        if items.is_empty() {
+            nothing(cx, &args);
+            return Ok(Kind::Done);
+        }
+        cx.ui.removals(&items.shown(), true);
+        for item in items.all() {
+            item.delete(cx, args.dry_run).await?;
+        }
+        return Ok(Kind::Done);
+    }
+    let mut begun = Begun::open(cx, &args.name, false).await?;
+    let done = clean(cx, &args, &mut begun).await;
+    begun.leave().await;
+    done
+}
+
+async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
+    let seen = Seen {
+        header: begun.journal.header().clone(),
+        entries: begun.journal.entries().to_vec(),
+        progress: None,
+        holder: None,
+    };
+    let items = collect(cx, args, &seen, &begun.sides).await?;
+    if items.is_empty() {
+        nothing(cx, args);
+        return Ok(Kind::Done);
+    }
+    let named = args.old_data || args.forget;
+    cx.ui.removals(&items.shown(), named);
+    if named {
+        let what = match (args.old_data, args.forget) {
+            (true, false) => "this deletes the source, which is the way back",
+            (true, true) => "this deletes the source, which is the way back, and the journal",
+            _ => "this deletes the journal, which is all that tells what was done",
+        };
+        cx.ui.confirm_irreversible(what, &args.name)?;
+    } else if !cx.ui.confirm("Delete all of these?")? {
+        cx.ui.say(&format!(
+            "migration/{} unchanged: nothing was deleted",
+            args.name
+        ));
+        return Ok(Kind::Done);
+    }
+    for item in &items.left {
+        item.delete(cx, DryRun::None).await?;
+    }
+    if !items.old_data.is_empty() {
+        delete_source(cx, begun, &items.old_data).await?;
+    }
+    for item in &items.journal {
+        item.delete(cx, DryRun::None).await?;
+    }
+    if let Some(file) = &items.file {
+        begun.locked.forget().await?;
+        cx.ui.data(&format!("journal {} emptied", file.display()))?;
+    }
+    Ok(Kind::Done)
+}
+
+/// Deletes the source. The journal tells it before and after: a rollback must know what is gone.
+async fn delete_source(cx: &Context, begun: &mut Begun, items: &[Item]) -> Result<()> {
+    let (sink, _, _) = Sink::new();
+    // An earlier cleanup that was cut off has announced it already.
+    if !matches!(begun.journal.state().last(ID), Some(Record::Started)) {
+        begun.journal.record(&sink, ID, Record::Started).await?;
+    }
+    begun.journal.confirm().await?;
+    for item in items {
+        item.delete(cx, DryRun::None).await?;
+    }
+    let deleted: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let Removal {
+                kind,
+                namespace,
+                name,
+                ..
+            } = item.shown();
+            format!("{kind} {namespace}/{name}")
+        })
+        .collect();
+    let done = Record::Done(json!({"deleted": deleted}));
+    Ok(begun.journal.record(&sink, ID, done).await?)
+}
+
+/// Everything that is to be deleted, after a look that it may be.
+async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Result<Items> {
+    let (report, _) = named::report(seen);
+    let name = &args.name;
+    let command = |verb: &str| cx.command_in(&seen.header.namespace, &format!("{verb} {name}"));
+    if !matches!(report.state, State::Done | State::RolledBack) {
+        let why = format!(
+            "migration {name} is {}: what it made is still needed",
+            report.state.name()
+        );
+        return Err(Failure::new(FailureKind::Blocked, why)
+            .with_next(command("status"), "shows what it waits for")
+            .with_next(command("rollback"), "puts everything back")
+            .into());
+    }
+    let selector = Selector::labels(format!(
+        "{},{}={}",
+        sides.belongs.selector(),
+        marks::MANAGED_BY,
+        marks::PROGRAM
+    ));
+    let mut left = Vec::new();
+    for place in [&sides.source, &sides.target] {
+        left.extend(found::<Job>(place, &selector, "a mover").await?);
+        left.extend(found::<Pod>(place, &selector, "a mover's pod").await?);
+        left.extend(found::<Secret>(place, &selector, "keys of the movers").await?);
+        if !sides.target.remote && sides.target.namespace == sides.source.namespace {
+            break;
+        }
+    }
+    let old_data = if args.old_data {
+        source::items(seen, &report, sides).await?
+    } else {
+        Vec::new()
+    };
+    let mut journal = Vec::new();
+    let mut file = None;
+    if args.forget {
+        if let Some(path) = &cx.flags.journal {
+            file = Some(path.clone());
+        } else {
+            let home = &sides.source;
+            let object = object_name(name);
+            journal.extend(own::<ConfigMap>(home, &object, "the journal").await?);
+            journal.extend(own::<Lease>(home, &object, "the lock").await?);
+        }
+    }
+    Ok(Items {
+        left,
+        old_data,
+        journal,
+        file,
+    })
+}
+
+/// The objects of a kind that carry the migration's marks.
+async fn found<K>(place: &Place, selector: &Selector, why: &str) -> Result<Vec<Item>>
+where
+    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let found = list_all(&place.api::<K>(), selector).await?;
+    Ok(found
+        .iter()
+        .map(|object| item(place, object, why))
+        .collect())
+}
+
+/// The object of this name, if it is there.
+async fn own<K>(place: &Place, name: &str, why: &str) -> Result<Option<Item>>
+where
+    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let found = get_opt(&place.api::<K>(), name).await?;
+    Ok(found.map(|object| item(place, &object, why)))
+}
+
+fn item<K>(place: &Place, object: &K, why: &str) -> Item
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    Item::of::<K>(place, name, meta.uid.as_deref().unwrap_or_default(), why)
+}
+
+fn nothing(cx: &Context, args: &Args) {
+    cx.ui
+        .say(&format!("migration/{} left nothing behind", args.name));
+}
+
+impl Items {
+    fn all(&self) -> impl Iterator<Item = &Item> {
+        self.left.iter().chain(&self.old_data).chain(&self.journal)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all().next().is_none() && self.file.is_none()
+    }
+
+    fn shown(&self) -> Vec<Removal> {
+        let file = self.file.iter().map(|file| Removal {
+            kind: "file".to_owned(),
+            namespace: String::new(),
+            name: file.display().to_string(),
+            why: "the journal".to_owned(),
+        });
+        self.all().map(Item::shown).chain(file).collect()
+    }
+}
