@@ -72,7 +72,10 @@ pub async fn thaw(
     };
     let shown = watched.subject().shown();
     let Some(object) = watched.subject().read().await? else {
-        bail!(Failure::new(Kind::Error, format!("{shown} not found")));
+        let (kind, namespace) = (workload.kind(), &place.namespace);
+        let why =
+            format!("{shown} does not exist; `kubectl get {kind}s -n {namespace}` shows what does");
+        bail!(Failure::new(Kind::Blocked, why));
     };
     let Some(mark) = Mark::read(&object.metadata, &shown)? else {
         return Ok(Thawed::NotFrozen);
