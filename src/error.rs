@@ -98,10 +98,12 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(error) = cause.downcast_ref::<Stopped>() {
         return Some(error.0);
     }
-    if cause.downcast_ref::<PlanError>().is_some() {
+    if cause.is::<PlanError>() || cause.is::<Usage>() {
         return Some(Kind::Usage);
     }
-    if let Some(PromptError::Interrupted) = cause.downcast_ref::<PromptError>() {
+    if let Some(PromptError::Interrupted | PromptError::Declined) =
+        cause.downcast_ref::<PromptError>()
+    {
         return Some(Kind::Interrupted);
     }
     if let Some(LockError::Held { .. } | LockError::FileHeld { .. }) =
@@ -138,6 +140,11 @@ fn kube_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Ku
         _ => cause.downcast_ref::<KubeError>(),
     }
 }
+
+/// A command line whose parts do not go together, which the parser cannot know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
 
 /// An ending that is no error of anything: the text has been said already, only the number is left.
 #[derive(Debug, thiserror::Error)]
