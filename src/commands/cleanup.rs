@@ -20,8 +20,9 @@ use crate::{
 
 /// Delete what a migration left behind, after showing it
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::CLEANUP)]
 pub(crate) struct Args {
-    /// The migration
+    /// Name of the migration
     name: String,
     /// Also delete the source: its workload and its volumes, which is the way back
     #[arg(long)]

@@ -10,6 +10,7 @@ use crate::{
 
 /// Copy a volume to another, verified
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::COPY)]
 pub(crate) struct Args {
     /// The claim that is copied, as pvc/NAME
     #[arg(value_name = "SRC", value_parser = claim)]
@@ -26,10 +27,10 @@ pub(crate) struct Args {
     /// User that the movers run as: auto, root, workload or UID:GID
     #[arg(long, value_name = "USER", default_value = "auto")]
     run_as: RunAs,
-    /// Take the copy over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
-    /// Only show (client) or only check (server) what would be done
+    /// Only show what would be done (client), or let the server check it (server)
     #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
     dry_run: DryRun,
 }

@@ -289,19 +289,11 @@ impl<'cx> Session<'cx> {
 
     /// Writes down the operator's own decision on a step.
     pub(super) async fn mark(mut self, step: &str, reason: &str) -> Result<()> {
-        let last = self.journal.state().last(step);
-        let markable = matches!(last, Some(Record::Waiting(_) | Record::Failed { .. }));
-        let known = self.journal.header().steps.iter().any(|id| id == step);
-        let marked = if !known {
-            Err(anyhow!(
-                "there is no step `{step}`: it is one of {}",
-                self.journal.header().steps.join(", ")
-            ))
-        } else if !markable {
-            let last = last.map_or("not begun", Record::name).to_owned();
-            Err(anyhow!(
-                "step `{step}` is {last}: only a step that waits or has failed can be marked"
-            ))
+        let header = self.journal.header();
+        let marked = if let Err(why) = super::mark::markable(header, self.journal.state(), step) {
+            let status = format!("status {}", header.migration);
+            let status = self.cx.command_in(&header.namespace, &status);
+            Err(anyhow!("{why}; `{status}` shows where it is"))
         } else {
             let record = Record::Marked(reason.to_owned());
             self.journal
