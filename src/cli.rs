@@ -18,9 +18,8 @@ use crate::{
 #[derive(Parser, Debug)]
 #[command(
     version,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
-    after_help = "Flags stand after the verb: kubectl migrate status --context prod"
+    after_help = "Flags stand after `kubectl migrate`: kubectl migrate status --context prod"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -109,10 +108,15 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::Freeze(args) => commands::freeze::run(&cx, args).await,
         Command::Thaw(args) => commands::thaw::run(&cx, args).await,
         Command::Copy(args) => commands::copy::run(&cx, args).await,
-        Command::Completion(args) => commands::completion::run(&cx, &args, Cli::command()),
+        Command::Completion(args) => {
+            let command = command(cx.ui.program());
+            commands::completion::run(&cx, &args, command)
+        }
         Command::Version(args) => commands::version::run(&cx, args).await,
         Command::Mover(args) => return commands::mover::run(&args).code(),
-        Command::Complete(args) => commands::complete::run(&cx, args, &Cli::command()).await,
+        Command::Complete(args) => {
+            commands::complete::run(&cx, args, command("kubectl migrate")).await
+        }
     };
     match ended {
         Ok(kind) => kind.code(),
@@ -126,9 +130,36 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
     }
 }
 
+/// The program's own command line, with the name under which it was called in every text.
+fn command(program: &str) -> clap::Command {
+    let binary = binary_name(program);
+    let named = |command: clap::Command| match command.get_after_help() {
+        Some(help) => {
+            let completer = binary.replacen("kubectl-", "kubectl_complete-", 1);
+            let help = help.to_string();
+            let help = help.replace("kubectl migrate", program);
+            let help = help.replace("@BINARY@", &binary);
+            command.after_help(help.replace("@COMPLETER@", &completer))
+        }
+        None => command,
+    };
+    named(Cli::command())
+        .mut_subcommands(named)
+        .bin_name(program.to_owned())
+        .display_name(binary.clone())
+}
+
+/// The name of the program's file, from how it is shown.
+fn binary_name(program: &str) -> String {
+    match program.strip_prefix("kubectl ") {
+        Some(verb) => format!("kubectl-{}", verb.replace('-', "_")),
+        None => program.to_owned(),
+    }
+}
+
 /// The command line with the name under which it was called.
 pub(crate) fn parse(program: &str, args: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let command = Cli::command().bin_name(program.to_owned());
+    let command = command(program);
     let matches = command.try_get_matches_from(args).map_err(|mut error| {
         if error.kind() == ErrorKind::MissingSubcommand {
             // The list would name the hidden ones, too.
@@ -166,6 +197,17 @@ mod tests {
             ("", "kubectl migrate"),
         ] {
             assert_eq!(shown_name(Some(&called.into())), shown, "{called}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_named_as_it_was_called() {
+        for (shown, file) in [
+            ("kubectl migrate", "kubectl-migrate"),
+            ("kubectl state-migrate", "kubectl-state_migrate"),
+            ("migrate", "migrate"),
+        ] {
+            assert_eq!(binary_name(shown), file);
         }
     }
 

@@ -45,8 +45,18 @@ impl Context {
         if context.is_none() && self.flags.to_kubeconfig.is_none() {
             return Ok(None);
         }
+        let flags = self.target_flags(context);
+        let cluster = connect(&flags)
+            .await
+            .context("cannot use the target's cluster")?;
+        Ok(Some(cluster.with_field_manager(&self.flags.field_manager)))
+    }
+
+    /// The flags with which the target's cluster is connected to: who connects and for how long is as at
+    /// the source.
+    pub(crate) fn target_flags(&self, context: Option<String>) -> ConnectionFlags {
         let own = &self.flags.connection;
-        let flags = ConnectionFlags {
+        ConnectionFlags {
             kubeconfig: self
                 .flags
                 .to_kubeconfig
@@ -59,11 +69,7 @@ impl Context {
             impersonate_extra: own.impersonate_extra.clone(),
             request_timeout: own.request_timeout,
             ..ConnectionFlags::default()
-        };
-        let cluster = connect(&flags)
-            .await
-            .context("cannot use the target's cluster")?;
-        Ok(Some(cluster.with_field_manager(&self.flags.field_manager)))
+        }
     }
 
     /// The namespace of `-n`, of the context, or `default`.

@@ -102,7 +102,7 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         return Some(Kind::Usage);
     }
     match cause.downcast_ref::<PromptError>() {
-        Some(PromptError::Interrupted) => return Some(Kind::Interrupted),
+        Some(PromptError::Interrupted | PromptError::Declined) => return Some(Kind::Interrupted),
         // A flag is missing, or says something else.
         Some(
             PromptError::Unconfirmed { .. }

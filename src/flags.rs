@@ -34,10 +34,10 @@ pub struct Global {
     /// Say nothing but failures
     #[arg(long, short = 'q', global = true)]
     pub(crate) quiet: bool,
-    /// Answer the harmless questions with yes
+    /// Answer with yes what can be put back, such as stopping writes
     #[arg(long, short = 'y', global = true)]
     pub(crate) yes: bool,
-    /// Name of what is changed for ever, in place of typing it
+    /// Name of what cannot be undone, in place of typing it
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     /// Print without colours
@@ -47,6 +47,8 @@ pub struct Global {
     #[arg(
         long,
         short = 'v',
+        // kubectl's `--v=6`.
+        alias = "v",
         global = true,
         value_name = "LEVEL",
         default_value_t = 0

@@ -118,6 +118,8 @@ pub enum State {
     PartlyRolledBack,
     /// Everything was put back.
     RolledBack,
+    /// Its journal cannot be read, so that nobody knows.
+    Unreadable,
 }
 
 /// Where a migration is.
@@ -264,6 +266,7 @@ impl State {
             Self::RollbackFailed => "rollback-failed",
             Self::PartlyRolledBack => "partly-rolled-back",
             Self::RolledBack => "rolled-back",
+            Self::Unreadable => "unreadable",
         }
     }
 }

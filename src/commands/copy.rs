@@ -10,6 +10,7 @@ use crate::{
 
 /// Copy a volume to another, verified
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::COPY)]
 pub(crate) struct Args {
     /// The claim that is copied, as pvc/NAME
     #[arg(value_name = "SRC", value_parser = claim)]
@@ -26,11 +27,17 @@ pub(crate) struct Args {
     /// User that the movers run as: auto, root, workload or UID:GID
     #[arg(long, value_name = "USER", default_value = "auto")]
     run_as: RunAs,
-    /// Take the copy over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
 }
 

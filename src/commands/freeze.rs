@@ -11,18 +11,25 @@ use crate::{
 
 /// Stop the writes of a StatefulSet or Deployment, and prove it
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::FREEZE)]
 pub(crate) struct Args {
     /// The workload, as statefulset/NAME or deployment/NAME
     #[arg(value_name = "KIND/NAME")]
     workload: Workload,
-    /// How it is stopped
+    /// How its writes are stopped
     #[arg(long, value_enum, default_value_t)]
     mode: FreezeMode,
-    /// Take the migration over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
     /// Exit with 3 when it is frozen already
     #[arg(long)]

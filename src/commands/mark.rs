@@ -15,10 +15,11 @@ use crate::{
 
 /// Say that a waiting or failed step is done, by your own decision
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::MARK)]
 pub(crate) struct Args {
-    /// The migration
+    /// Name of the migration
     name: String,
-    /// The step
+    /// Name of the step, as `status` shows it
     step: String,
     /// Mark it as done
     #[arg(long, required = true)]
@@ -30,9 +31,15 @@ pub(crate) struct Args {
     #[arg(long)]
     force: bool,
     /// client: show what would be done; server is not offered here
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
-    /// Take the migration over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
 }
@@ -70,4 +77,36 @@ async fn dry_run(cx: &Context, args: &Args) -> Result<Kind> {
         cx.ui.data(&line)?;
     }
     Ok(Kind::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{entries, header};
+
+    #[test]
+    fn only_a_step_that_waits_or_has_failed_is_marked() {
+        let told = |count, step: &str| {
+            let state = State::fold(&entries(count)).expect("a history that can be");
+            can_be_marked(&state, &header().steps, step)
+                .err()
+                .map(|why| why.to_string())
+                .unwrap_or_default()
+        };
+        assert_eq!(told(16, "hand-over"), "");
+        assert_eq!(told(8, "final-copy"), "");
+        insta::assert_snapshot!([
+            told(16, "handover"),
+            told(16, "verify"),
+            told(9, "final-copy"),
+            told(3, "freeze"),
+            told(17, "hand-over"),
+        ].join("\n"), @"
+    there is no step `handover`: it is one of preflight, warm-copy, freeze, final-copy, verify, start-target, hand-over
+    step `verify` is done: only a step that waits or has failed can be marked
+    step `final-copy` is started: only a step that waits or has failed can be marked
+    step `freeze` is not begun: only a step that waits or has failed can be marked
+    step `hand-over` is marked: only a step that waits or has failed can be marked
+    ");
+    }
 }

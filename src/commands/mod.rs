@@ -3,8 +3,10 @@ mod begun;
 pub(crate) mod cleanup;
 pub(crate) mod complete;
 pub(crate) mod completion;
+mod consent;
 pub(crate) mod copy;
 pub(crate) mod ending;
+mod examples;
 pub(crate) mod freeze;
 mod identity;
 pub(crate) mod mark;
@@ -42,8 +44,8 @@ pub(crate) fn ui_options(program: String, flags: &Global) -> Options {
     }
 }
 
-/// Logs to standard error: warnings by default, requests from `-v 6`, everything from `-v 8`, much as
-/// kubectl's levels are used.
+/// Logs to standard error, much as kubectl's levels are used: nothing below `-v 4`, then what libraries
+/// tell (4), each request (6), and everything (8).
 pub(crate) fn log(ui: &Ui, level: u8) {
     let filter = match level {
         0..=3 => return,

@@ -5,10 +5,11 @@ use crate::{context::Context, error::Kind, ui::Format};
 
 /// Tell what happened, with numbers and digests
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::REPORT)]
 pub(crate) struct Args {
-    /// The migration
+    /// Name of the migration
     name: String,
-    /// How to print it
+    /// Output format
     #[arg(long, short = 'o', value_name = "FORMAT", default_value = "table", value_parser = Format::parser(&Format::REPORT))]
     output: Format,
 }

@@ -19,17 +19,24 @@ use crate::{
 
 /// Put everything back, last step first
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::ROLLBACK)]
 pub(crate) struct Args {
-    /// The migration
+    /// Name of the migration
     name: String,
-    /// Stop before this step, which stays done
+    /// Undo down to this step, which itself stays done
     #[arg(long, value_name = "STEP")]
     to: Option<String>,
-    /// Take the migration over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
     /// client: show what would be done; server is not offered here
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
     /// Exit with 3 when there is nothing to do
     #[arg(long)]

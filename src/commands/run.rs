@@ -17,17 +17,24 @@ use crate::{
 
 /// Run a plan, or go on where a migration stopped
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::RUN)]
 pub(crate) struct Args {
-    /// The migration to go on with
+    /// Name of the migration to go on with
     name: Option<String>,
     /// The plan file; - for standard input
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "name")]
     filename: Option<PathBuf>,
-    /// Take the migration over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
     /// Refuse a cut-over that would stop writes for longer
     #[arg(long, value_name = "SPAN")]
@@ -63,6 +70,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     if args.dry_run != DryRun::None {
         return dry_run(cx, subject, args.dry_run).await;
     }
+    super::consent::to_freeze(cx, &subject).await?;
     let session = Session::open(cx, subject, args.take_over).await?;
     let state = session.journal.state();
     let settled = |id: &String| state.last(id).is_some_and(Record::is_settled);

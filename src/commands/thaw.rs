@@ -21,18 +21,25 @@ use crate::{
 
 /// Put back exactly what was there before a freeze
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::THAW)]
 pub(crate) struct Args {
     /// The workload, as statefulset/NAME or deployment/NAME
     #[arg(value_name = "KIND/NAME")]
     workload: Workload,
-    /// Also when a migration that is not done froze it
+    /// Put it back even if another unfinished migration froze it, or its journal is lost
     #[arg(long)]
     force: bool,
-    /// Take the migration over from a run elsewhere that is dead
+    /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
     /// Exit with 3 when there is nothing to do
     #[arg(long)]

@@ -5,11 +5,12 @@ use crate::{context::Context, error::Kind, playbooks::DEFAULT_IMAGE, ui::Format}
 
 /// Print the version
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::VERSION)]
 pub(crate) struct Args {
     /// Also ask the server for its version
     #[arg(long)]
     server_version: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, short = 'o', value_name = "FORMAT", default_value = "table", value_parser = Format::parser(&[Format::Table, Format::Json, Format::Yaml]))]
     output: Format,
 }
@@ -31,8 +32,8 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         None
     };
     let version = Version {
-        client: env!("CARGO_PKG_VERSION"),
-        platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        client: concat!("v", env!("CARGO_PKG_VERSION")),
+        platform: platform(std::env::consts::OS, std::env::consts::ARCH),
         mover_image: DEFAULT_IMAGE,
         server,
     };
@@ -40,10 +41,33 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         cx.ui.document(args.output, &version)?;
         return Ok(Kind::Done);
     }
-    cx.ui
-        .data(&format!("kubectl-migrate v{}", version.client))?;
+    cx.ui.data(&format!("kubectl-migrate {}", version.client))?;
     if let Some(server) = version.server {
         cx.ui.data(&format!("server {server}"))?;
     }
     Ok(Kind::Done)
+}
+
+/// The platform in kubectl's words, which are Go's.
+fn platform(os: &str, arch: &str) -> String {
+    let os = if os == "macos" { "darwin" } else { os };
+    let arch = match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    format!("{os}/{arch}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::platform;
+
+    #[test]
+    fn the_platform_is_named_as_kubectl_names_it() {
+        assert_eq!(platform("linux", "x86_64"), "linux/amd64");
+        assert_eq!(platform("macos", "aarch64"), "darwin/arm64");
+        assert_eq!(platform("linux", "riscv64"), "linux/riscv64");
+    }
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -23,11 +23,6 @@ pub trait Step: Send + Sync {
     /// Whether writes stop or begin again with it.
     fn freezes(&self) -> Freezes {
         Freezes::Nothing
-    }
-
-    /// How long `apply` is expected to take, where that can be said.
-    fn expected(&self) -> Option<Duration> {
-        None
     }
 
     /// Everything that can be known before anything is begun. Changes nothing.

@@ -5,6 +5,7 @@ mod locate;
 mod read;
 mod types;
 mod validate;
+mod words;
 
 pub use amount::{Quantity, Size, Span};
 pub use changes::{changes, digest};

@@ -1,6 +1,6 @@
 use std::{fmt, io::Read as _, path::Path};
 
-use super::{Plan, locate::line_of, validate::validate};
+use super::{Plan, locate::line_of, validate::validate, words};
 
 /// Why a plan was refused.
 #[derive(Debug)]
@@ -88,11 +88,7 @@ fn bare(message: &str, field: &str) -> String {
     let message = message
         .rfind(" at line ")
         .map_or(message, |end| &message[..end]);
-    // What the reader calls its own types is nothing that a plan's author can write.
-    match message.split_once(", expected struct ") {
-        Some((found, _)) => format!("{found}, expected a mapping"),
-        None => message.replace("expected u32", "expected a whole number"),
-    }
+    words::plain(message)
 }
 
 #[cfg(test)]

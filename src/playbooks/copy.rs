@@ -84,6 +84,7 @@ pub(super) async fn build(
         looks: vec![Arc::new(MoverLook(movers))],
         summary,
         allowed_freeze: None,
+        ending: None,
         inventory,
     };
     Ok(parts.with_preflight(sides))

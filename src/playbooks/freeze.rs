@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{Parts, Playbook, Sides};
+use super::{Parts, Playbook, Sides, ending::ending};
 use crate::{
     plan::{Plan, Workload},
     steps::{
@@ -56,6 +56,7 @@ pub(super) async fn build(
         sides.source, plan.spec.freeze.mode
     );
     let parts = Parts {
+        ending: ending(plan.spec.freeze.mode, &inventory),
         inventory,
         steps: vec![Arc::new(frozen)],
         source_rules,

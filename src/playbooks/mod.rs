@@ -1,5 +1,6 @@
 //! What turns a plan into a list of steps.
 mod copy;
+mod ending;
 mod freeze;
 mod movers;
 mod statefulset;
@@ -48,6 +49,8 @@ pub struct Playbook {
     pub target_rules: Vec<Rule>,
     /// How long writes may stop.
     pub allowed_freeze: Option<Duration>,
+    /// How long the pods may take to end by their own grace, where freezing is nothing but their end.
+    pub ending: Option<Duration>,
 }
 
 /// Makes the steps of a plan. `recorded` is the inventory of a migration that has begun: what it is about
@@ -84,6 +87,7 @@ struct Parts {
     looks: Vec<Arc<dyn Look>>,
     summary: String,
     allowed_freeze: Option<Duration>,
+    ending: Option<Duration>,
 }
 
 impl Parts {
@@ -119,6 +123,7 @@ impl Parts {
             source_rules,
             target_rules,
             allowed_freeze: self.allowed_freeze,
+            ending: self.ending,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A StatefulSet with its volumes, to another namespace, name, storage class, size or cluster.
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-use super::{MoverLook, Parts, Playbook, Sides, movers};
+use super::{MoverLook, Parts, Playbook, Sides, ending::ending, movers};
 use crate::{
     engine::Step,
     plan::{Plan, Workload},
@@ -90,11 +90,10 @@ pub(super) async fn build(
     let (from, to) = (&sides.source.namespace, &sides.target.namespace);
     let (here, there) = rights::for_objects(&inventory, plan.spec.objects, from, to);
     let summary = format!(
-        "statefulset/{name} → {}/statefulset/{target_name}, {} pods, {} volumes of {} bytes",
+        "statefulset/{name} → {}/statefulset/{target_name}, {}, {}",
         sides.target,
-        inventory.replicas,
-        inventory.volumes.len(),
-        inventory.capacity()
+        counted(inventory.replicas, "pod"),
+        counted(inventory.volumes.len(), "volume")
     );
     let parts = Parts {
         steps,
@@ -121,13 +120,21 @@ pub(super) async fn build(
         looks: vec![Arc::new(MoverLook(movers))],
         summary,
         allowed_freeze: plan.spec.freeze.max.map(|max| max.0),
+        ending: ending(plan.spec.freeze.mode, &inventory),
         inventory,
     };
     Ok(parts.with_preflight(sides))
 }
 
+/// `1 pod`, `3 pods`.
+fn counted(count: impl Display, one: &str) -> String {
+    let count = count.to_string();
+    let many = if count == "1" { "" } else { "s" };
+    format!("{count} {one}{many}")
+}
+
 /// How long one pod may take to end.
-fn grace(inventory: &Inventory) -> Duration {
+pub(super) fn grace(inventory: &Inventory) -> Duration {
     let pod = &inventory.workload["spec"]["template"]["spec"];
     let seconds = pod["terminationGracePeriodSeconds"].as_u64();
     Duration::from_secs(seconds.unwrap_or(GRACE))

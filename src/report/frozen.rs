@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Seen, seconds_between};
 use crate::engine::{Entry, Record};
@@ -14,6 +15,9 @@ pub struct Frozen {
     pub now: bool,
     /// Seconds, all periods together.
     pub seconds: f64,
+    /// Seconds that the warm rounds expected it to last; none before they have measured.
+    #[serde(rename = "expectedSeconds")]
+    pub expected_seconds: Option<f64>,
     /// Each time, oldest first.
     pub periods: Vec<Period>,
 }
@@ -30,6 +34,19 @@ pub struct Period {
 }
 
 impl Frozen {
+    /// The same with what the warm rounds left in the journal. Where a volume had no round, what they
+    /// expected says nothing of it.
+    pub(super) fn with_expected(mut self, warm: Option<&Value>) -> Self {
+        let measured = |warm: &&Value| {
+            let volumes = warm["volumes"].as_array();
+            let rounds = |volume: &Value| volume["rounds"].as_u64().unwrap_or(0);
+            volumes.is_some_and(|volumes| volumes.iter().all(|volume| rounds(volume) > 0))
+        };
+        let expected = warm.filter(measured);
+        self.expected_seconds = expected.and_then(|warm| warm["expected_freeze"].as_f64());
+        self
+    }
+
     pub(super) fn of(entries: &[Entry], seen: &Seen<'_>) -> Self {
         let mut frozen = Self::default();
         let mut stopped = false;

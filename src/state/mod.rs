@@ -10,4 +10,4 @@ mod seen;
 
 pub use cluster::BOUND;
 pub use lock::{Keeper, LockError, Locked};
-pub use seen::{Seen, all, one};
+pub use seen::{Seen, Unreadable, all, one};

@@ -1,4 +1,5 @@
 use anyhow::Result;
+use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::Api;
 
@@ -26,13 +27,26 @@ pub struct Seen {
     pub holder: Option<OtherHolder>,
 }
 
+/// A migration whose journal cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its name, as that of its journal tells it.
+    pub migration: String,
+    /// The namespace of its journal.
+    pub namespace: String,
+    /// When its journal was made.
+    pub created: Option<Timestamp>,
+    /// What is wrong with it.
+    pub error: JournalError,
+}
+
 /// All migrations of a namespace, or of all namespaces; those whose journal cannot be read come as errors
 /// beside the others.
 pub async fn all(
     cluster: &Cluster,
     namespace: Option<&str>,
     labels: Option<&str>,
-) -> Result<Vec<Result<Seen, JournalError>>> {
+) -> Result<Vec<Result<Seen, Box<Unreadable>>>> {
     let mut selector = format!(
         "{}={},{}=journal",
         marks::MANAGED_BY,
@@ -55,7 +69,8 @@ pub async fn all(
                 && lease.metadata.namespace == map.metadata.namespace
         })
     };
-    Ok(maps.iter().map(|map| of(map, lease_of(map))).collect())
+    let seen = |map: &ConfigMap| of(map, lease_of(map)).map_err(|error| unreadable(map, error));
+    Ok(maps.iter().map(seen).collect())
 }
 
 /// One migration; none when there is no journal of it.
@@ -94,6 +109,20 @@ pub async fn one(keeper: &Keeper, namespace: &str, migration: &str) -> Result<Op
     }
 }
 
+/// What is known of a journal by its object alone.
+fn unreadable(map: &ConfigMap, error: JournalError) -> Box<Unreadable> {
+    let meta = &map.metadata;
+    let label = |name| meta.labels.as_ref().and_then(|labels| labels.get(name));
+    let name = label(marks::MIGRATION).or(meta.name.as_ref());
+    let created = meta.creation_timestamp.as_ref();
+    Box::new(Unreadable {
+        migration: name.cloned().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        created: created.map(|created| created.0),
+        error,
+    })
+}
+
 fn of(map: &ConfigMap, lease: Option<&Lease>) -> Result<Seen, JournalError> {
     let name = map.metadata.name.as_deref().unwrap_or_default();
     let namespace = map.metadata.namespace.as_deref().unwrap_or_default();
@@ -125,4 +154,33 @@ fn of(map: &ConfigMap, lease: Option<&Lease>) -> Result<Seen, JournalError> {
         progress,
         holder: held.map(OtherHolder::of),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_cannot_be_read_still_has_its_name() {
+        let map: ConfigMap = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "name": "migrate-orders-db", "namespace": "shop",
+                "creationTimestamp": "2026-01-02T03:04:05Z",
+                "labels": {"kubectl-migrate/migration": "orders-db"},
+            },
+            "data": {"journal": "x\n", "lines": "2"},
+        }))
+        .expect("a ConfigMap");
+        let error = of(&map, None).expect_err("a line is lost");
+        let found = unreadable(&map, error);
+        assert_eq!(
+            (found.migration.as_str(), found.namespace.as_str()),
+            ("orders-db", "shop")
+        );
+        assert!(found.created.is_some());
+        assert_eq!(
+            found.error.to_string(),
+            "configmap shop/migrate-orders-db is damaged: it has 1 lines and says that it has 2"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-use std::{num::NonZero, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -47,8 +47,8 @@ pub struct PlanStep {
     pub undo: Option<String>,
     /// Why it cannot be undone; none where it can.
     pub irreversible: Option<String>,
-    /// How many seconds it is expected to take; none where that cannot be said.
-    pub expected_seconds: Option<f64>,
+    /// How many seconds it takes at most; none where that cannot be said before it is run.
+    pub at_most_seconds: Option<f64>,
     /// Writes stop with it.
     pub freezes: bool,
     /// Writes may begin again with it.
@@ -56,21 +56,22 @@ pub struct PlanStep {
 }
 
 /// How long nobody can write.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FreezeForecast {
-    /// Seconds that are expected; none where writes do not stop.
+    /// Seconds that the warm rounds expect; none before they have measured, and where writes do not stop.
     pub expected_seconds: Option<f64>,
-    /// Steps in it of which nobody knows how long they take.
-    pub unknown: Vec<String>,
-    /// Seconds that the plan allows.
+    /// Seconds that the plan allows; none where it names no bound.
     pub allowed_seconds: Option<f64>,
+    /// Whether there are warm rounds that measure.
+    #[serde(skip)]
+    pub measured: bool,
 }
 
 impl PlanStep {
-    /// What a step says of itself.
+    /// What a step says of itself, and how long it takes at most, where that is known.
     #[must_use]
-    pub fn of(step: &dyn Step) -> Self {
+    pub fn of(step: &dyn Step, at_most: Option<Duration>) -> Self {
         let (undo, irreversible) = match step.undo_plan() {
             UndoPlan::Nothing => (None, None),
             UndoPlan::By(what) => (Some(what), None),
@@ -81,7 +82,7 @@ impl PlanStep {
             what: step.title(),
             undo,
             irreversible,
-            expected_seconds: step.expected().map(|span| span.as_secs_f64()),
+            at_most_seconds: at_most.map(|span| span.as_secs_f64()),
             freezes: step.freezes() == Freezes::Begin,
             thaws: step.freezes() == Freezes::End,
         }
@@ -89,14 +90,14 @@ impl PlanStep {
 }
 
 impl PlanView {
-    /// A view of these steps. `allowed` is how long writes may stop at most.
+    /// A view of these steps, and of what is known of the freeze in it.
     #[must_use]
     pub fn new(
         (namespace, name): (&str, &str),
         playbook: &str,
         summary: impl Into<String>,
         steps: Vec<PlanStep>,
-        allowed: Option<Duration>,
+        freeze: FreezeForecast,
     ) -> Self {
         Self {
             api_version: API_VERSION,
@@ -105,7 +106,7 @@ impl PlanView {
             namespace: namespace.to_owned(),
             playbook: playbook.to_owned(),
             summary: summary.into(),
-            freeze: FreezeForecast::of(&steps, allowed),
+            freeze,
             steps,
         }
     }
@@ -121,14 +122,14 @@ impl PlanView {
         ];
         lines.extend(self.table(look));
         lines.push(String::new());
-        lines.extend(self.freeze.sentence(look));
+        lines.extend(self.sentence(look, program));
         lines.extend(self.point_of_no_return(look));
         let keep = format!(
             "The source is kept until you run `{program} cleanup {} --old-data`.",
             visible(&self.name)
         );
         match lines.last_mut() {
-            Some(last) if last.starts_with("Expected freeze") => {
+            Some(last) if last.starts_with(EXPECTED) => {
                 last.push(' ');
                 last.push_str(&keep);
             }
@@ -151,7 +152,7 @@ impl PlanView {
                 Cell::toned(&step.step, Tone::Strong),
                 step.what.as_str().into(),
                 step.undo_cell(),
-                expected(step.expected_seconds).into(),
+                at_most(step.at_most_seconds).into(),
             ]);
         }
         // The numbers stand one column in, so that rules can begin there, too.
@@ -205,62 +206,69 @@ impl PlanStep {
     }
 }
 
-impl FreezeForecast {
-    fn of(steps: &[PlanStep], allowed: Option<Duration>) -> Self {
-        let begin = steps.iter().position(|step| step.freezes);
-        let end = steps
-            .iter()
-            .position(|step| step.thaws)
-            .unwrap_or(steps.len().saturating_sub(1));
-        let frozen = begin
-            .and_then(|begin| steps.get(begin..=end))
-            .unwrap_or_default();
-        Self {
-            expected_seconds: begin
-                .map(|_| frozen.iter().filter_map(|step| step.expected_seconds).sum()),
-            unknown: frozen
-                .iter()
-                .filter(|step| step.expected_seconds.is_none())
-                .map(|step| step.step.clone())
-                .collect(),
-            allowed_seconds: allowed.map(|allowed| allowed.as_secs_f64()),
-        }
-    }
+/// How the sentence on the freeze begins.
+const EXPECTED: &str = "Expected freeze";
 
-    fn sentence(&self, look: Look) -> Option<String> {
-        let seconds = self.expected_seconds?;
-        let at_least = if self.unknown.is_empty() {
-            ""
-        } else {
-            "at least "
+impl PlanView {
+    /// What is known of how long nobody can write; nothing where writes do not stop.
+    fn sentence(&self, look: Look, program: &str) -> Option<String> {
+        let begin = self.steps.iter().position(|step| step.freezes)?;
+        if !self.steps[begin..].iter().any(|step| step.thaws) {
+            let name = visible(&self.name);
+            return Some(format!(
+                "Writes stay stopped until `{program} rollback {name}` puts everything back."
+            ));
+        }
+        let FreezeForecast {
+            expected_seconds,
+            allowed_seconds,
+            measured,
+        } = self.freeze;
+        let allowed = allowed_seconds.map(|allowed| format!("allowed {}", span(allowed)));
+        let text = match (expected_seconds, allowed) {
+            (Some(seconds), _) if allowed_seconds.is_some_and(|allowed| seconds > allowed) => {
+                let over = format!(
+                    "more than the {} that the plan allows",
+                    span(allowed_seconds.unwrap_or_default())
+                );
+                format!(
+                    "about {}, as the warm rounds measured: {}",
+                    span(seconds),
+                    look.paint(Tone::Bad, over)
+                )
+            }
+            (Some(seconds), allowed) => {
+                let allowed = allowed.map_or_else(String::new, |allowed| format!(" ({allowed})"));
+                format!(
+                    "about {}, as the warm rounds measured{allowed}",
+                    span(seconds)
+                )
+            }
+            (None, allowed) if !measured => {
+                let allowed = allowed.map_or_else(String::new, |allowed| format!(" ({allowed})"));
+                format!("not known, because no warm round is made to measure it{allowed}")
+            }
+            (None, Some(allowed)) => format!(
+                "not known before the warm rounds ({allowed}; warm-copy refuses a cut-over that would not fit)"
+            ),
+            (None, None) => {
+                "not known before the warm rounds (spec.freeze.max or --max-freeze bounds it)"
+                    .to_owned()
+            }
         };
-        let mut text = format!("Expected freeze {at_least}{}", expected(Some(seconds)));
-        if let Some(allowed) = self.allowed_seconds {
-            let allowed_text = expected(Some(allowed));
-            text = if seconds > allowed {
-                let over = format!("more than the {allowed_text} that the plan allows");
-                format!("{text}, {}", look.paint(Tone::Bad, over))
-            } else {
-                format!("{text} (allowed {allowed_text})")
-            };
-        }
-        if let Some(count) = NonZero::new(self.unknown.len()) {
-            let steps: Vec<_> = self
-                .unknown
-                .iter()
-                .map(|step| format!("`{}`", visible(step)))
-                .collect();
-            let which = if count.get() == 1 { "step" } else { "steps" };
-            text = format!("{text}, not counting {which} {}", steps.join(", "));
-        }
-        Some(format!("{text}."))
+        Some(format!("{EXPECTED}: {text}."))
     }
 }
 
-fn expected(seconds: Option<f64>) -> String {
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or_else(|| "–".to_owned(), amount::duration)
+fn at_most(seconds: Option<f64>) -> String {
+    seconds.map_or_else(
+        || "–".to_owned(),
+        |seconds| format!("up to {}", span(seconds)),
+    )
+}
+
+fn span(seconds: f64) -> String {
+    Duration::try_from_secs_f64(seconds).map_or_else(|_| "–".to_owned(), amount::duration)
 }
 
 impl Ui {

@@ -68,31 +68,23 @@ impl PreflightView {
             .count()
     }
 
-    fn render(&self, look: Look, all: bool) -> String {
+    fn render(&self, look: Look) -> String {
         let mut lines = Vec::new();
-        let wanted = |found: &&StepCheck| all || found.check.verdict != Verdict::Pass;
-        let mut columns = vec![
+        let mut table = Table::new(vec![
             Column::text("CHECK", 10),
             Column::text("OBJECT", 10),
             Column::whole("VERDICT"),
             Column::text("STEP", 8).expendable(1),
-        ];
-        // Else everything that is shown is told in full below.
-        if all {
-            columns.push(Column::text("FOUND", 12).expendable(2));
-        }
-        let mut table = Table::new(columns);
-        for StepCheck { step, check } in self.checks.iter().filter(wanted) {
-            let mut cells: Vec<Cell> = vec![
+            Column::text("FOUND", 12).expendable(2),
+        ]);
+        for StepCheck { step, check } in &self.checks {
+            table.row(vec![
                 check.name.as_str().into(),
                 check.object.as_str().into(),
                 Cell::toned(verdict(check.verdict), tone(check.verdict)),
                 step.as_str().into(),
-            ];
-            if all {
-                cells.push(check.evidence.as_str().into());
-            }
-            table.row(cells);
+                check.evidence.as_str().into(),
+            ]);
         }
         if !table.is_empty() {
             lines.extend(table.lines(look));
@@ -179,23 +171,17 @@ const fn tone(verdict: Verdict) -> Tone {
 }
 
 impl Ui {
-    /// Shows what preflight found on standard output. Passes are only counted, unless `-o wide` or `-v`.
+    /// Shows what preflight found on standard output: every check, and in full what needs a look.
     pub fn preflight(&self, format: Format, found: &PreflightView) -> Result<(), FormatError> {
         match format {
             Format::Json | Format::Yaml => self.document(format, found),
             Format::Name => Ok(self.data(&format!("migration/{}", found.name))?),
             Format::Table | Format::Wide => {
-                let wide = format == Format::Wide;
-                let look = self.out_look();
-                let look = if wide {
-                    Look {
-                        width: None,
-                        ..look
-                    }
-                } else {
-                    look
-                };
-                Ok(self.show(&found.render(look, wide || self.options().verbose))?)
+                let mut look = self.out_look();
+                if format == Format::Wide {
+                    look.width = None;
+                }
+                Ok(self.show(&found.render(look))?)
             }
             Format::Markdown | Format::Html => Err(format.unknown(&Format::COMMON)),
         }

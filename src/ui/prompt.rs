@@ -29,6 +29,9 @@ pub enum PromptError {
         /// The question.
         question: String,
     },
+    /// The answer was no.
+    #[error("nothing was changed: the answer was no")]
+    Declined,
     /// The question was interrupted.
     #[error("nothing was changed: the question was interrupted")]
     Interrupted,
@@ -61,6 +64,29 @@ impl Ui {
                     .interact()
             })
         })
+    }
+
+    /// Whether a question is asked at all: somebody is here to answer, and `-y` has not.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.answers && !self.options().yes
+    }
+
+    /// Asks whether to go on with what hurts and can be put back, but only where somebody is here to
+    /// answer and `-y` has not: a script said yes when it called.
+    pub fn consent(&self, question: &str) -> Result<(), PromptError> {
+        self.consented(|| self.confirm(question))
+    }
+
+    fn consented(
+        &self,
+        ask: impl FnOnce() -> Result<bool, PromptError>,
+    ) -> Result<(), PromptError> {
+        if !self.answers || ask()? {
+            Ok(())
+        } else {
+            Err(PromptError::Declined)
+        }
     }
 
     fn typed(
@@ -197,6 +223,21 @@ mod tests {
             nobody.confirm("Go on?").map_err(|error| error.to_string()),
             Err("nobody is here to answer `Go on?`: add `-y` for yes".to_owned())
         );
+    }
+
+    #[test]
+    fn consent_is_asked_of_a_person_only() {
+        let (nobody, _) = ui(false, false, None);
+        let never_asked = || Err(PromptError::Interrupted);
+        assert!(nobody.consented(never_asked).is_ok());
+        let (flag, _) = ui(true, true, None);
+        assert!(flag.consent("Go on?").is_ok());
+        let (asked, _) = ui(true, false, None);
+        assert!(asked.consented(|| Ok(true)).is_ok());
+        assert!(matches!(
+            asked.consented(|| Ok(false)),
+            Err(PromptError::Declined)
+        ));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct StatusRow {
     pub frozen: bool,
     /// Seconds that nobody could write, up to now.
     pub frozen_seconds: f64,
+    /// Seconds that the warm rounds expected it to last; none before they have measured.
+    pub expected_freeze_seconds: Option<f64>,
     /// When it was begun.
     pub created: Timestamp,
     /// Seconds since it was begun.
@@ -83,8 +85,35 @@ impl StatusRow {
             why,
             frozen: report.frozen.now,
             frozen_seconds: report.frozen.seconds,
+            expected_freeze_seconds: report.frozen.expected_seconds,
             created: report.created,
             age_seconds,
+        }
+    }
+
+    /// The line of a migration whose journal cannot be read, and why. Nobody knows when it was begun but
+    /// by the journal's object.
+    #[must_use]
+    pub fn unreadable(
+        (namespace, name): (&str, &str),
+        created: Option<Timestamp>,
+        why: String,
+        now: Timestamp,
+    ) -> Self {
+        let created = created.unwrap_or(now);
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            playbook: String::new(),
+            state: State::Unreadable,
+            current: None,
+            progress: None,
+            why,
+            frozen: false,
+            frozen_seconds: 0.0,
+            expected_freeze_seconds: None,
+            created,
+            age_seconds: now.duration_since(created).as_secs_f64().max(0.0),
         }
     }
 
@@ -117,15 +146,39 @@ impl StatusRow {
         }
     }
 
-    fn cells(&self, namespaced: bool, wide: bool) -> Vec<Cell> {
+    /// The same with how long it should last, where that is known and not over: `41s of 1m54s`, or
+    /// `expect 1m54s` before it has begun.
+    #[must_use]
+    pub fn frozen_of_expected(&self) -> String {
+        let frozen = self.frozen();
+        let expected = self.expected_freeze_seconds;
+        let expected = expected.map(|seconds| span(seconds, amount::duration));
+        match expected {
+            Some(expected) if self.frozen => format!("{frozen} of {expected}"),
+            Some(expected) if frozen == "–" && self.current.is_some() => {
+                format!("expect {expected}")
+            }
+            _ => frozen,
+        }
+    }
+
+    fn cells(&self, namespaced: bool, wide: bool, forecast: bool) -> Vec<Cell> {
         let mut cells = Vec::with_capacity(9);
         if namespaced {
             cells.push(self.namespace.as_str().into());
         }
-        let frozen = self.frozen();
+        let frozen = if forecast {
+            self.frozen_of_expected()
+        } else {
+            self.frozen()
+        };
         cells.extend([
             Cell::toned(&self.name, Tone::Strong),
-            self.playbook.as_str().into(),
+            if self.playbook.is_empty() {
+                "–".into()
+            } else {
+                self.playbook.as_str().into()
+            },
             self.step().into(),
             Cell::toned(self.state.name(), tone(self.state)),
             self.progress().into(),
@@ -193,7 +246,7 @@ pub(super) const fn tone(state: State) -> Tone {
         | State::RollingBack
         | State::RollbackInterrupted
         | State::PartlyRolledBack => Tone::Notice,
-        State::Failed | State::Blocked | State::RollbackFailed => Tone::Bad,
+        State::Failed | State::Blocked | State::RollbackFailed | State::Unreadable => Tone::Bad,
         State::Planned | State::RolledBack => Tone::Faint,
     }
 }
@@ -201,6 +254,9 @@ pub(super) const fn tone(state: State) -> Tone {
 fn span(seconds: f64, show: fn(Duration) -> String) -> String {
     Duration::try_from_secs_f64(seconds).map_or_else(|_| "<invalid>".to_owned(), show)
 }
+
+/// Columns of a terminal that has room for more than what is.
+const ROOMY: usize = 140;
 
 /// The lines of the table; `namespaced` as for `-A`.
 pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool) -> Vec<String> {
@@ -225,16 +281,18 @@ pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool
         columns.push(Column::whole("CREATED"));
     }
     columns.push(Column::whole("AGE").expendable(2));
+    // Where there is little room, what is counts for more than what is expected.
+    let forecast = look.width.is_none_or(|width| width >= ROOMY);
     let mut table = Table::new(columns);
     for row in rows {
-        table.row(row.cells(namespaced, wide));
+        table.row(row.cells(namespaced, wide, forecast));
     }
     table.lines(look)
 }
 
 impl Ui {
-    /// Shows migrations on standard output; `namespaced` as for `-A`. That there are none is said on
-    /// standard error, as kubectl does.
+    /// Shows migrations on standard output; `namespaced` as for `-A`. Of none there is no table: that is
+    /// for the caller to say.
     pub fn status(
         &self,
         format: Format,
@@ -256,10 +314,7 @@ impl Ui {
                 }
                 Ok(())
             }
-            Format::Table | Format::Wide if rows.is_empty() => {
-                self.say("no migrations found");
-                Ok(())
-            }
+            Format::Table | Format::Wide if rows.is_empty() => Ok(()),
             Format::Table => {
                 Ok(self.show(&lines(rows, self.out_look(), namespaced, false).join("\n"))?)
             }

@@ -298,6 +298,12 @@ impl Running {
         Ok(line)
     }
 
+    /// Kills it with -9.
+    pub fn kill(mut self) -> Result<Ended> {
+        self.child.kill()?;
+        self.end()
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Result<Ended> {
         let begun = Instant::now();

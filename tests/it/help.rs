@@ -30,10 +30,29 @@ fn the_help_of_every_verb() -> Result<()> {
 #[test]
 fn the_help_under_another_name() -> Result<()> {
     let world = World::new()?;
-    insta::assert_snapshot!(
-        "help_by_another_name",
-        world.told("kubectl-state_migrate", &["thaw", "-h"])?
-    );
+    let other = |args: &[&str]| world.told("kubectl-state_migrate", args);
+    insta::assert_snapshot!("help_by_another_name", other(&["thaw", "-h"])?);
+    assert!(other(&["-V"])?.ends_with("\nkubectl-state_migrate 0.1.0\n"));
+    for args in [&["--help"][..], &["completion", "-h"], &["run", "--help"]] {
+        let told = other(args)?;
+        assert!(
+            !told.contains("kubectl migrate") && !told.contains('@'),
+            "{told}"
+        );
+    }
+    let told = other(&["completion", "--help"])?;
+    assert!(told.contains("kubectl_complete-state_migrate"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn help_is_a_verb_too() -> Result<()> {
+    let world = World::new()?;
+    let told = |args: &[&str]| -> Result<String> {
+        Ok(String::from_utf8(world.call(NAME, args)?.stdout)?)
+    };
+    assert_eq!(told(&["help", "mark"])?, told(&["mark", "--help"])?);
+    assert_eq!(told(&["help"])?, told(&["--help"])?);
     Ok(())
 }
 

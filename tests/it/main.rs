@@ -1,5 +1,7 @@
 //! The whole program from outside, in a closed world: no cluster, no environment.
 mod bad_input;
+mod completion;
 mod help;
+mod readme;
 mod structure;
 mod world;

@@ -156,9 +156,54 @@ fn read_file(file: &Path) -> Result<Kubeconfig, KubeError> {
         cause: match error {
             // Its own text names the file once more.
             KubeconfigError::ReadConfig(source, _) => source.to_string(),
+            KubeconfigError::Parse(source) => unreadable(&source.to_string()),
             other => cause::text(&other),
         },
     })
+}
+
+/// What the reader of YAML says: a place and a reason, before an excerpt of the file, which may hold a
+/// secret and has no room on a line.
+fn unreadable(said: &str) -> String {
+    let first = said.lines().next().unwrap_or_default().trim();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let plain = first
+        .replace("expected sequence start", "a list is needed")
+        .replace("expected mapping start", "a mapping is needed")
+        .replace("expected string scalar", "a text is needed");
+    format!("it is no kubeconfig: {plain}")
+}
+
+/// The names of all contexts, for completion; none where no kubeconfig can be read.
+#[must_use]
+pub fn contexts(flags: &ConnectionFlags) -> Vec<String> {
+    names(flags, |kubeconfig| {
+        let contexts = kubeconfig.contexts.into_iter();
+        contexts.map(|named| named.name).collect()
+    })
+}
+
+/// The names of all clusters, as for [`contexts`].
+#[must_use]
+pub fn clusters(flags: &ConnectionFlags) -> Vec<String> {
+    names(flags, |kubeconfig| {
+        let clusters = kubeconfig.clusters.into_iter();
+        clusters.map(|named| named.name).collect()
+    })
+}
+
+/// The names of all users, as for [`contexts`].
+#[must_use]
+pub fn users(flags: &ConnectionFlags) -> Vec<String> {
+    names(flags, |kubeconfig| {
+        let users = kubeconfig.auth_infos.into_iter();
+        users.map(|named| named.name).collect()
+    })
+}
+
+fn names(flags: &ConnectionFlags, of: fn(Kubeconfig) -> Vec<String>) -> Vec<String> {
+    let read = read(flags, &Environment::of_this_process());
+    read.map_or_else(|_| Vec::new(), |(kubeconfig, _)| of(kubeconfig))
 }
 
 fn choose_context(

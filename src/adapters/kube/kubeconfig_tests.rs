@@ -163,3 +163,35 @@ fn no_file_at_all_leaves_the_in_cluster_credentials() {
     );
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn a_file_that_is_no_kubeconfig_is_told_by_place_and_reason_without_its_text() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config");
+    let text = "apiVersion: v1\nusers:\n- name: jane\n  user: {token: s3cret}\nclusters: 7\n";
+    std::fs::write(&file, text).expect("a file");
+    let flags = ConnectionFlags {
+        kubeconfig: Some(file.clone()),
+        ..Default::default()
+    };
+    let error = find(&flags, &Environment::default()).expect_err("clusters is no list");
+    let expected = format!(
+        "cannot use kubeconfig {}: it is no kubeconfig: line 5 column 11: a list is needed",
+        file.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(contexts(&flags).is_empty());
+}
+
+#[test]
+fn names_are_known_without_a_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config");
+    std::fs::write(&file, ONE).expect("a file");
+    let flags = ConnectionFlags {
+        kubeconfig: Some(file),
+        ..Default::default()
+    };
+    let all = [contexts(&flags), clusters(&flags), users(&flags)];
+    assert_eq!(all.concat(), ["prod", "prod", "jane"]);
+}

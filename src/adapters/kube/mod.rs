@@ -32,6 +32,7 @@ pub use error::KubeError;
 pub use evidence::{claim_evidence, job_evidence, pod_evidence};
 pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
+pub use kubeconfig::{clusters, contexts, users};
 pub use objects::{
     Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, get_opt,
     json_patch, list_all, merge_patch, pointer, replace, scale,

@@ -34,8 +34,9 @@ pub(super) const ID: &str = "cleanup";
 
 /// Delete what a migration left behind, after showing it
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::CLEANUP)]
 pub(crate) struct Args {
-    /// The migration
+    /// Name of the migration
     name: String,
     /// Also delete the source: its workload and its volumes, which is the way back
     #[arg(long)]
@@ -44,7 +45,13 @@ pub(crate) struct Args {
     #[arg(long)]
     forget: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
-    #[arg(long, value_name = "HOW", default_value = "none", value_enum)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_enum,
+        hide_possible_values = true
+    )]
     dry_run: DryRun,
 }
 

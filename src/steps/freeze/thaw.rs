@@ -108,7 +108,10 @@ fn of_nobody(place: &Place, workload: &Workload) -> Watched {
 async fn noted(watched: &Watched, whose: Whose<'_>) -> Result<Option<(String, Mark)>> {
     let shown = watched.subject().shown();
     let Some(object) = watched.subject().read().await? else {
-        bail!(Failure::new(Kind::Error, format!("{shown} not found")));
+        let (kind, namespace) = (watched.workload.kind(), &watched.place.namespace);
+        let why =
+            format!("{shown} does not exist; `kubectl get {kind}s -n {namespace}` shows what does");
+        bail!(Failure::new(Kind::Blocked, why));
     };
     let Some(mark) = Mark::read(&object.metadata, &shown)? else {
         return Ok(None);

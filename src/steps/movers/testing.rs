@@ -19,6 +19,7 @@ pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
         target: place_with(json!([])),
         volumes: vec![Volume {
             source: "data".to_owned(),
+            uid: "claim-uid".to_owned(),
             target: "new-data".to_owned(),
             mode,
             access: vec!["ReadWriteOnce".to_owned()],

@@ -248,7 +248,12 @@ fn frozen(report: &Report) -> String {
             None => format!("since {}", time(period.since)),
         })
         .collect();
-    format!("{} ({})", span(report.frozen.seconds), periods.join(", "))
+    let expected = report.frozen.expected_seconds;
+    let expected = expected.map_or_else(String::new, |seconds| {
+        format!(", {} were expected", span(seconds))
+    });
+    let lasted = span(report.frozen.seconds);
+    format!("{lasted} ({}){expected}", periods.join(", "))
 }
 
 const fn step_tone(state: StepState) -> Tone {

@@ -27,7 +27,7 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
       last change: 2025-11-21 02:15:00Z
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
-      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -72,7 +72,7 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
       last change: 2025-11-21 02:15:00Z
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
-      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+      frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -112,7 +112,7 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
       last change: 2025-11-21 02:07:10Z
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
-      frozen:      10m (since 2025-11-21 02:06:40Z)
+      frozen:      10m (since 2025-11-21 02:06:40Z), 2m25s were expected
       at:          step 4/7 final-copy
 
     Notes
@@ -152,7 +152,7 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
     - last change: 2025-11-21 02:15:00Z
     - by: kubectl-migrate 0.1.0, run r1
     - cluster: 8f0c
-    - frozen: 2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z)
+    - frozen: 2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
 
     ## Notes
 

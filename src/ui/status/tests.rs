@@ -59,16 +59,16 @@ fn shown(width: u16, terminal: bool, format: Format, namespaced: bool) -> anyhow
 #[test]
 fn status_is_one_line_per_migration() -> anyhow::Result<()> {
     insta::assert_snapshot!(shown(80, false, Format::Table, false)?, @"
-    NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN  AGE
-    orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s   8m
-    payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s  60m
-    a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s   8d
+    NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN           AGE
+    orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s of 2m25s   8m
+    payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s of 2m25s  60m
+    a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s            8d
     ");
     insta::assert_snapshot!(shown(80, false, Format::Wide, true)?, @"
-    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN  CREATED               AGE
-    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s   2025-11-21 02:00:00Z  8m
-    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s  2025-11-21 02:00:00Z  60m
-    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s   2025-11-21 02:00:00Z  8d
+    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN           CREATED               AGE
+    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s of 2m25s   2025-11-21 02:00:00Z  8m
+    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s of 2m25s  2025-11-21 02:00:00Z  60m
+    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s            2025-11-21 02:00:00Z  8d
     ");
     Ok(())
 }
@@ -134,15 +134,44 @@ fn machines_get_figures_not_texts() -> anyhow::Result<()> {
 }
 
 #[test]
-fn none_is_said_beside_the_data() -> anyhow::Result<()> {
+fn of_none_there_is_no_table_and_an_empty_list() -> anyhow::Result<()> {
     let (ui, written) = Ui::for_test(80, true);
     ui.status(Format::Table, &[], false)?;
-    assert_eq!(
-        (written.out(), written.err()),
-        (String::new(), "no migrations found\n".to_owned())
-    );
-    let (ui, written) = Ui::for_test(80, true);
+    assert_eq!((written.out(), written.err()), Default::default());
     ui.status(Format::Json, &[], false)?;
     assert!(written.out().contains("\"items\": []"), "{}", written.out());
     Ok(())
+}
+
+#[test]
+fn a_migration_that_cannot_be_read_stands_among_the_others() -> anyhow::Result<()> {
+    let why = "configmap shop/migrate-old-db is damaged: it has no key `journal`".to_owned();
+    let lost = StatusRow::unreadable(("shop", "old-db"), Some(at(0)), why.clone(), at(90));
+    let rows = [rows().remove(0), lost];
+    let (ui, written) = Ui::for_test(200, true);
+    ui.status(Format::Table, &rows, false)?;
+    insta::assert_snapshot!(written.out(), @"
+    NAME       PLAYBOOK     STEP            STATE       PROGRESS                                                           FROZEN          AGE
+    orders-db  statefulset  4/7 final-copy  running     1.1/1.4 GiB  212 MB/s  2s                                          1m20s of 2m25s  8m
+    old-db     –            –               unreadable  configmap shop/migrate-old-db is damaged: it has no key `journal`  –               90s
+    ");
+    let (ui, written) = Ui::for_test(80, true);
+    ui.status(Format::Json, &rows, false)?;
+    let json: serde_json::Value = serde_json::from_str(&written.out())?;
+    assert_eq!(json["items"][1]["state"], "unreadable");
+    assert_eq!(json["items"][1]["why"], why);
+    Ok(())
+}
+
+#[test]
+fn the_forecast_is_shown_until_the_freeze_has_ended() {
+    let frozen = |count, second| {
+        let report = Report::of(&header(), &entries(count), &Seen::at(at(second), false));
+        let row = StatusRow::of(&report, None);
+        (row.frozen_of_expected(), row.expected_freeze_seconds)
+    };
+    assert_eq!(frozen(3, 300), ("–".to_owned(), None));
+    assert_eq!(frozen(4, 380), ("expect 2m25s".to_owned(), Some(144.5)));
+    assert_eq!(frozen(6, 441), ("41s of 2m25s".to_owned(), Some(144.5)));
+    assert_eq!(frozen(16, 900), ("2m36s".to_owned(), Some(144.5)));
 }

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
-use crate::ui::StatusRow;
+use serde::Serialize;
+
+use crate::{report::API_VERSION, ui::StatusRow};
 
 /// A line each time that a progress has grown by this part of the whole.
 const TENTHS: u64 = 10;
 
-/// Tells what is new in a snapshot, a line per migration.
+/// Finds what is new in a snapshot.
 #[derive(Default)]
 pub(super) struct Changes {
     told: BTreeMap<(String, String), Told>,
@@ -21,33 +23,94 @@ struct Told {
     tenth: Option<u64>,
 }
 
+/// What is new of a migration.
+pub(super) enum Change {
+    /// It is there, and not as it was.
+    Now(Box<StatusRow>),
+    /// It is there no more: its namespace and name.
+    Gone(String, String),
+}
+
+/// A change for machines.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    change: Shown<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Now(&'a StatusRow),
+    Gone {
+        namespace: &'a str,
+        name: &'a str,
+        state: &'static str,
+    },
+}
+
 impl Changes {
-    /// The lines of what is new; `namespaced` as for `-A`.
-    pub(super) fn lines(&mut self, rows: Vec<StatusRow>, namespaced: bool) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// What is new in this snapshot.
+    pub(super) fn of(&mut self, rows: Vec<StatusRow>) -> Vec<Change> {
+        let mut changes = Vec::new();
         let before = std::mem::take(&mut self.told);
         for row in rows {
             let key = (row.namespace.clone(), row.name.clone());
             let told = Told::of(&row);
             if before.get(&key) != Some(&told) {
-                let mut parts = vec![
-                    name(&key, namespaced),
-                    row.step(),
-                    told.state.to_owned(),
-                    row.progress(),
-                ];
-                if row.frozen {
-                    parts.push(format!("frozen {}", row.frozen()));
-                }
-                parts.retain(|part| part != "–");
-                lines.push(parts.join("  "));
+                changes.push(Change::Now(Box::new(row)));
             }
             self.told.insert(key, told);
         }
-        for key in before.keys().filter(|key| !self.told.contains_key(*key)) {
-            lines.push(format!("{}  gone", name(key, namespaced)));
+        let gone = before
+            .into_keys()
+            .filter(|key| !self.told.contains_key(key));
+        changes.extend(gone.map(|(namespace, name)| Change::Gone(namespace, name)));
+        changes
+    }
+}
+
+impl Change {
+    /// It on a line; `namespaced` as for `-A`.
+    pub(super) fn line(&self, namespaced: bool) -> String {
+        match self {
+            Self::Now(row) => {
+                let mut parts = vec![
+                    name(&row.namespace, &row.name, namespaced),
+                    row.step(),
+                    row.state.name().to_owned(),
+                    row.progress(),
+                ];
+                if row.frozen {
+                    parts.push(format!("frozen {}", row.frozen_of_expected()));
+                }
+                parts.retain(|part| part != "–");
+                parts.join("  ")
+            }
+            Self::Gone(namespace, migration) => {
+                format!("{}  gone", name(namespace, migration, namespaced))
+            }
         }
-        lines
+    }
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn of(change: &'a Change) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "Status",
+            change: match change {
+                Change::Now(row) => Shown::Now(row),
+                Change::Gone(namespace, name) => Shown::Gone {
+                    namespace,
+                    name,
+                    state: "gone",
+                },
+            },
+        }
     }
 }
 
@@ -67,10 +130,10 @@ impl Told {
     }
 }
 
-fn name((namespace, name): &(String, String), namespaced: bool) -> String {
+fn name(namespace: &str, name: &str, namespaced: bool) -> String {
     if namespaced {
         format!("{namespace}/{name}")
     } else {
-        name.clone()
+        name.to_owned()
     }
 }

@@ -8,8 +8,12 @@ use std::io;
 use crossterm::event::{Event as Input, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures::{Stream, StreamExt as _};
 
-use self::{changes::Changes, frame::frame, full_screen::FullScreen};
-use super::{OutputError, StatusRow, Tone, Ui};
+use self::{
+    changes::{Changes, Document},
+    frame::frame,
+    full_screen::FullScreen,
+};
+use super::{Format, FormatError, OutputError, StatusRow, Tone, Ui};
 
 /// What one look gave: the migrations, or why there was no answer.
 pub type Snapshot = anyhow::Result<Vec<StatusRow>>;
@@ -45,6 +49,36 @@ impl Ui {
                 () = ended() => Ok(()),
             }
         }
+    }
+
+    /// Writes a JSON document for every migration that is new, has changed or is gone, as `kubectl get -w
+    /// -o json` does, until there are no more snapshots or the user leaves.
+    pub async fn watch_documents(
+        &self,
+        snapshots: impl Stream<Item = Snapshot> + Unpin,
+    ) -> Result<(), FormatError> {
+        tokio::select! {
+            shown = self.documents(snapshots) => shown,
+            () = ended() => Ok(()),
+        }
+    }
+
+    async fn documents(
+        &self,
+        mut snapshots: impl Stream<Item = Snapshot> + Unpin,
+    ) -> Result<(), FormatError> {
+        let mut changes = Changes::default();
+        while let Some(snapshot) = snapshots.next().await {
+            match snapshot {
+                Ok(rows) => {
+                    for change in changes.of(rows) {
+                        self.document(Format::Json, &Document::of(&change))?;
+                    }
+                }
+                Err(error) => self.warn(&format!("the last look failed: {error:#}")),
+            }
+        }
+        Ok(())
     }
 
     async fn full_screen(
@@ -88,8 +122,8 @@ impl Ui {
         while let Some(snapshot) = snapshots.next().await {
             match snapshot {
                 Ok(rows) => {
-                    for line in changes.lines(rows, namespaced) {
-                        self.data(&line)?;
+                    for change in changes.of(rows) {
+                        self.data(&change.line(namespaced))?;
                     }
                 }
                 Err(error) => self.warn(&format!("the last look failed: {error:#}")),

@@ -170,10 +170,10 @@ async fn a_pipe_gets_a_line_per_change() {
         .await
         .expect("a buffer takes everything");
     insta::assert_snapshot!(written.out(), @"
-    shop/orders-db  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  frozen 1m20s
-    shop/payments-db  4/7 final-copy  failed  pod shop/orders-db-1 was evicted  frozen 53m20s
+    shop/orders-db  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  frozen 1m20s of 2m25s
+    shop/payments-db  4/7 final-copy  failed  pod shop/orders-db-1 was evicted  frozen 53m20s of 2m25s
     warehouse/a-database-with-a-long-name  7/7 hand-over  waiting  switch the clients, then mark
-    shop/orders-db  4/7 final-copy  running  frozen 1m20s
+    shop/orders-db  4/7 final-copy  running  frozen 1m20s of 2m25s
     shop/payments-db  gone
     warehouse/a-database-with-a-long-name  gone
     ");
@@ -181,6 +181,41 @@ async fn a_pipe_gets_a_line_per_change() {
         written.err(),
         "warning: the last look failed: no route to host\n"
     );
+}
+
+#[tokio::test]
+async fn machines_get_a_document_per_change() {
+    let (ui, written) = Ui::for_test(80, false);
+    let mut later = rows();
+    later.truncate(1);
+    later[0].why = "no route to host".to_owned();
+    let looks = [Ok(rows()), Ok(rows()), Err(anyhow!("refused")), Ok(later)];
+    ui.documents(stream::iter(looks))
+        .await
+        .expect("a buffer takes everything");
+    let documents: Vec<serde_json::Value> = serde_json::Deserializer::from_str(&written.out())
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .expect("JSON, one document after the other");
+    let told: Vec<_> = documents
+        .iter()
+        .map(|document| {
+            format!(
+                "{} {} {}",
+                document["kind"], document["name"], document["state"]
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n").replace('"', ""), @"
+    Status orders-db running
+    Status payments-db failed
+    Status a-database-with-a-long-name waiting
+    Status orders-db running
+    Status payments-db gone
+    Status a-database-with-a-long-name gone
+    ");
+    assert_eq!(documents[3]["why"], "no route to host");
+    assert_eq!(written.err(), "warning: the last look failed: refused\n");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Journals in a cluster that do not fit: changed plans, other clusters, damage.
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use kubectl_migrate::engine::{FORMAT, Header, encode_header};
 use serde_json::{Value, json};
 
@@ -101,8 +101,9 @@ fn a_journal_that_does_not_fit_is_refused() -> Result<()> {
         }
     }
     // One that cannot be read does not hide the others.
-    let listed = end(source.migrate(&["status"])?)?.with_code(0)?;
-    told_all.push(format!("# status of all\nexit 0\n{}", listed.err));
+    let listed = end(source.migrate(&["status"])?)?.with_code(1)?;
+    ensure!(listed.out.contains("unreadable"), "{}", listed.out);
+    told_all.push(format!("# status of all\nexit 1\n{}", listed.err));
     check("journal", &told_all);
     Ok(())
 }

@@ -1,0 +1,94 @@
+//! The examples at the end of each verb's help. `kubectl migrate` stands for the name under which the
+//! program was called, `@BINARY@` for its file's, and `@COMPLETER@` for that by which kubectl completes it.
+
+pub(super) const PLAN: &str = "\
+Examples:
+  # Show what the plan's run would do, and where writes stop
+  kubectl migrate plan -f migration.yaml
+  # The same for another program
+  kubectl migrate plan -f migration.yaml -o json";
+
+pub(super) const PREFLIGHT: &str = "\
+Examples:
+  # Will it work here?
+  kubectl migrate preflight -f migration.yaml
+  # Print the Roles that the plan needs, for somebody else to run it
+  kubectl migrate preflight -f migration.yaml --emit-role --role-user jane";
+
+pub(super) const RUN: &str = "\
+Examples:
+  # Begin, or go on where it stopped
+  kubectl migrate run -f migration.yaml
+  # Go on from another machine, without the plan file
+  kubectl migrate run orders-db -n shop
+  # Let the server check every first write, and change nothing
+  kubectl migrate run -f migration.yaml --dry-run=server";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  # All migrations of the namespace
+  kubectl migrate status -n shop
+  # Follow one
+  kubectl migrate status orders-db -n shop -w
+  # A JSON document for each change
+  kubectl migrate status -A -w -o json";
+
+pub(super) const MARK: &str = "\
+Examples:
+  # The clients use the target now
+  kubectl migrate mark orders-db hand-over --done --reason \"clients switched, ticket 4711\"";
+
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  # Put everything back
+  kubectl migrate rollback orders-db
+  # Undo all that came after warm-copy, which itself stays done
+  kubectl migrate rollback orders-db --to warm-copy";
+
+pub(super) const CLEANUP: &str = "\
+Examples:
+  # Delete what the migration left behind; the source stays
+  kubectl migrate cleanup orders-db
+  # Delete the source, too: there is no way back after this
+  kubectl migrate cleanup orders-db --old-data --confirm orders-db";
+
+pub(super) const REPORT: &str = "\
+Examples:
+  # What happened, with numbers and digests
+  kubectl migrate report orders-db
+  # One page for whoever was not there
+  kubectl migrate report orders-db -o html > orders-db.html";
+
+pub(super) const FREEZE: &str = "\
+Examples:
+  # Stop all writes by scaling to 0
+  kubectl migrate freeze statefulset/orders-db
+  # Keep the pods and their volumes, but let nothing run in them
+  kubectl migrate freeze deployment/web --mode sleep";
+
+pub(super) const THAW: &str = "\
+Examples:
+  # Put it back exactly as it was
+  kubectl migrate thaw statefulset/orders-db
+  # The journal is lost: the note on the workload is enough
+  kubectl migrate thaw statefulset/orders-db --force";
+
+pub(super) const COPY: &str = "\
+Examples:
+  # To a new claim of another class and size
+  kubectl migrate copy pvc/data pvc/data-new --storage-class fast --size 20Gi
+  # To another namespace
+  kubectl migrate copy pvc/data pvc/data --to-namespace archive";
+
+pub(super) const COMPLETION: &str = "\
+Examples:
+  # Bash, for this shell
+  source <(@BINARY@ completion bash)
+
+kubectl itself completes `kubectl migrate …` by a program named @COMPLETER@:
+  ln -s \"$(command -v @BINARY@)\" \"$HOME/.local/bin/@COMPLETER@\"";
+
+pub(super) const VERSION: &str = "\
+Examples:
+  # The server's version, too
+  kubectl migrate version --server-version";
