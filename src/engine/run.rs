@@ -283,7 +283,9 @@ async fn break_from(
     journal: &mut Journal,
     sink: &Sink,
 ) -> Result<(), JournalError> {
-    for step in &steps[at..] {
+    // The last one first: cut off in between, the next run finds the reason again, and what was built on it
+    // never counts as done while the step itself is made again.
+    for step in steps[at..].iter().rev() {
         if matches!(
             journal.state().last(step.id()),
             Some(Record::Done(_) | Record::Marked(_))

@@ -313,8 +313,8 @@ async fn what_no_longer_holds_is_done_again_with_all_that_was_built_on_it() {
     assert_eq!(
         told,
         [
-            "snapshot broken",
             "copy broken",
+            "snapshot broken",
             "snapshot started",
             "snapshot done",
             "copy started",

@@ -43,7 +43,11 @@ pub(super) fn drift(begun: &Value, meta: &ObjectMeta, now: &Value) -> Vec<String
             &mut changed,
         );
         let by = blame::of(meta, Some(&format!("/spec/{part}")));
-        found.extend(changed.iter().map(|line| format!("{line}, set by {by}")));
+        found.extend(
+            changed
+                .iter()
+                .map(|line| format!("{line}, last written by {by}")),
+        );
     }
     found
 }
@@ -135,12 +139,15 @@ mod tests {
         assert_eq!(drift(&begun, &meta(), &harmless), Vec::<String>::new());
         assert_eq!(drift(&Value::Null, &meta(), &begun), Vec::<String>::new());
 
-        let by = "set by field manager `kubectl` (subresource scale) at 2026-01-02T03:04:05Z";
+        // Where nobody is known to have written the part itself, it is who wrote the spec last.
+        let who = "field manager `kubectl` (subresource scale) at 2026-01-02T03:04:05Z";
         assert_eq!(
             drift(&begun, &meta(), &object(5, "a:2", "")),
             [
-                format!("spec.replicas was 3 and is 5, {by}"),
-                "spec.template.spec.containers.db.image was \"a:1\" and is \"a:2\", set by somebody unknown".to_owned(),
+                format!("spec.replicas was 3 and is 5, set by {who}"),
+                format!(
+                    "spec.template.spec.containers.db.image was \"a:1\" and is \"a:2\", last written by {who}"
+                ),
             ]
         );
         let mut more = object(3, "a:1", "");
