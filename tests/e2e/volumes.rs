@@ -107,7 +107,11 @@ fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()
     let from = Prepared::new(&namespace, "block-volume", "from", "32Mi")?;
     let to = Prepared::new(&namespace, "block-volume", "to", "48Mi")?;
     let small = Prepared::new(&namespace, "block-volume", "small", "16Mi")?;
-    namespace.apply(&[block_claim("from", "32Mi"), block_claim("small", "16Mi")])?;
+    namespace.apply(&[
+        block_claim("from", "32Mi"),
+        block_claim("to", "32Mi"),
+        block_claim("small", "16Mi"),
+    ])?;
     let device = namespace.folder("from")?;
     ensure!(device == from.path()?);
     tree::noise(&device, 32 << 20)?;

@@ -1,5 +1,7 @@
 //! A target that lacks what the pods refer to, or that is too small for the data.
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{check, nothing_is_left, run, to, told, workload};
@@ -59,11 +61,10 @@ fn a_smaller_target_is_taken_when_the_data_fits_and_refused_when_not() -> Result
     let mut enough = to("db", &target.name);
     enough["target"]["size"] = json!("32Mi");
     run(&source, "enough", enough)?.with_code(13)?;
-    tree::assert_equal(
-        &source.folder("data-db-0")?,
-        &target.folder("data-db-0")?,
-        0,
-    )?;
+    // The pod that has been started there writes to another file.
+    let large =
+        |place: &Namespace| Ok::<_, anyhow::Error>(place.folder("data-db-0")?.join("large"));
+    ensure!(fs::read(large(&source)?)? == fs::read(large(&target)?)?);
     let undo = ["rollback", "enough", "-q", "--confirm", "enough"];
     end(source.migrate(&undo)?)?.with_code(0)?;
     Ok(())
