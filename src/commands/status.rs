@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Only those whose journal matches this label selector
     #[arg(long, short = 'l', value_name = "LABELS", conflicts_with = "name")]
     selector: Option<String>,
-    /// Go on showing: full screen on a terminal, a line per change elsewhere
+    /// Go on showing: full screen on a terminal, a line per change elsewhere, a document with -o json
     #[arg(long, short = 'w')]
     watch: bool,
     /// Output format

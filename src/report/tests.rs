@@ -220,6 +220,28 @@ fn volumes_and_findings_are_read_as_far_as_they_are_there() {
 }
 
 #[test]
+fn a_forecast_counts_only_where_it_was_measured() {
+    let warm = |rounds: u64, expected: Option<f64>| {
+        let mut entries = entries(6);
+        entries[3].record = Record::Done(json!({
+            "expected_freeze": expected, "volumes": [{"rounds": 1}, {"rounds": rounds}],
+        }));
+        entries
+    };
+    let expected = |entries: &[Entry]| report(entries, 1000, false).frozen.expected_seconds;
+    assert_eq!(expected(&warm(1, Some(9.5))), Some(9.5));
+    assert_eq!(expected(&warm(1, None)), None);
+    // A volume that no warm round has read says nothing of how long it takes.
+    assert_eq!(expected(&warm(0, Some(9.5))), None);
+    assert_eq!(expected(&entries(3)), None);
+    // A plain copy stops nobody's writes.
+    let mut copy = header();
+    copy.steps.retain(|step| step != "freeze");
+    let copied = Report::of(&copy, &entries(4), &Seen::at(at(1000), false));
+    assert_eq!(copied.frozen.expected_seconds, None);
+}
+
+#[test]
 fn names_are_what_is_serialized() {
     for state in [
         State::Planned,
