@@ -57,9 +57,6 @@ fn an_interrupted_run_says_how_it_goes_on_and_lets_go_of_its_lock() -> Result<()
             "the source is not frozen",
             "goes on from there",
         ])?;
-    // Whoever deletes the Lease does not make the journal unreadable.
-    let lease = format!("lease/migrate-{NAME}");
-    small.source.kubectl(&["delete", &lease])?;
     interrupted(&small, "freeze done", Signal::TERM, false)?
         .with_code(14)?
         .says(&[
@@ -71,6 +68,9 @@ fn an_interrupted_run_says_how_it_goes_on_and_lets_go_of_its_lock() -> Result<()
     interrupted(&small, "final-copy started", Signal::INT, false)?
         .with_code(14)?
         .says(&["interrupted before step `final-copy`", "goes on from there"])?;
+    // Whoever deletes the Lease does not make the journal unreadable.
+    let lease = format!("lease/migrate-{NAME}");
+    small.source.kubectl(&["delete", &lease])?;
     interrupted(&small, "verify done", Signal::TERM, true)?
         .with_code(14)?
         .says(&["error: interrupted", "goes on from there"])?;
@@ -83,10 +83,8 @@ fn an_interrupted_run_says_how_it_goes_on_and_lets_go_of_its_lock() -> Result<()
         .iter()
         .filter_map(|runner| runner["fence"].as_u64())
         .collect();
-    ensure!(
-        fences.len() >= 6 && fences.is_sorted_by(|one, next| one < next),
-        "{fences:?}"
-    );
+    // The second run was cut off before it wrote anything.
+    ensure!(fences == [1, 3, 4, 5, 6], "{fences:?}");
     // A second rollback finds nothing to do.
     let undo = |more: &[&str]| {
         let words = [&["rollback", NAME, "--confirm", NAME], more].concat();
