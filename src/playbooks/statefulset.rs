@@ -110,7 +110,7 @@ pub(super) async fn build(
         target_rules: [
             rights::for_identity(),
             rights::for_movers(&movers, Side::Target),
-            rights::for_start(to, &target_name),
+            rights::for_start(&inventory, to, &target_name),
             rights::for_target_checks(),
             rights::for_namespace(to),
             rights::for_target_claims(&inventory, to),

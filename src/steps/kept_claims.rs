@@ -49,7 +49,7 @@ pub(super) async fn keep(
 }
 
 /// Whether its claims go with it, or with its pods.
-fn deletes(object: &Value) -> bool {
+pub(super) fn deletes(object: &Value) -> bool {
     let policy = &object["spec"]["persistentVolumeClaimRetentionPolicy"];
     ["whenDeleted", "whenScaled"]
         .iter()

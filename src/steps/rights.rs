@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{
     Place,
     inventory::{Inventory, Reference, references},
+    kept_claims,
     movers::Movers,
     preflight::{Look, RIGHTS},
 };
@@ -121,11 +122,13 @@ pub fn for_identity() -> Vec<Rule> {
 
 /// To start the StatefulSet at the target.
 #[must_use]
-pub fn for_start(namespace: &str, name: &str) -> Vec<Rule> {
+pub fn for_start(inventory: &Inventory, namespace: &str, name: &str) -> Vec<Rule> {
     let mut rules = all(namespace, "apps", "statefulsets", &["create"]);
     rules.extend(one(namespace, "apps", "statefulsets", &LONG_LIFE, name));
     // Before it is deleted again, its claims are told to stay.
-    rules.extend(one(namespace, "apps", "statefulsets", &["patch"], name));
+    if kept_claims::deletes(&inventory.workload) {
+        rules.extend(one(namespace, "apps", "statefulsets", &["patch"], name));
+    }
     rules
 }
 
