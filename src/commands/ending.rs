@@ -191,7 +191,16 @@ pub(super) fn tell(
         } else {
             "goes on from there"
         };
-        let ending = ending.with_next(run, on);
+        // Copying again would write under a workload that is at work.
+        let broken = ended
+            .as_ref()
+            .err()
+            .is_some_and(|error| Failure::kind_of(error) == FailureKind::FreezeBroken);
+        let ending = if broken && is_started(report) {
+            ending
+        } else {
+            ending.with_next(run, on)
+        };
         if begun(report) {
             ending.with_next(rollback, undoes)
         } else {

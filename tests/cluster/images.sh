@@ -1,24 +1,26 @@
 # shellcheck shell=bash disable=SC2154  # `cluster` reads this file and sets $home, $sock and the like
 # Images made of folders, without Docker, and how they get onto the nodes.
 
-archive() { # archive TAG DIR ENTRYPOINT…: a Docker archive of one layer, on standard output
-  local tag=$1 from=$2 work same=(--sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner); shift 2
+# A function in ( ) is a shell of its own, whose temporary folder goes whichever way it ends.
+
+archive() ( # archive TAG DIR ENTRYPOINT…: a Docker archive of one layer, on standard output
+  tag=$1 from=$2 same=(--sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner); shift 2
   work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
   tar -C "$from" "${same[@]}" -cf "$work/layer.tar" .
   jq -nc --arg diff "sha256:$(sha256sum "$work/layer.tar" | cut -d' ' -f1)" --arg arch "$(dpkg --print-architecture)" \
     '{architecture: $arch, os: "linux", config: {Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], Entrypoint: $ARGS.positional}, rootfs: {type: "layers", diff_ids: [$diff]}}' \
     --args -- "$@" >"$work/config.json"
   jq -nc --arg tag "$tag" '[{Config: "config.json", RepoTags: [$tag], Layers: ["layer.tar"]}]' >"$work/manifest.json"
   tar -C "$work" "${same[@]}" -cf - manifest.json config.json layer.tar
-  rm -rf "$work"
-}
+)
 
-sandbox_image() {
-  local root; root=$(mktemp -d)
+sandbox_image() (
+  root=$(mktemp -d)
+  trap 'rm -rf "$root"' EXIT
   mkdir -p "$root/bin"; cp /bin/busybox "$root/bin/busybox"
   archive localhost/sandbox:1 "$root" /bin/busybox sleep 2147483647 | ctr -a "$sock" -n k8s.io images import - >/dev/null
-  rm -rf "$root"
-}
+)
 
 image() {
   [ $# -ge 2 ] || fail "usage: cluster image TAG DIR [ENTRYPOINT…]"
@@ -35,19 +37,19 @@ image() {
 }
 
 # The image of the pods that move data: the client's own binary and nothing else, under its version.
-mover() {
-  local binary=${1:?usage: cluster mover BINARY [TAG]} tag=${2:-} root
+mover() (
+  binary=${1:?usage: cluster mover BINARY [TAG]} tag=${2:-}
   [ "$tag" ] || tag=localhost/kubectl-migrate:$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' "$here/../../Cargo.toml")
   [ -x "$binary" ] || fail "there is no program $binary: build it first"
   # ldd fails for a static program; a dynamic one would find no loader in an image without files.
   if ldd "$binary" 2>/dev/null | grep -q '=>'; then fail "$binary is not static: build it with -C target-feature=+crt-static"; fi
   root=$(mktemp -d)
+  trap 'rm -rf "$root"' EXIT
   cp "$binary" "$root/kubectl-migrate"
   chmod 755 "$root" "$root/kubectl-migrate"
   image "$tag" "$root" /kubectl-migrate
-  rm -rf "$root"
   echo "$tag"
-}
+)
 
 # load ARCHIVE: gives it to the node (no pull needed) and to the registry (pull possible).
 load() {

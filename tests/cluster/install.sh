@@ -63,9 +63,10 @@ build() {
 # localhost/host:1     nothing but links; a pod that mounts this machine's /usr and /etc (read-only
 #                      hostPath) has every program installed here: java, rsync, PostgreSQL, …
 # localhost/etcd:3.6   etcd and etcdctl
-base_images() {
+base_images() (
   [ "$home/images/localhost_etcd_3.6.tar" -nt "$bin/.done" ] && return
-  local root applet link; root=$(mktemp -d)
+  root=$(mktemp -d)
+  trap 'rm -rf "$root"' EXIT
   mkdir -p "$root"/busybox/{bin,tmp,etc,root} "$root"/host/{usr,etc,tmp,var,run,proc,sys,dev,root,home,data}
   cp /bin/busybox "$root/busybox/bin/"
   for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/busybox/bin/$applet"; done
@@ -77,5 +78,4 @@ base_images() {
   image localhost/busybox:1 "$root/busybox"
   image localhost/host:1 "$root/host"
   image localhost/etcd:3.6 "$root/etcd" etcd
-  rm -rf "$root"
-}
+)

@@ -199,7 +199,7 @@ fn a_server_that_goes_away_while_frozen_is_named_and_all_goes_on_when_it_is_back
     ended.says(&[
         "error: ",
         &proxy.address(),
-        "state:    the source is frozen",
+        "state:    the source has been frozen for ",
         "next:     kubectl migrate run m",
     ])?;
     // Somebody who comes while it is away is told at once.

@@ -30,6 +30,9 @@ const PAGE: u32 = 500;
 /// A list that expires this often is longer than the server can keep it.
 const LIST_RESTARTS: u32 = 5;
 
+/// A create whose fate is unknown this often, and that left nothing, is not tried again.
+const CREATE_TRIES: u32 = 4;
+
 /// Somebody else who changes an object this often while we scale it does not want it scaled.
 const SCALE_TRIES: u32 = 5;
 
@@ -65,21 +68,22 @@ pub async fn get_opt<K: Object>(api: &Api<K>, name: &str) -> Result<Option<K>, K
 /// without our labels is never taken.
 pub async fn create_owned<K: Object>(api: &Api<K>, wanted: &K) -> Result<Created<K>, KubeError> {
     let name = wanted.name_any();
-    let refused = match api
-        .create(&PostParams::default(), wanted)
-        .await
-        .map_err(KubeError::from)
-    {
-        Ok(object) => return Ok(Created::New(object)),
-        Err(error @ (KubeError::AlreadyExists { .. } | KubeError::Ambiguous { .. })) => error,
-        Err(error) => return Err(error),
-    };
-    let Some(found) = get_opt(api, &name).await? else {
-        // Read after the fact: an ambiguous create left nothing, or the object in the way is gone.
-        return match api.create(&PostParams::default(), wanted).await {
-            Ok(object) => Ok(Created::New(object)),
-            Err(error) => Err(error.into()),
+    let mut tries = 0;
+    let (refused, found) = loop {
+        tries += 1;
+        let created = api.create(&PostParams::default(), wanted).await;
+        let refused = match created.map_err(KubeError::from) {
+            Ok(object) => return Ok(Created::New(object)),
+            Err(error @ (KubeError::AlreadyExists { .. } | KubeError::Ambiguous { .. })) => error,
+            Err(error) => return Err(error),
         };
+        if let Some(found) = get_opt(api, &name).await? {
+            break (refused, found);
+        }
+        // Read after the fact: an ambiguous create left nothing, or the object in the way is gone.
+        if tries == CREATE_TRIES {
+            return Err(refused);
+        }
     };
     let foreign = || {
         let object = Box::new(ObjectName {

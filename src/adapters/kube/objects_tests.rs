@@ -53,6 +53,29 @@ async fn a_create_that_broke_without_effect_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_create_that_broke_twice_is_found_and_one_that_always_breaks_is_given_up() {
+    let fake = FakeApi::script([
+        Answer::Reset,
+        absent(),
+        Answer::Reset,
+        Answer::Json(200, labelled("orders")),
+    ]);
+    let created = create_owned(&api(&fake), &config_map(labelled("orders")))
+        .await
+        .expect("it was made");
+    assert!(matches!(created, Created::Ours(_)));
+
+    let fake = FakeApi::new(|seen: &Seen| match seen.method.as_str() {
+        "POST" => Answer::Reset,
+        _ => absent(),
+    });
+    let error = create_owned(&api(&fake), &config_map(labelled("orders")))
+        .await
+        .expect_err("it is never made");
+    assert!(matches!(error, KubeError::Ambiguous { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn another_migrations_object_is_not_taken() {
     let fake = FakeApi::script([exists(), Answer::Json(200, labelled("billing"))]);
     let error = create_owned(&api(&fake), &config_map(labelled("orders")))
