@@ -121,10 +121,12 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         Some(RunError::Failed { kind, .. }) if *kind != FailureKind::Error => {
             return Some(Kind::of_failure(*kind));
         }
+        // What shows another error as its own is one link of the chain with it.
+        Some(RunError::Journal(error)) => return kind_of_cause(error),
         _ => {}
     }
-    if let Some(JournalError::Store(StoreError::Lost(_))) = cause.downcast_ref::<JournalError>() {
-        return Some(Kind::Locked);
+    if let Some(JournalError::Store(error)) = cause.downcast_ref::<JournalError>() {
+        return kind_of_cause(error);
     }
     if let Some(StoreError::Lost(_)) = cause.downcast_ref::<StoreError>() {
         return Some(Kind::Locked);
@@ -155,3 +157,20 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stopped(pub Kind);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_another_runner_was_before_is_a_lost_lock() {
+        let lost = || StoreError::Lost("the journal has 20 lines, not 6".to_owned());
+        for error in [
+            anyhow::Error::from(RunError::Journal(JournalError::Store(lost()))),
+            anyhow::Error::from(JournalError::Store(lost())).context("while it marked a step"),
+            lost().into(),
+        ] {
+            assert_eq!(Kind::of(&error), Kind::Locked, "{error:#}");
+        }
+    }
+}

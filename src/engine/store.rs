@@ -31,7 +31,7 @@ pub trait Store: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another runner holds the lock now; nothing was written.
-    #[error("another runner has taken over: {0}")]
+    #[error("this run lost its lock to another one ({0}), and changed nothing since")]
     Lost(String),
     /// A journal of this name is there already.
     #[error("{0} exists already")]
