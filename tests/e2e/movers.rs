@@ -24,8 +24,8 @@ use super::{
 
 /// Files that are each put in place by themselves, before a last one that is larger than all that may be on
 /// its way at once.
-const FILES: usize = 99;
-const EACH: u64 = 2 << 20;
+const FILES: usize = 20;
+const EACH: u64 = 8 << 20;
 const LAST: u64 = 64 << 20;
 
 /// Which mover is lost when so many files are complete, and how.
@@ -66,7 +66,7 @@ fn lost_movers_are_replaced_and_what_is_complete_is_not_sent_again() -> Result<(
             lost(FILES / 2, "source", Deleted),
             lost(FILES, "target", Deleted),
         ],
-        [lost(30, "source", Evicted), lost(70, "target", Evicted)],
+        [lost(6, "source", Evicted), lost(14, "target", Evicted)],
     ];
     thread::scope(|scope| {
         let copies: Vec<_> = cases
