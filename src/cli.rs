@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Freeze(commands::freeze::Args),
     Thaw(commands::thaw::Args),
     Copy(commands::copy::Args),
+    SwitchDatastore(commands::switch_datastore::Args),
     Completion(commands::completion::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
@@ -108,6 +109,7 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::Freeze(args) => commands::freeze::run(&cx, args).await,
         Command::Thaw(args) => commands::thaw::run(&cx, args).await,
         Command::Copy(args) => commands::copy::run(&cx, args).await,
+        Command::SwitchDatastore(args) => commands::switch_datastore::run(&cx, args).await,
         Command::Completion(args) => {
             let command = command(cx.ui.program());
             commands::completion::run(&cx, &args, command)

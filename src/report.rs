@@ -30,20 +30,20 @@ pub struct Seen<'a> {
     pub locked: bool,
     /// The step with which writes stop.
     pub freeze_begin: &'a str,
-    /// The step with which writes may begin again.
-    pub freeze_end: &'a str,
+    /// The steps with which writes may begin again; a migration has one of them.
+    pub freeze_ends: &'a [&'a str],
 }
 
 impl Seen<'static> {
     /// A look at this time, at a migration that stops writes with `freeze` and ends that with
-    /// `start-target`.
+    /// `start-target`, or with `thaw` where the tenant goes on at the target.
     #[must_use]
     pub const fn at(now: Timestamp, locked: bool) -> Self {
         Self {
             now,
             locked,
             freeze_begin: "freeze",
-            freeze_end: "start-target",
+            freeze_ends: &["start-target", "thaw"],
         }
     }
 }

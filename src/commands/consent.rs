@@ -46,6 +46,10 @@ fn will_freeze(plan: &Plan, report: Option<&Report>) -> Option<String> {
             (None, Some(name)) => ("deployment", name),
             (None, None) => return None,
         },
+        Playbook::KamajiDatastore => match &source.tenant_control_plane {
+            Some(name) => ("tenantcontrolplane", name),
+            None => return None,
+        },
         Playbook::Copy => return None,
     };
     let settled = report

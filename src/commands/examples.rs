@@ -92,3 +92,12 @@ pub(super) const VERSION: &str = "\
 Examples:
   # The server's version, too
   kubectl migrate version --server-version";
+
+pub(super) const SWITCH_DATASTORE: &str = "\
+Examples:
+  # Move tenant t1 to DataStore gold: writes are refused for seconds, reads never
+  kubectl migrate switch-datastore t1 --to gold -n tenants
+  # Look first: the steps, and every check
+  kubectl migrate switch-datastore t1 --to gold -n tenants --dry-run=client
+  # Before Kubernetes 1.30, or where reads have to stop, too
+  kubectl migrate switch-datastore t1 --to gold -n tenants --freeze offline";

@@ -83,7 +83,10 @@ fn plan_of(workload: &Workload, mode: FreezeMode) -> Plan {
             namespace: None,
         },
         spec: Spec {
-            freeze: plan::Freeze { mode, max: None },
+            freeze: plan::Freeze {
+                mode,
+                ..plan::Freeze::default()
+            },
             ..Spec::new(Playbook::Freeze, source)
         },
     }

@@ -21,6 +21,7 @@ pub(crate) mod run;
 mod session;
 mod signals;
 pub(crate) mod status;
+pub(crate) mod switch_datastore;
 pub(crate) mod thaw;
 pub(crate) mod version;
 

@@ -11,7 +11,10 @@ use crate::{
     playbooks,
     report::Report,
     state,
-    steps::preflight::{CHECKED, Checked},
+    steps::{
+        inventory::Inventory,
+        preflight::{CHECKED, Checked},
+    },
     ui::{Format, FreezeForecast, PlanStep, PlanView, amount},
 };
 
@@ -36,7 +39,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         .as_ref()
         .and_then(|report| report.outputs.get(CHECKED.step()))
         .and_then(|output| serde_json::from_value::<Checked>(output.clone()).ok())
-        .map(|checked| checked.inventory);
+        .map(|checked| checked.about);
     let playbook = playbooks::build(&plan, &sides, recorded).await?;
     let mut view = view(&plan, &sides.belongs.home, &playbook);
     view.freeze.expected_seconds = begun.and_then(|report| report.frozen.expected_seconds);
@@ -56,7 +59,11 @@ async fn begun(cx: &Context, plan: &Plan, home: &str) -> Option<Report> {
 
 /// What a plan looks like.
 pub(super) fn view(plan: &Plan, namespace: &str, playbook: &playbooks::Playbook) -> PlanView {
-    let capacity = playbook.preflight.inventory.capacity();
+    let capacity = playbook
+        .preflight
+        .about
+        .volumes()
+        .map_or(0, Inventory::capacity);
     let summary = if capacity == 0 {
         playbook.summary.clone()
     } else {

@@ -12,7 +12,7 @@ use crate::{
     marks, playbooks,
     playbooks::Sides,
     steps::{
-        freeze::FROZEN, inventory::Inventory, prepare::PREPARED, start_target::STARTED,
+        About, freeze::FROZEN, prepare::PREPARED, start_target::STARTED,
         verify::VERIFIED,
     },
 };
@@ -66,9 +66,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         );
         return Ok(unchanged(cx, &text, args.error_unchanged));
     }
-    let inventory = &session.playbook.preflight.inventory;
+    let about = &session.playbook.preflight.about;
     let may = undoing
-        .has_way_back(&session.sides, inventory, journal.entries())
+        .has_way_back(&session.sides, about, journal.entries())
         .await;
     let may = may.and_then(|()| match undoing.loses() {
         Some(what) => Ok(cx.ui.confirm_irreversible(what, &args.name)?),
@@ -89,10 +89,8 @@ async fn dry_run(cx: &Context, name: &str, to: Option<&str>) -> Result<Kind> {
     let undoing = Undoing::new(&state, &seen.header.steps, to)?;
     let (plan, sides) = identity::of_journal(cx, &seen.header).await?;
     let playbook = playbooks::build(&plan, &sides, recorded(&state)?).await?;
-    let inventory = &playbook.preflight.inventory;
-    undoing
-        .has_way_back(&sides, inventory, &seen.entries)
-        .await?;
+    let about = &playbook.preflight.about;
+    undoing.has_way_back(&sides, about, &seen.entries).await?;
     for line in undoing.lines(&playbook.steps) {
         cx.ui.data(&line)?;
     }
@@ -125,8 +123,8 @@ struct Undoing {
     claims: bool,
     /// What they hold was compared with the source.
     verified: bool,
-    /// The uid of the workload that was frozen.
-    frozen: Option<String>,
+    /// What the steps left.
+    left: Cx,
 }
 
 impl Undoing {
@@ -160,7 +158,7 @@ impl Undoing {
             started: goes(STARTED.step()),
             claims: goes(PREPARED.step()) && made,
             verified: matches!(state.last(VERIFIED.step()), Some(Record::Done(_))),
-            frozen: left.find(&FROZEN)?.map(|frozen| frozen.uid),
+            left,
             steps: undone,
         })
     }
@@ -169,14 +167,18 @@ impl Undoing {
     async fn has_way_back(
         &self,
         sides: &Sides,
-        inventory: &Inventory,
+        about: &About,
         entries: &[Entry],
     ) -> Result<()> {
+        let Some(inventory) = about.volumes() else {
+            return Ok(());
+        };
         if !self.started && !self.claims {
             return Ok(());
         }
         let source = &sides.source;
-        let parts = inventory.source_now(source, self.frozen.as_deref()).await?;
+        let frozen = self.left.find(&FROZEN)?.map(|frozen| frozen.uid);
+        let parts = inventory.source_now(source, frozen.as_deref()).await?;
         let mut gone: Vec<_> = parts.iter().filter_map(|part| part.why(source)).collect();
         if gone.is_empty() {
             return Ok(());

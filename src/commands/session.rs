@@ -18,7 +18,7 @@ use crate::{
     plan::{Plan, changes, digest},
     playbooks::{self, Playbook, Sides},
     state::{self, Locked},
-    steps::preflight::CHECKED,
+    steps::{About, preflight::CHECKED},
     ui::{Ending, LINE_INTERVAL},
 };
 
@@ -412,12 +412,12 @@ pub(super) fn keeps_its_plan(flags: &Global, name: &str, more: &[(&str, bool)]) 
     .into())
 }
 
-/// The inventory that a migration began with.
-pub(super) fn recorded(state: &State) -> Result<Option<crate::steps::inventory::Inventory>> {
+/// What a migration is about, as it was when it began.
+pub(super) fn recorded(state: &State) -> Result<Option<About>> {
     let (sink, _, _) = Sink::new();
     let (_, stop) = Stop::new();
     let checked = Cx::of(state, sink, stop).find(&CHECKED)?;
-    Ok(checked.map(|checked| checked.inventory))
+    Ok(checked.map(|checked| checked.about))
 }
 
 /// The lock was lost while something was going on.

@@ -48,7 +48,27 @@ pub struct Spec {
     /// How writes are stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Freeze,
-    /// How the copy is proved.
+    /// How a tenant's control plane is frozen.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TenantFreeze {
+    /// Let its API server refuse every write (Kubernetes 1.30 and later)
+    #[default]
+    ReadOnly,
+    /// Stop its API server
+    Offline,
+}
+
+impl fmt::Display for TenantFreeze {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ReadOnly => "read-only",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// How the copy is proved.
     #[serde(default, skip_serializing_if = "is_default")]
     pub verify: Verify,
     /// What becomes of the objects that the pods refer to.
@@ -90,6 +110,8 @@ pub enum Playbook {
     Copy,
     /// Stop the writes of a workload.
     Freeze,
+    /// A Kamaji tenant's control plane to another DataStore.
+    KamajiDatastore,
 }
 
 impl Playbook {
@@ -100,6 +122,7 @@ impl Playbook {
             Self::StatefulSet => "statefulset",
             Self::Copy => "copy",
             Self::Freeze => "freeze",
+            Self::KamajiDatastore => "kamaji-datastore",
         }
     }
 }
@@ -117,6 +140,9 @@ pub struct Source {
     /// A PersistentVolumeClaim's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pvc: Option<String>,
+    /// A Kamaji TenantControlPlane's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_control_plane: Option<String>,
 }
 
 /// To where.
@@ -135,6 +161,9 @@ pub struct Target {
     /// The PersistentVolumeClaim's name there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pvc: Option<String>,
+    /// A Kamaji DataStore's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_store: Option<String>,
     /// The storage class of all its volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
@@ -165,6 +194,9 @@ pub struct Freeze {
     /// By removing the pods, or by keeping them asleep.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: FreezeMode,
+    /// How the writes of a tenant's control plane are stopped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tenant: TenantFreeze,
     /// How long writes may stop; a cut-over that would not fit is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Span>,

@@ -1,8 +1,11 @@
-use super::{API_VERSION, KIND, Plan, Playbook, Source};
+use super::{API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze};
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
 /// must stay within the 63 bytes of a label.
 const LONGEST_NAME: usize = 40;
+
+/// What can be moved.
+const KINDS: &str = "`statefulset`, `deployment`, `pvc`, `tenantControlPlane`";
 
 /// A name that is not longer than a migration's may be: a longer one is cut, and told from others by a
 /// digest at its end.
@@ -43,9 +46,14 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         ("spec.source.statefulset", &plan.spec.source.statefulset),
         ("spec.source.deployment", &plan.spec.source.deployment),
         ("spec.source.pvc", &plan.spec.source.pvc),
+        (
+            "spec.source.tenantControlPlane",
+            &plan.spec.source.tenant_control_plane,
+        ),
         ("spec.target.namespace", &target.namespace),
         ("spec.target.statefulset", &target.statefulset),
         ("spec.target.pvc", &target.pvc),
+        ("spec.target.dataStore", &target.data_store),
     ] {
         if let Some(value) = value {
             name(field, value)?;
@@ -54,8 +62,8 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     let given = given(&plan.spec.source);
     let [(kind, source)] = given[..] else {
         let problem = match given.len() {
-            0 => "names nothing; one of `statefulset`, `deployment`, `pvc` is needed".to_owned(),
-            _ => "names more than one of `statefulset`, `deployment`, `pvc`".to_owned(),
+            0 => format!("names nothing; one of {KINDS} is needed"),
+            _ => format!("names more than one of {KINDS}"),
         };
         return refuse("spec.source", problem);
     };
@@ -64,6 +72,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         Playbook::StatefulSet => &["statefulset"],
         Playbook::Copy => &["pvc"],
         Playbook::Freeze => &["statefulset", "deployment"],
+        Playbook::KamajiDatastore => &["tenantControlPlane"],
     };
     if !allowed.contains(&kind) {
         let problem = format!(
@@ -81,11 +90,23 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         ),
         ("pvc", target.pvc.is_some(), Playbook::Copy),
         ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
+        (
+            "dataStore",
+            target.data_store.is_some(),
+            Playbook::KamajiDatastore,
+        ),
     ] {
         if present && playbook != only {
             let problem = format!("playbook `{}` has no use for it", playbook.name());
             return refuse(&format!("spec.target.{field}"), problem);
         }
+    }
+    if playbook == Playbook::KamajiDatastore {
+        return tenant(plan);
+    }
+    if plan.spec.freeze.tenant != TenantFreeze::default() {
+        let problem = format!("playbook `{}` has no use for it", playbook.name());
+        return refuse("spec.freeze.tenant", problem);
     }
     if playbook != Playbook::Freeze && is_itself(plan, source) {
         let problem = format!(
@@ -96,11 +117,37 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     Ok(())
 }
 
+/// What makes no sense for a tenant's control plane, which stays where it is and has no volumes.
+fn tenant(plan: &Plan) -> Result<(), (String, String)> {
+    let (spec, target) = (&plan.spec, &plan.spec.target);
+    if target.data_store.is_none() {
+        let problem = "names no DataStore to move to".to_owned();
+        return Err(("spec.target.dataStore".to_owned(), problem));
+    }
+    let useless = [
+        ("spec.target.context", target.context.is_some()),
+        ("spec.target.namespace", target.namespace.is_some()),
+        ("spec.target.storageClass", target.storage_class.is_some()),
+        ("spec.target.size", target.size.is_some()),
+        ("spec.freeze.mode", spec.freeze.mode != FreezeMode::default()),
+        ("spec.objects", spec.objects != Objects::default()),
+        ("spec.mover", spec.mover != Mover::default()),
+    ];
+    match useless.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let problem = format!("playbook `{}` has no use for it", spec.playbook.name());
+            Err((field.to_owned(), problem))
+        }
+    }
+}
+
 fn given(source: &Source) -> Vec<(&'static str, &str)> {
     [
         ("statefulset", &source.statefulset),
         ("deployment", &source.deployment),
         ("pvc", &source.pvc),
+        ("tenantControlPlane", &source.tenant_control_plane),
     ]
     .into_iter()
     .filter_map(|(kind, name)| Some((kind, name.as_deref()?)))

@@ -8,6 +8,7 @@ use crate::{
     engine::Step,
     plan::{Objects, Plan},
     steps::{
+        About,
         copy::{FinalCopy, WarmCopy},
         inventory::Inventory,
         prepare::Prepare,
@@ -85,7 +86,7 @@ pub(super) async fn build(
         summary,
         allowed_freeze: None,
         ending: None,
-        inventory,
+        about: About::Volumes(inventory),
     };
     Ok(parts.with_preflight(sides))
 }

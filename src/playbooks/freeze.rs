@@ -7,6 +7,7 @@ use super::{Parts, Playbook, Sides, ending::ending};
 use crate::{
     plan::{Plan, Workload},
     steps::{
+        About,
         freeze::{self, FreezeStep},
         inventory::Inventory,
         rights,
@@ -57,7 +58,7 @@ pub(super) async fn build(
     );
     let parts = Parts {
         ending: ending(plan.spec.freeze.mode, &inventory),
-        inventory,
+        about: About::Volumes(inventory),
         steps: vec![Arc::new(frozen)],
         source_rules,
         target_rules: Vec::new(),

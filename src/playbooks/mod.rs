@@ -2,6 +2,7 @@
 mod copy;
 mod ending;
 mod freeze;
+mod kamaji;
 mod movers;
 mod statefulset;
 
@@ -15,8 +16,7 @@ use crate::{
     marks::Belongs,
     plan::{self, Plan},
     steps::{
-        Place,
-        inventory::Inventory,
+        About, Place,
         preflight::{Look, Preflight},
         rights,
     },
@@ -53,13 +53,18 @@ pub struct Playbook {
     pub ending: Option<Duration>,
 }
 
-/// Makes the steps of a plan. `recorded` is the inventory of a migration that has begun: what it is about
-/// does not change any more.
-pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<Inventory>) -> Result<Playbook> {
+/// Makes the steps of a plan. `recorded` is what a migration that has begun is about: that does not change any more.
+pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Result<Playbook> {
+    let (volumes, tenant) = match recorded {
+        Some(About::Volumes(inventory)) => (Some(inventory), None),
+        Some(About::Tenant(tenant)) => (None, Some(tenant)),
+        None => (None, None),
+    };
     match plan.spec.playbook {
-        plan::Playbook::StatefulSet => statefulset::build(plan, sides, recorded).await,
-        plan::Playbook::Copy => copy::build(plan, sides, recorded).await,
-        plan::Playbook::Freeze => freeze::build(plan, sides, recorded).await,
+        plan::Playbook::StatefulSet => statefulset::build(plan, sides, volumes).await,
+        plan::Playbook::Copy => copy::build(plan, sides, volumes).await,
+        plan::Playbook::Freeze => freeze::build(plan, sides, volumes).await,
+        plan::Playbook::KamajiDatastore => kamaji::build(plan, sides, tenant).await,
     }
 }
 
@@ -78,7 +83,7 @@ impl Playbook {
 
 /// The parts that playbooks differ in.
 struct Parts {
-    inventory: Inventory,
+    about: About,
     /// Every step but preflight.
     steps: Vec<Arc<dyn Step>>,
     source_rules: Vec<Rule>,
@@ -111,7 +116,7 @@ impl Parts {
         also.extend(self.looks);
         let preflight = Arc::new(Preflight {
             steps: self.steps.clone(),
-            inventory: self.inventory,
+            about: self.about,
             also,
         });
         let mut steps: Vec<Arc<dyn Step>> = vec![preflight.clone()];

@@ -8,6 +8,7 @@ use crate::{
     engine::Step,
     plan::{Plan, Workload},
     steps::{
+        About,
         copy::{FinalCopy, WarmCopy},
         freeze::{self, FreezeStep},
         hand_over::HandOver,
@@ -121,7 +122,7 @@ pub(super) async fn build(
         summary,
         allowed_freeze: plan.spec.freeze.max.map(|max| max.0),
         ending: ending(plan.spec.freeze.mode, &inventory),
-        inventory,
+        about: About::Volumes(inventory),
     };
     Ok(parts.with_preflight(sides))
 }

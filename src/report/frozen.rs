@@ -59,7 +59,7 @@ impl Frozen {
                     Record::Undone | Record::Broken(_) => false,
                     _ => stopped,
                 };
-            } else if entry.step == seen.freeze_end {
+            } else if seen.freeze_ends.contains(&entry.step.as_str()) {
                 begun_again = match entry.record {
                     Record::Done(_) | Record::Skipped(_) | Record::Marked(_) => true,
                     Record::UndoStarted | Record::Broken(_) => false,

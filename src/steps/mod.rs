@@ -1,8 +1,10 @@
 //! Changes to the world, shared by verbs and playbooks.
+mod about;
 pub mod copy;
 pub mod freeze;
 pub mod hand_over;
 pub mod inventory;
+pub mod kamaji;
 mod kept_claims;
 pub mod movers;
 mod place;
@@ -16,6 +18,7 @@ mod users;
 mod verified_claims;
 pub mod verify;
 
+pub use about::About;
 pub use place::Place;
 use users::Users;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::inventory::Inventory;
+use super::About;
 use crate::{
     adapters::kube::KubeError,
     engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
@@ -17,7 +17,7 @@ pub struct Preflight {
     /// The steps whose checks are made.
     pub steps: Vec<Arc<dyn Step>>,
     /// What the migration is about; it goes into the journal from here.
-    pub inventory: Inventory,
+    pub about: About,
     /// What is checked beside the steps: rights, versions.
     pub also: Vec<Arc<dyn Look>>,
 }
@@ -34,7 +34,7 @@ pub trait Look: Send + Sync {
 #[serde(deny_unknown_fields)]
 pub struct Checked {
     /// What the migration is about, as it was when it began.
-    pub inventory: Inventory,
+    pub about: About,
     /// How many checks found all as it should be.
     pub passed: usize,
     /// What the operator was told.
@@ -123,7 +123,7 @@ impl Step for Preflight {
             .filter(|check| check.verdict == Verdict::Warn)
             .collect();
         Ok(Outcome::Done(serde_json::to_value(Checked {
-            inventory: self.inventory.clone(),
+            about: self.about.clone(),
             passed: count - warnings.len(),
             warnings,
         })?))

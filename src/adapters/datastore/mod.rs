@@ -9,5 +9,6 @@ mod pair;
 pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
 pub use error::DatastoreError;
 pub use pair::{
-    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading, StoreLook,
+    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading,
+    StoreLook,
 };

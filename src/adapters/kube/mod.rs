@@ -27,7 +27,7 @@ mod watch;
 pub use access::{Refused, Rule, refused_rules};
 pub use action::{Action, ObjectName, singular};
 pub use cluster::Cluster;
-pub use connect::connect;
+pub use connect::{connect, connect_through};
 pub use error::KubeError;
 pub use evidence::{claim_evidence, job_evidence, pod_evidence};
 pub use flags::ConnectionFlags;

@@ -1,6 +1,6 @@
 //! Whether the source may be deleted, and what of it: it is the way back, and what is deleted here cannot be
 //! had back.
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
 
 use super::{ID, Item};
@@ -11,6 +11,7 @@ use crate::{
     report::{Report, State},
     state::Seen,
     steps::{
+        About,
         freeze::FROZEN,
         inventory::{Now, Part},
         preflight::CHECKED,
@@ -36,7 +37,8 @@ pub(super) async fn items(seen: &Seen, report: &Report, sides: &Sides) -> Result
     let (sink, _, _) = Sink::new();
     let (_, stop) = Stop::new();
     let left = Cx::of(&state, sink, stop);
-    let inventory = left.get(&CHECKED)?.inventory;
+    let inventory = left.get(&CHECKED)?.about.into_volumes();
+    let inventory = inventory.context("the migration has no volumes")?;
     let plan: Plan = serde_json::from_value(seen.header.plan.clone())?;
     let frozen = left.find(&FROZEN)?.map(|frozen| frozen.uid);
     let parts = inventory
@@ -48,7 +50,7 @@ pub(super) async fn items(seen: &Seen, report: &Report, sides: &Sides) -> Result
         .iter()
         .any(|part| part.kind == "statefulset" && part.now == Now::Gone);
     if frozen.is_some() && !(workload_gone && state.begun(ID)) {
-        let steps = playbooks::build(&plan, sides, Some(inventory.clone())).await?;
+        let steps = playbooks::build(&plan, sides, Some(About::Volumes(inventory.clone()))).await?;
         for step in steps.steps.iter().filter(|step| step.id() == FROZEN.step()) {
             if let Holds::No(why) = step.holds(&left).await? {
                 return Err(kept(format!(

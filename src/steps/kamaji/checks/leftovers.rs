@@ -1,0 +1,63 @@
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt as _;
+
+use super::super::Switch;
+use crate::{
+    adapters::{
+        kamaji::{CLEANUP_PRIOR_MIGRATION, MIGRATION_TIMEOUT, TenantControlPlane},
+        kube::{Selector, list_all},
+    },
+    engine::Check,
+};
+
+impl Switch {
+    /// What an earlier migration by Kamaji left: a Job that still runs writes to a store meanwhile.
+    pub(super) async fn check_leftovers(&self, tenant: &TenantControlPlane) -> Vec<Check> {
+        let mut checks = vec![self.check_jobs().await];
+        for annotation in [CLEANUP_PRIOR_MIGRATION, MIGRATION_TIMEOUT] {
+            if let Some(value) = tenant.annotation(annotation) {
+                checks.push(Check::warn(
+                    "leftovers",
+                    self.shown(),
+                    format!("has annotation {annotation}={value}, which acts on the next migration by Kamaji"),
+                    format!("kubectl annotate tcp {} -n {} {annotation}-", self.tenant.name, self.place.namespace),
+                ));
+            }
+        }
+        checks
+    }
+
+    async fn check_jobs(&self) -> Check {
+        let name = "migration job";
+        let selector = format!(
+            "tcp.kamaji.clastix.io/name={},tcp.kamaji.clastix.io/namespace={}",
+            self.tenant.name, self.place.namespace
+        );
+        let jobs = list_all(&self.place.cluster.everywhere::<Job>(), &Selector::labels(selector)).await;
+        let jobs = match jobs {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                return Check::warn(name, self.shown(), format!("jobs cannot be looked at: {error}"), "make sure that no job of Kamaji's works on it");
+            }
+        };
+        let ended = |job: &Job| {
+            let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|condition| condition.type_ == "Complete" && condition.status == "True")
+        };
+        let shown = |job: &Job| format!("job {}/{}", job.namespace().unwrap_or_default(), job.name_any());
+        if let Some(job) = jobs.iter().find(|job| !ended(job)) {
+            let (namespace, job_name) = (job.namespace().unwrap_or_default(), job.name_any());
+            return Check::block(
+                name,
+                shown(job),
+                "is of an earlier migration and has not ended: its pod may write to a store at any time",
+                format!("kubectl delete job {job_name} -n {namespace} --cascade=foreground"),
+            );
+        }
+        match jobs.first() {
+            Some(job) => Check::pass(name, shown(job), "has ended, and is not in the way"),
+            None => Check::pass(name, self.shown(), "no job of an earlier migration is there"),
+        }
+    }
+}

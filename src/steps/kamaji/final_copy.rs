@@ -1,0 +1,64 @@
+use anyhow::Result;
+use async_trait::async_trait;
+
+use super::{
+    Switch,
+    stores::meter,
+    warm_copy::{Rounds, WARM},
+};
+use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+
+/// Copies what changed since the last warm round, while nothing is written.
+#[derive(Clone, Debug)]
+pub struct FinalCopy(pub Switch);
+
+/// Its id: a comparison that finds a difference has it made again.
+pub(super) const FINAL_COPY: &str = "final-copy";
+
+#[async_trait]
+impl Step for FinalCopy {
+    fn id(&self) -> &'static str {
+        FINAL_COPY
+    }
+
+    fn title(&self) -> String {
+        "copy what changed since".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("remove the copy, with that of warm-copy".to_owned())
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        self.0.still_frozen().await?;
+        let pair = self.0.stores.pair().await?;
+        let warm = cx.get(&WARM)?;
+        // A second try is there because something was missing: what a watch tells is not enough then.
+        let since = warm.position().filter(|_| !cx.again);
+        let meter = meter(cx, self.id(), "copying");
+        let copied = tokio::select! {
+            copied = pair.copy(since, &meter) => copied?,
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        let done = Rounds {
+            rounds: vec![copied],
+        };
+        Ok(Outcome::Done(serde_json::to_value(done)?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored) // warm-copy's undo removes all of it
+    }
+}

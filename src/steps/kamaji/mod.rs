@@ -1,0 +1,73 @@
+//! A Kamaji tenant's control plane moves from one DataStore to another.
+//!
+//! | step | changes | put back by |
+//! |---|---|---|
+//! | `pause` | Kamaji's controller leaves the tenant alone | removing the annotation |
+//! | `warm-copy` | the target store holds the tenant's data, but for the last changes | removing it |
+//! | `raise` | the target store's revision is above the source's | nothing: a revision is only a counter |
+//! | `freeze` | no write to the tenant is accepted, as refused writes prove | lifting it, as an accepted write proves |
+//! | `final-copy` | the target store holds all of it | removing it |
+//! | `verify` | nothing: both stores are compared by content | – |
+//! | `flip` | the tenant belongs to the target store | never: from here on the target is written to |
+//! | `roll-out` | the controller moves the API servers; none uses the source any more | never |
+//! | `thaw` | writes are accepted again, by the target | never |
+mod api;
+mod checks;
+mod final_copy;
+mod flip;
+mod freeze;
+mod offline;
+mod pause;
+mod policy;
+mod raise;
+mod rights;
+mod roll_out;
+mod stores;
+mod tenant;
+mod thaw;
+mod verify;
+mod warm_copy;
+
+use std::time::Duration;
+
+use crate::{marks::Belongs, plan::TenantFreeze, steps::Place};
+
+pub use checks::TenantLook;
+pub use final_copy::FinalCopy;
+pub use flip::Flip;
+pub use freeze::FreezeTenant;
+pub use pause::Pause;
+pub use raise::Raise;
+pub use rights::rules;
+pub use roll_out::RollOut;
+pub use stores::Stores;
+pub use tenant::Tenant;
+pub use thaw::ThawTenant;
+pub use verify::VerifyStores;
+pub use warm_copy::WarmCopy;
+
+/// How long API servers may take to start or to end: an image may have to be pulled.
+const ROLL_OUT_BOUND: Duration = Duration::from_mins(15);
+
+/// What every step of the playbook works with.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    /// The migration.
+    pub belongs: Belongs,
+    /// Where the tenant's control plane is.
+    pub place: Place,
+    /// The tenant, as it was when the migration began.
+    pub tenant: Tenant,
+    /// How its writes are stopped.
+    pub freeze: TenantFreeze,
+    /// Both stores.
+    pub stores: Stores,
+}
+
+impl Switch {
+    /// The control plane's name for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.place.object("tenantcontrolplane", &self.tenant.name)
+    }
+}

@@ -1,0 +1,132 @@
+use anyhow::{Result, ensure};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::Switch;
+use crate::{
+    adapters::{
+        kamaji::{PAUSED, TenantControlPlane, tenants},
+        kube::{JsonPatchOperation, json_patch, pointer},
+    },
+    engine::{Check, Cx, Failure, Holds, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+};
+
+/// Lets Kamaji's controller leave the tenant alone.
+#[derive(Clone, Debug)]
+pub struct Pause(pub Switch);
+
+impl Switch {
+    /// What our annotation says: whoever finds it knows whose it is.
+    pub(super) fn pause_value(&self) -> String {
+        format!("kubectl-migrate {}", self.belongs.run)
+    }
+
+    /// Whether it is paused by this very run.
+    pub(super) fn has_paused(&self, tenant: &TenantControlPlane) -> bool {
+        tenant.annotation(PAUSED) == Some(&self.pause_value())
+    }
+
+    /// Removes our annotation, and nobody else's.
+    pub(super) async fn resume(&self) -> Result<()> {
+        let tenant = self.control_plane().await?;
+        if !self.has_paused(&tenant) {
+            return Ok(());
+        }
+        let path = pointer(&["metadata", "annotations", PAUSED]);
+        let operations = [
+            JsonPatchOperation::Test {
+                path: path.clone(),
+                value: json!(self.pause_value()),
+            },
+            JsonPatchOperation::Remove { path },
+        ];
+        self.patch(&self.place, &operations).await
+    }
+
+    async fn patch(&self, place: &crate::steps::Place, operations: &[JsonPatchOperation]) -> Result<()> {
+        let api = tenants(&place.cluster, &place.namespace);
+        json_patch(&api, &self.tenant.name, operations).await?;
+        Ok(())
+    }
+
+    async fn pause(&self, place: &crate::steps::Place) -> Result<()> {
+        let tenant = self.control_plane().await?;
+        if self.has_paused(&tenant) {
+            return Ok(());
+        }
+        ensure!(
+            !tenant.is_paused(),
+            Failure::new(
+                Kind::Blocked,
+                format!("{} is paused by somebody else (annotation {PAUSED})", self.shown()),
+            )
+        );
+        let version = tenant.object.metadata.resource_version.clone().unwrap_or_default();
+        let mut operations = vec![JsonPatchOperation::Test {
+            path: pointer(&["metadata", "resourceVersion"]),
+            value: Value::String(version),
+        }];
+        if tenant.object.metadata.annotations.is_none() {
+            operations.push(JsonPatchOperation::Add {
+                path: pointer(&["metadata", "annotations"]),
+                value: json!({}),
+            });
+        }
+        operations.push(JsonPatchOperation::Add {
+            path: pointer(&["metadata", "annotations", PAUSED]),
+            value: Value::String(self.pause_value()),
+        });
+        self.patch(place, &operations).await
+    }
+}
+
+#[async_trait]
+impl Step for Pause {
+    fn id(&self) -> &'static str {
+        "pause"
+    }
+
+    fn title(&self) -> String {
+        format!("let Kamaji leave {} alone", self.0.tenant.name)
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("let Kamaji work on it again".to_owned())
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        let mut dry = self.0.place.clone();
+        dry.cluster = dry.cluster.dry_run();
+        self.0.pause(&dry).await?;
+        Ok(vec![format!("{}: annotate {PAUSED}", self.0.shown())])
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, _: &Cx) -> Result<Outcome> {
+        self.0.pause(&self.0.place).await?;
+        Ok(Outcome::Done(Value::Null))
+    }
+
+    async fn holds(&self, _: &Cx) -> Result<Holds> {
+        let tenant = self.0.control_plane().await?;
+        if self.0.has_paused(&tenant) || self.0.is_flipped(&tenant) {
+            return Ok(Holds::Yes);
+        }
+        Ok(Holds::No(format!(
+            "somebody removed annotation {PAUSED} from {}",
+            self.0.shown()
+        )))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        self.0.resume().await?;
+        Ok(Undone::Restored)
+    }
+}

@@ -1,0 +1,138 @@
+use std::{fmt, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::sync::OnceCell;
+
+use super::Tenant;
+use crate::{
+    adapters::{
+        datastore::{Connection, Driver, Endpoint, EtcdPair, Meter, Pair, Reading},
+        kamaji::{DataStore, data_stores, read_credentials},
+        kube::{Cluster, Tunnel, get_opt},
+    },
+    engine::{Cx, Event, Failure, Kind, Progress, Unit},
+};
+
+/// A tenant's schema in both its stores, connected to on first use.
+#[derive(Clone)]
+pub struct Stores {
+    cluster: Cluster,
+    tenant: Tenant,
+    open: Arc<OnceCell<Open>>,
+}
+
+struct Open {
+    pair: Box<dyn Pair>,
+    /// They lead to the stores for as long as they are kept.
+    _tunnels: Vec<Tunnel>,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tenant { source, target, .. } = &self.tenant;
+        write!(formatter, "Stores({source} → {target})")
+    }
+}
+
+impl Stores {
+    /// Dials nothing.
+    #[must_use]
+    pub fn new(cluster: Cluster, tenant: Tenant) -> Self {
+        Self {
+            cluster,
+            tenant,
+            open: Arc::default(),
+        }
+    }
+
+    /// Both stores.
+    pub async fn pair(&self) -> Result<&dyn Pair> {
+        let open = self.open.get_or_try_init(|| self.open()).await?;
+        Ok(open.pair.as_ref())
+    }
+
+    async fn open(&self) -> Result<Open> {
+        let mut tunnels = Vec::new();
+        let source = self.connection(&self.tenant.source, &mut tunnels).await?;
+        let target = self.connection(&self.tenant.target, &mut tunnels).await?;
+        let schema = &self.tenant.schema;
+        let pair: Box<dyn Pair> = match self.tenant.driver {
+            Driver::Etcd => Box::new(EtcdPair::open(&source, &target, schema).await?),
+            driver => {
+                let why = format!("driver {driver} cannot be switched by this version");
+                return Err(Failure::new(Kind::Blocked, why).into());
+            }
+        };
+        Ok(Open {
+            pair,
+            _tunnels: tunnels,
+        })
+    }
+
+    /// How a DataStore is reached: tunnels for servers inside of the cluster, which this machine cannot dial.
+    async fn connection(&self, name: &str, tunnels: &mut Vec<Tunnel>) -> Result<Connection> {
+        let found = get_opt(&data_stores(&self.cluster), name).await?;
+        let found = found.ok_or_else(|| {
+            Failure::new(Kind::Blocked, format!("datastore {name} does not exist"))
+                .with_next("kubectl get datastores", "shows what does")
+        })?;
+        let store = DataStore::new(found)?;
+        let shown = store.shown();
+        let driver: Driver = store
+            .spec
+            .driver
+            .parse()
+            .map_err(|why: String| Failure::new(Kind::Blocked, format!("{shown}: spec.driver: {why}")))?;
+        ensure!(
+            driver == self.tenant.driver,
+            Failure::new(
+                Kind::Blocked,
+                format!("{shown} is {driver}, and the tenant's data is in {}: drivers cannot be changed", self.tenant.driver),
+            )
+        );
+        let credentials = read_credentials(&self.cluster, &store, driver).await;
+        let credentials = credentials.map_err(|flaws| {
+            let evidence = flaws.iter().map(ToString::to_string).collect();
+            Failure::new(Kind::Blocked, format!("{shown} cannot be logged in to")).with_evidence(evidence)
+        })?;
+        let mut endpoints = Vec::new();
+        for shown_endpoint in &store.spec.endpoints {
+            let tunnel = Tunnel::open(&self.cluster, shown_endpoint)
+                .await
+                .with_context(|| format!("{shown} cannot be reached"))?;
+            let host = shown_endpoint.rsplit_once(':').map_or(shown_endpoint.as_str(), |(host, _)| host);
+            endpoints.push(Endpoint {
+                dial: tunnel.address(),
+                host: host.to_owned(),
+                shown: shown_endpoint.clone(),
+            });
+            tunnels.push(tunnel);
+        }
+        Ok(Connection {
+            name: shown,
+            driver,
+            endpoints,
+            authority: credentials.authority,
+            identity: credentials.identity,
+            basic: credentials.basic,
+        })
+    }
+}
+
+/// A meter that shows a step's progress in keys.
+pub(super) fn meter(cx: &Cx, step: &'static str, doing: &'static str) -> Meter {
+    let sink = cx.sink.clone();
+    let begun = std::time::Instant::now();
+    Meter::new(move |reading: Reading| {
+        let seconds = begun.elapsed().as_secs_f64();
+        sink.send(Event::Progress(Progress {
+            step: step.to_owned(),
+            doing: doing.to_owned(),
+            done: reading.keys,
+            total: reading.of.max(reading.keys),
+            unit: Unit::Count,
+            rate: if seconds > 0.0 { reading.keys as f64 / seconds } else { 0.0 },
+            parts: Vec::new(),
+        }));
+    })
+}

@@ -1,0 +1,105 @@
+use anyhow::Result;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Switch,
+    api::{ApiServer, Write, at_least_one},
+    raise::RAISED,
+};
+use crate::{
+    adapters::kube::KubeError,
+    engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    plan::TenantFreeze,
+};
+
+/// Lets the tenant accept writes again, in the target.
+#[derive(Clone, Debug)]
+pub struct ThawTenant(pub Switch);
+
+/// What the thaw leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thawed {
+    /// The API servers that were seen to accept a write.
+    pub accepted_by: Vec<String>,
+    /// The tenant's revision as its API servers tell it now.
+    pub revision: u64,
+    /// Whether kubelets and other clients that watched all through the switch have to be restarted.
+    pub restart_kubelets: bool,
+    /// Why, or why not.
+    pub because: String,
+}
+
+/// What the thaw leaves in the journal.
+pub const THAWED: Key<Thawed> = Key::new("thaw");
+
+#[async_trait]
+impl Step for ThawTenant {
+    fn id(&self) -> &'static str {
+        THAWED.step()
+    }
+
+    fn title(&self) -> String {
+        "accept writes again, and see one accepted".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Never(self.0.way_back())
+    }
+
+    fn freezes(&self) -> Freezes {
+        Freezes::End
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let servers = self.0.api_servers().await?;
+        at_least_one(&servers, &self.0.shown())?;
+        if self.0.freeze == TenantFreeze::ReadOnly {
+            self.0.remove_policy(&servers[0]).await?;
+        }
+        let accepted_by = self.0.until_all(&Write::Accepted, &servers, cx, self.id()).await?;
+        let revision = revision(&servers[0]).await?;
+        let source = cx.get(&RAISED)?.source;
+        // The source moved on a little since it was looked at, but no client can know a later revision
+        // than the target's, which is ahead by a margin.
+        let restart_kubelets = revision <= source;
+        let because = if restart_kubelets {
+            format!("the tenant's revision {revision} is not above the source's {source}: clients that go on from there see nothing new until they are restarted")
+        } else {
+            format!("the tenant's revision {revision} is above the source's {source}: clients are told so, and list anew by themselves")
+        };
+        Ok(Outcome::Done(serde_json::to_value(Thawed {
+            accepted_by,
+            revision,
+            restart_kubelets,
+            because,
+        })?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Irreversible(self.0.way_back()))
+    }
+}
+
+/// The revision that a list is of.
+async fn revision(server: &ApiServer) -> Result<u64> {
+    let namespaces: Api<Namespace> = server.cluster.cluster_scoped();
+    let one = ListParams::default().limit(1);
+    let list = namespaces.list(&one).await.map_err(KubeError::from)?;
+    Ok(list.metadata.resource_version.unwrap_or_default().parse()?)
+}

@@ -1,0 +1,73 @@
+use anyhow::Result;
+use async_trait::async_trait;
+
+use super::{Switch, final_copy::FINAL_COPY, stores::meter};
+use crate::{
+    adapters::datastore::Comparison,
+    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+};
+
+/// Compares both stores by content.
+#[derive(Clone, Debug)]
+pub struct VerifyStores(pub Switch);
+
+/// What the comparison leaves in the journal.
+pub const COMPARED: Key<Comparison> = Key::new("verify");
+
+#[async_trait]
+impl Step for VerifyStores {
+    fn id(&self) -> &'static str {
+        COMPARED.step()
+    }
+
+    fn title(&self) -> String {
+        "compare every key and value".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+
+    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn probe(&self, _: &Cx) -> Result<Probe> {
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        self.0.still_frozen().await?;
+        let pair = self.0.stores.pair().await?;
+        let meter = meter(cx, self.id(), "comparing");
+        let compared = tokio::select! {
+            compared = pair.compare(&meter) => compared?,
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        if compared.different > 0 {
+            let tenant = &self.0.tenant;
+            let why = format!(
+                "{} of {} keys of schema {} differ between datastore {} and datastore {}",
+                compared.different, compared.keys, tenant.schema, tenant.source, tenant.target
+            );
+            let evidence = compared.differences.iter();
+            let evidence = evidence.map(|one| format!("{}: {}", one.key, one.how)).collect();
+            return Err(Failure::new(Kind::Difference, why).with_evidence(evidence).into());
+        }
+        // What was read last must still be the last.
+        self.0.still_frozen().await?;
+        Ok(Outcome::Done(serde_json::to_value(compared)?))
+    }
+
+    fn repaired_by(&self) -> Option<&'static str> {
+        Some(FINAL_COPY)
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored)
+    }
+}
