@@ -5,12 +5,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::process::Pid;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -18,17 +21,20 @@ use super::{
     processes::{self, Held},
     proxy::{Fate, Proxy, Seen},
     small::{NAME, Small},
-    support::{BOUND, Namespace, On, Running, mover_image, output_of, wait_for},
+    support::{BOUND, Namespace, On, mover_image, output_of, wait_for},
     tree, workload,
 };
 
-/// Files that are each put in place by themselves, before a last one that is larger than all that may be on
-/// its way at once.
-const FILES: usize = 20;
-const EACH: u64 = 8 << 20;
+/// Files that are each put in place by themselves, so that each is a hundredth of the copy, before a last one
+/// that is larger than all that may be on its way at once.
+const FILES: usize = 99;
+const EACH: u64 = 2 << 20;
 const LAST: u64 = 64 << 20;
+/// So many files may be complete at once, after one look at how many are: a volume is written by several tasks,
+/// and between two looks the movers run.
+const AT_ONCE: usize = 8;
 
-/// Which mover is lost when so many files are complete, and how.
+/// Which mover is lost when so many of a hundred files are complete, and how.
 #[derive(Clone, Copy)]
 struct Lost {
     complete: usize,
@@ -57,16 +63,10 @@ fn lost_movers_are_replaced_and_what_is_complete_is_not_sent_again() -> Result<(
     use How::{Deleted, Evicted};
     // A Job waits longer before each new try, so that each mover is lost once.
     let cases = [
-        [
-            lost(1, "source", Deleted),
-            lost(FILES / 2, "target", Deleted),
-        ],
+        [lost(1, "source", Deleted), lost(50, "target", Deleted)],
         [lost(1, "target", Deleted), lost(FILES, "source", Deleted)],
-        [
-            lost(FILES / 2, "source", Deleted),
-            lost(FILES, "target", Deleted),
-        ],
-        [lost(6, "source", Evicted), lost(14, "target", Evicted)],
+        [lost(50, "source", Deleted), lost(FILES, "target", Deleted)],
+        [lost(30, "source", Evicted), lost(70, "target", Evicted)],
     ];
     thread::scope(|scope| {
         let copies: Vec<_> = cases
@@ -91,34 +91,47 @@ fn copy(number: usize, losses: &[Lost]) -> Result<()> {
     tree::noise(&source.join("last"), LAST)?;
     let mut command = namespace.migrate(&["copy", "pvc/from", "pvc/to", "--yes"])?;
     command.args(["--mover-image", &mover_image()?]);
-    let mut client = Running::start(command)?;
+    // The movers do nothing before the client has reached them: here it waits until they stand still.
+    let (asked, (gate, opens)) = (Arc::new(AtomicBool::new(false)), watch::channel(false));
+    let (asks, passes) = (Arc::clone(&asked), opens.clone());
+    let proxy = Proxy::new(On::A, move |seen| {
+        if seen.target.contains("/portforward") && !*passes.borrow() {
+            asks.store(true, Ordering::Relaxed);
+            return Fate::Hold(opens.clone());
+        }
+        Fate::Pass
+    })?;
+    let mut client = proxy.start(command)?;
     client.until("warm-copy: started")?;
     let run = processes::run_of(&namespace, "copy-from-to")?;
     let mut complete = BTreeMap::new();
-    let mut gone = None;
     for lost in losses {
-        let (source, held) = hold(&run, gone, &target, lost.complete)?;
+        wait_for("a connection to the movers", || {
+            Ok(asked.load(Ordering::Relaxed).then_some(()))
+        })?;
+        let held = hold(&run, &gate, &target, lost.complete)?;
         complete = whole(&target)?;
-        ensure!(complete.len() <= FILES, "it was over too soon");
+        ensure!(
+            complete.len() <= FILES.min(lost.complete + AT_ONCE),
+            "{} files are complete, where {} were waited for",
+            complete.len(),
+            lost.complete
+        );
         let victims = processes::movers(&run, lost.side)?;
+        gate.send_replace(false);
+        asked.store(false, Ordering::Relaxed);
         lose(&namespace, &run, lost)?;
-        // The source stands still until the loss is complete; if it is lost itself, its node has to kill it.
+        // Both stand still until the loss is complete; the node has to kill the one that is lost.
         wait_for("the mover's end", || {
             let alive = processes::movers(&run, lost.side)?;
             let gone = victims.iter().all(|victim| !alive.contains(victim));
             Ok(gone.then_some(()))
         })?;
-        if lost.side == "source" {
-            gone = Some(source);
-        }
         drop(held);
+        client.until("going on with what is there")?;
     }
-    let ended = client.end()?.with_code(0)?;
-    ensure!(
-        ended.err.matches("going on with what is there").count() >= losses.len(),
-        "{}",
-        ended.err
-    );
+    gate.send_replace(true);
+    client.end()?.with_code(0)?;
     let now = whole(&target)?;
     for (name, inode) in &complete {
         // What is sent again is another file, put in the place of the first.
@@ -187,25 +200,31 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
     Ok(())
 }
 
-/// Lets the source's mover run in small steps until so many files are complete, and then stand still.
-fn hold(run: &str, gone: Option<Pid>, target: &Path, wanted: usize) -> Result<(Pid, Held)> {
-    let source = wait_for("the source's mover", || {
-        let all = processes::movers(run, "source")?;
-        Ok(all.into_iter().find(|process| Some(*process) != gone))
+/// Opens the gate, and lets the movers run in small steps until so many files are complete, and then stand still.
+fn hold(run: &str, gate: &watch::Sender<bool>, target: &Path, wanted: usize) -> Result<Held> {
+    let movers = wait_for("both movers", || {
+        let both = [
+            processes::movers(run, "source")?,
+            processes::movers(run, "target")?,
+        ];
+        Ok(both
+            .iter()
+            .all(|side| side.len() == 1)
+            .then(|| both.concat()))
     })?;
+    let mut held = Held::new(&movers);
+    gate.send_replace(true);
     let begun = Instant::now();
-    loop {
-        let held = Held::new(&[source]);
-        if whole(target)?.len() >= wanted {
-            return Ok((source, held));
-        }
-        drop(held);
+    while whole(target)?.len() < wanted {
         ensure!(
             begun.elapsed() < BOUND,
             "{wanted} files did not come in {BOUND:?}"
         );
+        drop(held);
         thread::sleep(Duration::from_millis(2));
+        held = Held::new(&movers);
     }
+    Ok(held)
 }
 
 /// The complete files of a target, and which files they are.
