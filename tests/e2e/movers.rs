@@ -1,16 +1,11 @@
 //! Movers are lost in the middle of a copy: it goes on, and sends nothing again that was complete.
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -18,21 +13,18 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
+    gate::Gate,
     processes::{self, Held},
     proxy::{Fate, Proxy, Seen},
     small::{NAME, Small},
-    support::{BOUND, Namespace, On, mover_image, output_of, wait_for},
+    support::{Namespace, On, Running, mover_image, output_of, wait_for},
     tree, workload,
 };
 
-/// Files that are each put in place by themselves, so that each is a hundredth of the copy, before a last one
-/// that is larger than all that may be on its way at once.
-const FILES: usize = 99;
-const EACH: u64 = 2 << 20;
-const LAST: u64 = 64 << 20;
-/// So many files may be complete at once, after one look at how many are: a volume is written by several tasks,
-/// and between two looks the movers run.
-const AT_ONCE: usize = 8;
+/// Files that are put in place as soon as each is complete; most of each is a hole.
+const FILES: usize = 100;
+const EACH: u64 = 8 << 20;
+const DATA: u64 = 256 << 10;
 
 /// Which mover is lost when so many of a hundred files are complete, and how.
 #[derive(Clone, Copy)]
@@ -64,8 +56,8 @@ fn lost_movers_are_replaced_and_what_is_complete_is_not_sent_again() -> Result<(
     // A Job waits longer before each new try, so that each mover is lost once.
     let cases = [
         [lost(1, "source", Deleted), lost(50, "target", Deleted)],
-        [lost(1, "target", Deleted), lost(FILES, "source", Deleted)],
-        [lost(50, "source", Deleted), lost(FILES, "target", Deleted)],
+        [lost(1, "target", Deleted), lost(99, "source", Deleted)],
+        [lost(50, "source", Deleted), lost(99, "target", Deleted)],
         [lost(30, "source", Evicted), lost(70, "target", Evicted)],
     ];
     thread::scope(|scope| {
@@ -86,62 +78,46 @@ fn copy(number: usize, losses: &[Lost]) -> Result<()> {
     namespace.apply(&[workload::claim("from", "1Gi"), workload::claim("to", "1Gi")])?;
     let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
     for file in 0..FILES {
-        tree::noise(&source.join(format!("{file:03}")), EACH)?;
+        let file = source.join(format!("{file:02}"));
+        tree::noise(&file, DATA)?;
+        File::options().write(true).open(&file)?.set_len(EACH)?;
     }
-    tree::noise(&source.join("last"), LAST)?;
+    let gate = Gate::new(&source)?;
     let mut command = namespace.migrate(&["copy", "pvc/from", "pvc/to", "--yes"])?;
     command.args(["--mover-image", &mover_image()?]);
-    // The movers do nothing before the client has reached them: here it waits until they stand still.
-    let (asked, (gate, opens)) = (Arc::new(AtomicBool::new(false)), watch::channel(false));
-    let (asks, passes) = (Arc::clone(&asked), opens.clone());
-    let proxy = Proxy::new(On::A, move |seen| {
-        if seen.target.contains("/portforward") && !*passes.borrow() {
-            asks.store(true, Ordering::Relaxed);
-            return Fate::Hold(opens.clone());
-        }
-        Fate::Pass
-    })?;
-    let mut client = proxy.start(command)?;
+    let mut client = Running::start(command)?;
     client.until("warm-copy: started")?;
     let run = processes::run_of(&namespace, "copy-from-to")?;
-    let mut complete = BTreeMap::new();
+    let mut complete = BTreeMap::<String, u64>::new();
     for lost in losses {
-        wait_for("a connection to the movers", || {
-            Ok(asked.load(Ordering::Relaxed).then_some(()))
+        gate.open_to(lost.complete, complete.keys().cloned().collect());
+        wait_for(&format!("{} files", lost.complete), || {
+            Ok((whole(&target)?.len() == lost.complete).then_some(()))
         })?;
-        let held = hold(&run, &gate, &target, lost.complete)?;
-        complete = whole(&target)?;
-        ensure!(
-            complete.len() <= FILES.min(lost.complete + AT_ONCE),
-            "{} files are complete, where {} were waited for",
-            complete.len(),
-            lost.complete
-        );
         let victims = processes::movers(&run, lost.side)?;
-        gate.send_replace(false);
-        asked.store(false, Ordering::Relaxed);
         lose(&namespace, &run, lost)?;
-        // Both stand still until the loss is complete; the node has to kill the one that is lost.
         wait_for("the mover's end", || {
             let alive = processes::movers(&run, lost.side)?;
             let gone = victims.iter().all(|victim| !alive.contains(victim));
             Ok(gone.then_some(()))
         })?;
-        drop(held);
-        client.until("going on with what is there")?;
+        complete = whole(&target)?;
+        ensure!(complete.len() == lost.complete, "{complete:?}");
     }
-    gate.send_replace(true);
-    client.end()?.with_code(0)?;
+    drop(gate);
+    let ended = client.end()?.with_code(0)?;
     let now = whole(&target)?;
     for (name, inode) in &complete {
         // What is sent again is another file, put in the place of the first.
         ensure!(now.get(name) == Some(inode), "{name} was sent again");
     }
+    let told = ended.err.matches("going on with what is there").count();
+    ensure!(told >= losses.len(), "{}", ended.err);
     let report = namespace.report("copy-from-to")?;
     let sent = &report["outputs"]["warm-copy"]["volumes"][0]["files_sent"];
     let sent = sent.as_u64().context("no files_sent")?;
     ensure!(
-        sent <= u64::try_from(FILES + 1 - complete.len())?,
+        sent <= u64::try_from(FILES - complete.len())?,
         "{sent} files were sent, and {} were there",
         complete.len()
     );
@@ -198,33 +174,6 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
     client.end()?.with_code(13)?;
     small.is_moved()?;
     Ok(())
-}
-
-/// Opens the gate, and lets the movers run in small steps until so many files are complete, and then stand still.
-fn hold(run: &str, gate: &watch::Sender<bool>, target: &Path, wanted: usize) -> Result<Held> {
-    let movers = wait_for("both movers", || {
-        let both = [
-            processes::movers(run, "source")?,
-            processes::movers(run, "target")?,
-        ];
-        Ok(both
-            .iter()
-            .all(|side| side.len() == 1)
-            .then(|| both.concat()))
-    })?;
-    let mut held = Held::new(&movers);
-    gate.send_replace(true);
-    let begun = Instant::now();
-    while whole(target)?.len() < wanted {
-        ensure!(
-            begun.elapsed() < BOUND,
-            "{wanted} files did not come in {BOUND:?}"
-        );
-        drop(held);
-        thread::sleep(Duration::from_millis(2));
-        held = Held::new(&movers);
-    }
-    Ok(held)
 }
 
 /// The complete files of a target, and which files they are.
