@@ -16,8 +16,8 @@ use rustix::io::Errno;
 const COMMIT_FILES: usize = 2048;
 /// or so many bytes at once. More is faster, and is what a crash makes us send again.
 const COMMIT_BYTES: u64 = 64 << 20;
-/// Files from this size on are synced by themselves.
-const LARGE: u64 = 8 << 20;
+/// Files from this size on are synced and put in place by themselves.
+pub(crate) const LARGE: u64 = 8 << 20;
 
 struct Written {
     number: u64,

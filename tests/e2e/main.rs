@@ -10,6 +10,7 @@ mod crash;
 mod faults;
 mod forecast;
 mod freeze;
+mod gate;
 mod guard;
 mod interrupt;
 mod migration;

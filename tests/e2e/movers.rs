@@ -1,34 +1,32 @@
 //! Movers are lost in the middle of a copy: it goes on, and sends nothing again that was complete.
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::process::Pid;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
+    gate::Gate,
     processes::{self, Held},
     proxy::{Fate, Proxy, Seen},
     small::{NAME, Small},
-    support::{BOUND, Namespace, On, Running, mover_image, output_of, wait_for},
+    support::{Namespace, On, Running, mover_image, output_of, wait_for},
     tree, workload,
 };
 
-/// Files that are each put in place by themselves, before a last one that is larger than all that may be on
-/// its way at once.
-const FILES: usize = 20;
+/// Files that are put in place as soon as each is complete; most of each is a hole.
+const FILES: usize = 100;
 const EACH: u64 = 8 << 20;
-const LAST: u64 = 64 << 20;
+const DATA: u64 = 256 << 10;
 
-/// Which mover is lost when so many files are complete, and how.
+/// Which mover is lost when so many of a hundred files are complete, and how.
 #[derive(Clone, Copy)]
 struct Lost {
     complete: usize,
@@ -57,16 +55,10 @@ fn lost_movers_are_replaced_and_what_is_complete_is_not_sent_again() -> Result<(
     use How::{Deleted, Evicted};
     // A Job waits longer before each new try, so that each mover is lost once.
     let cases = [
-        [
-            lost(1, "source", Deleted),
-            lost(FILES / 2, "target", Deleted),
-        ],
-        [lost(1, "target", Deleted), lost(FILES, "source", Deleted)],
-        [
-            lost(FILES / 2, "source", Deleted),
-            lost(FILES, "target", Deleted),
-        ],
-        [lost(6, "source", Evicted), lost(14, "target", Evicted)],
+        [lost(1, "source", Deleted), lost(50, "target", Deleted)],
+        [lost(1, "target", Deleted), lost(99, "source", Deleted)],
+        [lost(50, "source", Deleted), lost(99, "target", Deleted)],
+        [lost(30, "source", Evicted), lost(70, "target", Evicted)],
     ];
     thread::scope(|scope| {
         let copies: Vec<_> = cases
@@ -86,49 +78,46 @@ fn copy(number: usize, losses: &[Lost]) -> Result<()> {
     namespace.apply(&[workload::claim("from", "1Gi"), workload::claim("to", "1Gi")])?;
     let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
     for file in 0..FILES {
-        tree::noise(&source.join(format!("{file:03}")), EACH)?;
+        let file = source.join(format!("{file:02}"));
+        tree::noise(&file, DATA)?;
+        File::options().write(true).open(&file)?.set_len(EACH)?;
     }
-    tree::noise(&source.join("last"), LAST)?;
+    let gate = Gate::new(&source)?;
     let mut command = namespace.migrate(&["copy", "pvc/from", "pvc/to", "--yes"])?;
     command.args(["--mover-image", &mover_image()?]);
     let mut client = Running::start(command)?;
     client.until("warm-copy: started")?;
     let run = processes::run_of(&namespace, "copy-from-to")?;
-    let mut complete = BTreeMap::new();
-    let mut gone = None;
+    let mut complete = BTreeMap::<String, u64>::new();
     for lost in losses {
-        let (source, held) = hold(&run, gone, &target, lost.complete)?;
-        complete = whole(&target)?;
-        ensure!(complete.len() <= FILES, "it was over too soon");
+        gate.open_to(lost.complete, complete.keys().cloned().collect());
+        wait_for(&format!("{} files", lost.complete), || {
+            Ok((whole(&target)?.len() == lost.complete).then_some(()))
+        })?;
         let victims = processes::movers(&run, lost.side)?;
         lose(&namespace, &run, lost)?;
-        // The source stands still until the loss is complete; if it is lost itself, its node has to kill it.
         wait_for("the mover's end", || {
             let alive = processes::movers(&run, lost.side)?;
             let gone = victims.iter().all(|victim| !alive.contains(victim));
             Ok(gone.then_some(()))
         })?;
-        if lost.side == "source" {
-            gone = Some(source);
-        }
-        drop(held);
+        complete = whole(&target)?;
+        ensure!(complete.len() == lost.complete, "{complete:?}");
     }
+    drop(gate);
     let ended = client.end()?.with_code(0)?;
-    ensure!(
-        ended.err.matches("going on with what is there").count() >= losses.len(),
-        "{}",
-        ended.err
-    );
     let now = whole(&target)?;
     for (name, inode) in &complete {
         // What is sent again is another file, put in the place of the first.
         ensure!(now.get(name) == Some(inode), "{name} was sent again");
     }
+    let told = ended.err.matches("going on with what is there").count();
+    ensure!(told >= losses.len(), "{}", ended.err);
     let report = namespace.report("copy-from-to")?;
     let sent = &report["outputs"]["warm-copy"]["volumes"][0]["files_sent"];
     let sent = sent.as_u64().context("no files_sent")?;
     ensure!(
-        sent <= u64::try_from(FILES + 1 - complete.len())?,
+        sent <= u64::try_from(FILES - complete.len())?,
         "{sent} files were sent, and {} were there",
         complete.len()
     );
@@ -185,27 +174,6 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
     client.end()?.with_code(13)?;
     small.is_moved()?;
     Ok(())
-}
-
-/// Lets the source's mover run in small steps until so many files are complete, and then stand still.
-fn hold(run: &str, gone: Option<Pid>, target: &Path, wanted: usize) -> Result<(Pid, Held)> {
-    let source = wait_for("the source's mover", || {
-        let all = processes::movers(run, "source")?;
-        Ok(all.into_iter().find(|process| Some(*process) != gone))
-    })?;
-    let begun = Instant::now();
-    loop {
-        let held = Held::new(&[source]);
-        if whole(target)?.len() >= wanted {
-            return Ok((source, held));
-        }
-        drop(held);
-        ensure!(
-            begun.elapsed() < BOUND,
-            "{wanted} files did not come in {BOUND:?}"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// The complete files of a target, and which files they are.

@@ -12,6 +12,7 @@ use crate::transfer::root::Root;
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk;
 use crate::transfer::work;
+use crate::transfer::write::LARGE;
 use crate::transfer::xattr::XattrReader;
 use rustix::fs::AtFlags;
 use std::time::{Duration, Instant};
@@ -174,14 +175,20 @@ impl Reader<'_> {
         }
         let length = read?;
         let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
-        Ok(channel.send(&if unchanged && length == file.size {
+        let end = if unchanged && length == file.size {
             PeerReply::End {
                 length,
                 digest: Digest::from(hasher.finalize()),
             }
         } else {
             PeerReply::Changed
-        })?)
+        };
+        // The target puts a large file in place as soon as it knows that this is all of it.
+        Ok(if length >= LARGE {
+            channel.send_now(&end)?
+        } else {
+            channel.send(&end)?
+        })
     }
 
     fn metadata(
