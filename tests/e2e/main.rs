@@ -7,6 +7,7 @@ mod bad;
 mod cleanup;
 mod corruption;
 mod crash;
+mod datastore;
 mod faults;
 mod forecast;
 mod freeze;

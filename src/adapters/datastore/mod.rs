@@ -4,10 +4,14 @@
 //! is the same schema in two stores of one driver, and everything that a switch does with them.
 mod connection;
 mod error;
+mod kine;
 mod pair;
+mod postgres;
 
 pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
 pub use error::DatastoreError;
 pub use pair::{
-    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading, StoreLook,
+    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading,
+    StoreLook,
 };
+pub use postgres::PostgresPair;

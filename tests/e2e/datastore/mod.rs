@@ -1,0 +1,3 @@
+//! The stores behind tenants' API servers, by their drivers, on real servers.
+mod postgres;
+mod sql;
