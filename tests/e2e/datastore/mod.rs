@@ -1,3 +1,4 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
+mod mysql;
 mod postgres;
 mod sql;

@@ -1,7 +1,10 @@
 //! The table's definition: read from the source's catalogue, and made the same at the target.
 use sqlx::{PgConnection, Row as _};
 
-use super::server::{Locale, Server, quoted};
+use super::{
+    database::Locale,
+    server::{Server, quoted},
+};
 use crate::adapters::datastore::DatastoreError;
 
 /// Columns that this program knows the meaning of.

@@ -1,4 +1,5 @@
 //! PostgreSQL with kine's table: rows pass by COPY in its binary format, from snapshot to transaction.
+mod database;
 mod layout;
 mod look;
 mod server;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgSslMode},
 };
 
@@ -200,52 +200,6 @@ impl Server {
             .map_err(|error| self.failed(doing, &error))
     }
 
-    /// Makes the schema's database, like the source's.
-    pub async fn make_database(&self, like: &Locale) -> Result<(), DatastoreError> {
-        let mut connection = self.connect_maintenance().await?;
-        let name = quoted(&self.schema);
-        let encoding = text(&like.encoding);
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding}");
-        let with_locale = format!(
-            "{sql} LC_COLLATE {} LC_CTYPE {}",
-            text(&like.collate),
-            text(&like.ctype)
-        );
-        let made = connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(with_locale)))
-            .await;
-        let made = match made {
-            // A locale is a file of the server's system: where it has none, its own default is what kine would get.
-            Err(error) if has_code(&error, &["22023", "42704"]) => {
-                connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await
-            }
-            other => other,
-        };
-        match made {
-            // Somebody was faster, or we were before a crash.
-            Err(error) if !has_code(&error, &["42P04", "23505"]) => {
-                Err(self.failed("making the database", &error))
-            }
-            _ => {
-                connection.close().await.ok();
-                Ok(())
-            }
-        }
-    }
-
-    /// Removes the schema's database, whoever is connected to it.
-    pub async fn drop_database(&self) -> Result<(), DatastoreError> {
-        let mut connection = self.connect_maintenance().await?;
-        let doing = "removing the database";
-        let name = quoted(&self.schema);
-        self.run(
-            &mut connection,
-            doing,
-            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-        )
-        .await
-    }
-
     /// The server's version.
     pub async fn version(&self, connection: &mut PgConnection) -> Result<String, DatastoreError> {
         let row = self
@@ -254,17 +208,6 @@ impl Server {
         row.try_get(0)
             .map_err(|error| self.failed("asking for its version", &error))
     }
-}
-
-/// How a database stores and sorts text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Locale {
-    /// Such as `UTF8`.
-    pub encoding: String,
-    /// Such as `C.UTF-8`.
-    pub collate: String,
-    /// Such as `C.UTF-8`.
-    pub ctype: String,
 }
 
 /// Whether the server named one of these errors.
@@ -278,11 +221,6 @@ pub(super) fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
 /// A name as it stands in a statement.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text as it stands in a statement: `E''`, so that a backslash is itself under any setting.
-fn text(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The cause, without the driver's words around it.
@@ -330,6 +268,5 @@ mod tests {
             quoted("a\"; DROP DATABASE \"b"),
             "\"a\"\"; DROP DATABASE \"\"b\""
         );
-        assert_eq!(text("en_US'\\"), "E'en_US''\\\\'");
     }
 }
