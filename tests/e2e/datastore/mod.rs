@@ -1,2 +1,8 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
+<<<<<<< HEAD
 mod etcd;
+=======
+mod mysql;
+mod postgres;
+mod sql;
+>>>>>>> kamaji-sql
