@@ -12,6 +12,7 @@ mod forecast;
 mod freeze;
 mod guard;
 mod interrupt;
+mod kamaji;
 mod migration;
 mod movers;
 mod onlooker;
