@@ -11,10 +11,7 @@ use crate::{
     flags::DryRun,
     marks, playbooks,
     playbooks::Sides,
-    steps::{
-        About, freeze::FROZEN, prepare::PREPARED, start_target::STARTED,
-        verify::VERIFIED,
-    },
+    steps::{About, freeze::FROZEN, prepare::PREPARED, start_target::STARTED, verify::VERIFIED},
 };
 
 /// Put everything back, last step first
@@ -164,12 +161,7 @@ impl Undoing {
     }
 
     /// Refuses to delete the target's data when the source is not there any more: it would be the last copy.
-    async fn has_way_back(
-        &self,
-        sides: &Sides,
-        about: &About,
-        entries: &[Entry],
-    ) -> Result<()> {
+    async fn has_way_back(&self, sides: &Sides, about: &About, entries: &[Entry]) -> Result<()> {
         let Some(inventory) = about.volumes() else {
             return Ok(());
         };

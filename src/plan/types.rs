@@ -48,27 +48,7 @@ pub struct Spec {
     /// How writes are stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Freeze,
-    /// How a tenant's control plane is frozen.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum TenantFreeze {
-    /// Let its API server refuse every write (Kubernetes 1.30 and later)
-    #[default]
-    ReadOnly,
-    /// Stop its API server
-    Offline,
-}
-
-impl fmt::Display for TenantFreeze {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::ReadOnly => "read-only",
-            Self::Offline => "offline",
-        })
-    }
-}
-
-/// How the copy is proved.
+    /// How the copy is proved.
     #[serde(default, skip_serializing_if = "is_default")]
     pub verify: Verify,
     /// What becomes of the objects that the pods refer to.
@@ -218,6 +198,26 @@ impl fmt::Display for FreezeMode {
         formatter.write_str(match self {
             Self::Scale => "scale",
             Self::Sleep => "sleep",
+        })
+    }
+}
+
+/// How a tenant's control plane is frozen.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TenantFreeze {
+    /// Let its API server refuse every write (Kubernetes 1.30 and later)
+    #[default]
+    ReadOnly,
+    /// Stop its API server
+    Offline,
+}
+
+impl fmt::Display for TenantFreeze {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ReadOnly => "read-only",
+            Self::Offline => "offline",
         })
     }
 }

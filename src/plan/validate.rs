@@ -129,7 +129,10 @@ fn tenant(plan: &Plan) -> Result<(), (String, String)> {
         ("spec.target.namespace", target.namespace.is_some()),
         ("spec.target.storageClass", target.storage_class.is_some()),
         ("spec.target.size", target.size.is_some()),
-        ("spec.freeze.mode", spec.freeze.mode != FreezeMode::default()),
+        (
+            "spec.freeze.mode",
+            spec.freeze.mode != FreezeMode::default(),
+        ),
         ("spec.objects", spec.objects != Objects::default()),
         ("spec.mover", spec.mover != Mover::default()),
     ];

@@ -10,14 +10,18 @@ use crate::{
     steps::{
         About,
         kamaji::{
-            FinalCopy, Flip, FreezeTenant, Pause, Raise, RollOut, Stores, Switch, Tenant, TenantLook,
-            ThawTenant, VerifyStores, WarmCopy, rules,
+            FinalCopy, Flip, FreezeTenant, Pause, Raise, RollOut, Stores, Switch, Tenant,
+            TenantLook, ThawTenant, VerifyStores, WarmCopy, rules,
         },
         rights,
     },
 };
 
-pub(super) async fn build(plan: &Plan, sides: &Sides, recorded: Option<Tenant>) -> Result<Playbook> {
+pub(super) async fn build(
+    plan: &Plan,
+    sides: &Sides,
+    recorded: Option<Tenant>,
+) -> Result<Playbook> {
     let place = &sides.source;
     let tenant = match recorded {
         Some(tenant) => tenant,

@@ -4,22 +4,16 @@
 //! is the same schema in two stores of one driver, and everything that a switch does with them.
 mod connection;
 mod error;
-<<<<<<< HEAD
 mod etcd;
-=======
 mod kine;
 mod mysql;
->>>>>>> kamaji-sql
 mod pair;
 mod postgres;
 
 pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
 pub use error::DatastoreError;
-<<<<<<< HEAD
 pub use etcd::EtcdPair;
-=======
 pub use mysql::MySqlPair;
->>>>>>> kamaji-sql
 pub use pair::{
     Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading,
     StoreLook,

@@ -115,13 +115,18 @@ impl DataStore {
     pub fn secrets(&self) -> Vec<(String, String)> {
         let tls = self.spec.tls_config.as_ref();
         let pairs = tls.into_iter().flat_map(|tls| {
-            [Some(&tls.certificate_authority), tls.client_certificate.as_ref()]
+            [
+                Some(&tls.certificate_authority),
+                tls.client_certificate.as_ref(),
+            ]
         });
         let of_pairs = pairs
             .flatten()
             .flat_map(|pair| [Some(&pair.certificate), pair.private_key.as_ref()]);
         let basic = self.spec.basic_auth.as_ref();
-        let of_basic = basic.into_iter().flat_map(|basic| [Some(&basic.username), Some(&basic.password)]);
+        let of_basic = basic
+            .into_iter()
+            .flat_map(|basic| [Some(&basic.username), Some(&basic.password)]);
         let mut found: Vec<_> = of_pairs
             .chain(of_basic)
             .flatten()

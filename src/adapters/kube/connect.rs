@@ -59,14 +59,20 @@ pub async fn connect_through(
         what: format!("cannot use the kubeconfig of {shown}"),
         cause,
     };
-    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| unusable(cause::text(&error)))?;
+    let kubeconfig =
+        Kubeconfig::from_yaml(kubeconfig).map_err(|error| unusable(cause::text(&error)))?;
     holds_data_only(&kubeconfig).map_err(|field| {
-        unusable(format!("it names {field}, which is of the machine that it was written for"))
+        unusable(format!(
+            "it names {field}, which is of the machine that it was written for"
+        ))
     })?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| unusable(cause::text(&error)))?;
-    let host = config.cluster_url.host().map(|host| host.trim_matches(['[', ']']).to_owned());
+    let host = config
+        .cluster_url
+        .host()
+        .map(|host| host.trim_matches(['[', ']']).to_owned());
     if config.tls_server_name.is_none() {
         config.tls_server_name = host;
     }
@@ -85,12 +91,18 @@ pub async fn connect_through(
 
 /// A kubeconfig out of a cluster must run no program here, and read no file of this machine.
 fn holds_data_only(kubeconfig: &Kubeconfig) -> Result<(), &'static str> {
-    let users = kubeconfig.auth_infos.iter().filter_map(|user| user.auth_info.as_ref());
+    let users = kubeconfig
+        .auth_infos
+        .iter()
+        .filter_map(|user| user.auth_info.as_ref());
     for user in users {
         for (field, given) in [
             ("an exec plugin", user.exec.is_some()),
             ("an auth provider", user.auth_provider.is_some()),
-            ("a client certificate's file", user.client_certificate.is_some()),
+            (
+                "a client certificate's file",
+                user.client_certificate.is_some(),
+            ),
             ("a client key's file", user.client_key.is_some()),
             ("a token's file", user.token_file.is_some()),
         ] {
@@ -99,7 +111,10 @@ fn holds_data_only(kubeconfig: &Kubeconfig) -> Result<(), &'static str> {
             }
         }
     }
-    let clusters = kubeconfig.clusters.iter().filter_map(|cluster| cluster.cluster.as_ref());
+    let clusters = kubeconfig
+        .clusters
+        .iter()
+        .filter_map(|cluster| cluster.cluster.as_ref());
     for cluster in clusters {
         if cluster.certificate_authority.is_some() {
             return Err("a certificate authority's file");
@@ -108,7 +123,11 @@ fn holds_data_only(kubeconfig: &Kubeconfig) -> Result<(), &'static str> {
     Ok(())
 }
 
-async fn client_of(mut config: Config, shown: Shown, policy: RetryPolicy) -> Result<Cluster, KubeError> {
+async fn client_of(
+    mut config: Config,
+    shown: Shown,
+    policy: RetryPolicy,
+) -> Result<Cluster, KubeError> {
     config.connect_timeout = Some(CONNECT_BOUND);
     // Retries are ours: kube's know neither a guard nor an ambiguous create.
     config.default_retry = false;

@@ -227,16 +227,28 @@ async fn a_kubeconfig_out_of_a_cluster_runs_no_program_and_reads_no_file() {
     };
     let dial = "127.0.0.1:1".parse().expect("an address");
     for (user, field) in [
-        (r#"{"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch"}}"#, "an exec plugin"),
-        (r#"{"client-certificate": "/etc/passwd"}"#, "a client certificate's file"),
+        (
+            r#"{"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch"}}"#,
+            "an exec plugin",
+        ),
+        (
+            r#"{"client-certificate": "/etc/passwd"}"#,
+            "a client certificate's file",
+        ),
         (r#"{"client-key": "/etc/passwd"}"#, "a client key's file"),
         (r#"{"tokenFile": "/etc/passwd"}"#, "a token's file"),
     ] {
         let refused = connect_through(&kubeconfig(user), "the tenant", dial).await;
         let error = refused.expect_err(field).to_string();
-        assert!(error.contains("cannot use the kubeconfig of the tenant"), "{error}");
+        assert!(
+            error.contains("cannot use the kubeconfig of the tenant"),
+            "{error}"
+        );
         assert!(error.contains(field), "{error}");
     }
     let cluster = connect_through(&kubeconfig("{}"), "the tenant", dial).await;
-    assert_eq!(cluster.expect("nothing of this machine").server(), "https://127.0.0.1:1");
+    assert_eq!(
+        cluster.expect("nothing of this machine").server(),
+        "https://127.0.0.1:1"
+    );
 }

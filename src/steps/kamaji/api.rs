@@ -52,8 +52,13 @@ impl Switch {
             if phase(&pod) != "Running" {
                 continue;
             }
-            let tunnel = Tunnel::to_pod(&self.place.cluster, &self.place.namespace, &name, PORT).await?;
-            let shown = format!("{} of {}", self.place.object("pod", &name), self.tenant.name);
+            let tunnel =
+                Tunnel::to_pod(&self.place.cluster, &self.place.namespace, &name, PORT).await?;
+            let shown = format!(
+                "{} of {}",
+                self.place.object("pod", &name),
+                self.tenant.name
+            );
             let cluster = connect_through(&kubeconfig, &shown, tunnel.address()).await?;
             found.push(ApiServer {
                 pod: name,
@@ -76,7 +81,8 @@ impl Switch {
                 format!("{object} has no key {key}: there is no kubeconfig of the tenant's administrator"),
             )
         })?;
-        String::from_utf8(value.0.clone()).with_context(|| format!("key {key} of {object} is no text"))
+        String::from_utf8(value.0.clone())
+            .with_context(|| format!("key {key} of {object} is no text"))
     }
 }
 
@@ -91,10 +97,15 @@ impl ApiServer {
             },
             ..ConfigMap::default()
         };
-        match api.create(&PostParams::default(), &probe).await.map_err(KubeError::from) {
+        match api
+            .create(&PostParams::default(), &probe)
+            .await
+            .map_err(KubeError::from)
+        {
             Ok(_) => Ok(Write::Accepted),
             Err(error) if error.to_string().contains(message) => Ok(Write::Frozen),
-            Err(error) => Err(error).with_context(|| format!("cannot tell whether {} accepts writes", self.pod)),
+            Err(error) => Err(error)
+                .with_context(|| format!("cannot tell whether {} accepts writes", self.pod)),
         }
     }
 }
@@ -110,7 +121,9 @@ pub(super) fn store_of(pod: &Pod) -> &str {
 /// The phase of a pod.
 fn phase(pod: &Pod) -> &str {
     let status = pod.status.as_ref();
-    status.and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
 }
 
 /// Refuses to go on without an API server that could tell something.
@@ -119,7 +132,9 @@ pub(super) fn at_least_one(servers: &[ApiServer], shown: &str) -> Result<()> {
         !servers.is_empty(),
         Failure::new(
             Kind::Blocked,
-            format!("no API server of {shown} runs: look at its pods, or choose spec.freeze.tenant: offline"),
+            format!(
+                "no API server of {shown} runs: look at its pods, or choose spec.freeze.tenant: offline"
+            ),
         )
     );
     Ok(())

@@ -27,7 +27,11 @@ impl Switch {
     pub(super) fn way_back(&self) -> String {
         format!(
             "the tenant is written to in datastore {0} from here on; the way back is a switch of its own: remove the old data from datastore {1} (`kubectl migrate cleanup {2} --old-data -n {3}`), then `kubectl migrate switch-datastore {4} --to {1} -n {3}`",
-            self.tenant.target, self.tenant.source, self.belongs.migration, self.place.namespace, self.tenant.name
+            self.tenant.target,
+            self.tenant.source,
+            self.belongs.migration,
+            self.place.namespace,
+            self.tenant.name
         )
     }
 
@@ -60,9 +64,13 @@ impl Switch {
             "status": {"storage": {"dataStoreName": self.tenant.target}},
         });
         let api = tenants(&self.place.cluster, &self.place.namespace);
-        api.patch_status(&self.tenant.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .map_err(KubeError::from)?;
+        api.patch_status(
+            &self.tenant.name,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+        .map_err(KubeError::from)?;
         Ok(())
     }
 }
@@ -74,7 +82,10 @@ impl Step for Flip {
     }
 
     fn title(&self) -> String {
-        format!("give {} to datastore {}", self.0.tenant.name, self.0.tenant.target)
+        format!(
+            "give {} to datastore {}",
+            self.0.tenant.name, self.0.tenant.target
+        )
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -116,12 +127,17 @@ impl Step for Flip {
             self.0.has_paused(&tenant),
             Failure::new(
                 Kind::Blocked,
-                format!("{} is not paused any more: roll back, and begin anew", self.0.shown())
+                format!(
+                    "{} is not paused any more: roll back, and begin anew",
+                    self.0.shown()
+                )
             )
         );
         self.0.still_frozen().await?;
         if tenant.spec.data_store != wanted.target {
-            self.0.want(&self.0.place, &wanted.source, &wanted.target).await?;
+            self.0
+                .want(&self.0.place, &wanted.source, &wanted.target)
+                .await?;
             tenant = self.0.control_plane().await?;
         }
         self.0.declare(&tenant).await?;
@@ -135,7 +151,9 @@ impl Step for Flip {
         }
         let wanted = &self.0.tenant;
         if tenant.spec.data_store == wanted.target {
-            self.0.want(&self.0.place, &wanted.target, &wanted.source).await?;
+            self.0
+                .want(&self.0.place, &wanted.target, &wanted.source)
+                .await?;
         }
         Ok(Undone::Restored)
     }

@@ -10,7 +10,9 @@ use super::{
     api::{ApiServer, Write, at_least_one},
 };
 use crate::{
-    engine::{Check, Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{
+        Check, Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone,
+    },
     plan::TenantFreeze,
 };
 
@@ -40,7 +42,13 @@ const BETWEEN_PROBES: Duration = Duration::from_millis(100);
 
 impl Switch {
     /// Waits until every API server does so with a write; their pods.
-    pub(super) async fn until_all(&self, wanted: &Write, servers: &[ApiServer], cx: &Cx, step: &str) -> Result<Vec<String>> {
+    pub(super) async fn until_all(
+        &self,
+        wanted: &Write,
+        servers: &[ApiServer],
+        cx: &Cx,
+        step: &str,
+    ) -> Result<Vec<String>> {
         let message = self.frozen_message();
         let begun = Instant::now();
         for server in servers {
@@ -55,10 +63,14 @@ impl Switch {
                 if begun.elapsed() > IN_FORCE_WITHIN {
                     bail!(Failure::new(
                         Kind::TimedOut,
-                        format!("pod {} does not {what} writes after {IN_FORCE_WITHIN:?}", server.pod),
+                        format!(
+                            "pod {} does not {what} writes after {IN_FORCE_WITHIN:?}",
+                            server.pod
+                        ),
                     ));
                 }
-                cx.sink.waiting(step, &format!("pod {} to {what} writes", server.pod));
+                cx.sink
+                    .waiting(step, &format!("pod {} to {what} writes", server.pod));
                 tokio::time::sleep(BETWEEN_PROBES).await;
             }
         }
@@ -69,13 +81,23 @@ impl Switch {
         let servers = self.api_servers().await?;
         at_least_one(&servers, &self.shown())?;
         self.make_policy(&servers[0]).await?;
-        let refused = self.until_all(&Write::Frozen, &servers, cx, "freeze").await?;
+        let refused = self
+            .until_all(&Write::Frozen, &servers, cx, "freeze")
+            .await?;
         // One that came meanwhile has not been asked.
-        let now: Vec<_> = self.pods().await?.into_iter().filter_map(|pod| pod.metadata.name).collect();
+        let now: Vec<_> = self
+            .pods()
+            .await?
+            .into_iter()
+            .filter_map(|pod| pod.metadata.name)
+            .collect();
         if let Some(new) = now.iter().find(|pod| !refused.contains(pod)) {
             bail!(Failure::new(
                 Kind::FreezeBroken,
-                format!("pod {new} is a new API server of {}, and nobody knows whether it refuses writes", self.shown()),
+                format!(
+                    "pod {new} is a new API server of {}, and nobody knows whether it refuses writes",
+                    self.shown()
+                ),
             ));
         }
         Ok(refused)
@@ -86,17 +108,27 @@ impl Switch {
         let shown = self.shown();
         if self.freeze == TenantFreeze::Offline {
             let pods = self.pods().await?;
-            let names: Vec<_> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
-            return Ok((!names.is_empty()).then(|| format!("pod {} serves {shown} again", names.join(", "))));
+            let names: Vec<_> = pods
+                .into_iter()
+                .filter_map(|pod| pod.metadata.name)
+                .collect();
+            return Ok((!names.is_empty())
+                .then(|| format!("pod {} serves {shown} again", names.join(", "))));
         }
         let message = self.frozen_message();
         let servers = self.api_servers().await?;
         for server in &servers {
             if !self.has_policy(server).await? {
-                return Ok(Some(format!("somebody removed validatingadmissionpolicy {} from the tenant", super::policy::POLICY)));
+                return Ok(Some(format!(
+                    "somebody removed validatingadmissionpolicy {} from the tenant",
+                    super::policy::POLICY
+                )));
             }
             if server.probe(&message).await? != Write::Frozen {
-                return Ok(Some(format!("pod {} of {shown} accepts writes", server.pod)));
+                return Ok(Some(format!(
+                    "pod {} of {shown} accepts writes",
+                    server.pod
+                )));
             }
         }
         Ok(None)
@@ -176,7 +208,9 @@ impl Step for FreezeTenant {
                 let servers = self.0.api_servers().await?;
                 at_least_one(&servers, &self.0.shown())?;
                 self.0.remove_policy(&servers[0]).await?;
-                self.0.until_all(&Write::Accepted, &servers, cx, self.id()).await?;
+                self.0
+                    .until_all(&Write::Accepted, &servers, cx, self.id())
+                    .await?;
             }
             TenantFreeze::Offline => self.0.start_servers(cx).await?,
         }

@@ -16,10 +16,15 @@ impl Switch {
         let what = format!("the API servers of {} to end", self.shown());
         let tell = |seen: &str| cx.sink.waiting("freeze", &format!("{what}: {seen}"));
         let wait = Wait::new(&what, ROLL_OUT_BOUND).telling(&tell);
-        wait_for_all(&self.place.api::<Pod>(), &self.pods_selector(), &wait, |pods| match pods.len() {
-            0 => Look::Done,
-            left => Look::NotYet(format!("{left} left")),
-        })
+        wait_for_all(
+            &self.place.api::<Pod>(),
+            &self.pods_selector(),
+            &wait,
+            |pods| match pods.len() {
+                0 => Look::Done,
+                left => Look::NotYet(format!("{left} left")),
+            },
+        )
         .await?;
         Ok(())
     }
@@ -35,7 +40,11 @@ impl Switch {
         wait_for(&deployments, &self.tenant.deployment, &wait, |found| {
             let status = found.and_then(|found| found.status.as_ref());
             let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
-            if ready >= wanted { Look::Done } else { Look::NotYet(format!("{ready} of {wanted}")) }
+            if ready >= wanted {
+                Look::Done
+            } else {
+                Look::NotYet(format!("{ready} of {wanted}"))
+            }
         })
         .await?;
         Ok(())

@@ -43,7 +43,11 @@ impl Switch {
         self.patch(&self.place, &operations).await
     }
 
-    async fn patch(&self, place: &crate::steps::Place, operations: &[JsonPatchOperation]) -> Result<()> {
+    async fn patch(
+        &self,
+        place: &crate::steps::Place,
+        operations: &[JsonPatchOperation],
+    ) -> Result<()> {
         let api = tenants(&place.cluster, &place.namespace);
         json_patch(&api, &self.tenant.name, operations).await?;
         Ok(())
@@ -58,10 +62,18 @@ impl Switch {
             !tenant.is_paused(),
             Failure::new(
                 Kind::Blocked,
-                format!("{} is paused by somebody else (annotation {PAUSED})", self.shown()),
+                format!(
+                    "{} is paused by somebody else (annotation {PAUSED})",
+                    self.shown()
+                ),
             )
         );
-        let version = tenant.object.metadata.resource_version.clone().unwrap_or_default();
+        let version = tenant
+            .object
+            .metadata
+            .resource_version
+            .clone()
+            .unwrap_or_default();
         let mut operations = vec![JsonPatchOperation::Test {
             path: pointer(&["metadata", "resourceVersion"]),
             value: Value::String(version),

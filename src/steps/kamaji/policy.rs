@@ -4,8 +4,9 @@
 //! Leases are exempt: without them the scheduler and the controllers would restart, and nodes go NotReady.
 use anyhow::{Result, bail};
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-    ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec, Validation,
 };
 use kube::api::ObjectMeta;
 
@@ -43,7 +44,10 @@ impl Switch {
         {
             let label = |key: &str| {
                 let labels = found.metadata.labels.as_ref();
-                labels.and_then(|labels| labels.get(key)).cloned().unwrap_or_default()
+                labels
+                    .and_then(|labels| labels.get(key))
+                    .cloned()
+                    .unwrap_or_default()
             };
             let why = format!(
                 "the tenant has a validatingadmissionpolicy {POLICY} of migration {}/{} (run {}): roll that back, or run `kubectl migrate thaw tcp/{} -n {}`",
@@ -55,30 +59,38 @@ impl Switch {
             );
             bail!(Failure::new(Kind::Blocked, why));
         }
-        create_owned(&policies, &ValidatingAdmissionPolicy {
-            metadata: meta(),
-            spec: Some(ValidatingAdmissionPolicySpec {
-                failure_policy: Some("Fail".to_owned()),
-                match_constraints: Some(every_write()),
-                validations: Some(vec![Validation {
-                    expression: "false".to_owned(),
-                    message: Some(self.frozen_message()),
-                    ..Validation::default()
-                }]),
-                ..ValidatingAdmissionPolicySpec::default()
-            }),
-            ..ValidatingAdmissionPolicy::default()
-        })
+        create_owned(
+            &policies,
+            &ValidatingAdmissionPolicy {
+                metadata: meta(),
+                spec: Some(ValidatingAdmissionPolicySpec {
+                    failure_policy: Some("Fail".to_owned()),
+                    match_constraints: Some(every_write()),
+                    validations: Some(vec![Validation {
+                        expression: "false".to_owned(),
+                        message: Some(self.frozen_message()),
+                        ..Validation::default()
+                    }]),
+                    ..ValidatingAdmissionPolicySpec::default()
+                }),
+                ..ValidatingAdmissionPolicy::default()
+            },
+        )
         .await?;
-        let bindings = server.cluster.cluster_scoped::<ValidatingAdmissionPolicyBinding>();
-        create_owned(&bindings, &ValidatingAdmissionPolicyBinding {
-            metadata: meta(),
-            spec: Some(ValidatingAdmissionPolicyBindingSpec {
-                policy_name: Some(POLICY.to_owned()),
-                validation_actions: Some(vec!["Deny".to_owned()]),
-                ..ValidatingAdmissionPolicyBindingSpec::default()
-            }),
-        })
+        let bindings = server
+            .cluster
+            .cluster_scoped::<ValidatingAdmissionPolicyBinding>();
+        create_owned(
+            &bindings,
+            &ValidatingAdmissionPolicyBinding {
+                metadata: meta(),
+                spec: Some(ValidatingAdmissionPolicyBindingSpec {
+                    policy_name: Some(POLICY.to_owned()),
+                    validation_actions: Some(vec!["Deny".to_owned()]),
+                    ..ValidatingAdmissionPolicyBindingSpec::default()
+                }),
+            },
+        )
         .await?;
         Ok(())
     }
@@ -86,10 +98,15 @@ impl Switch {
     /// Whether policy and binding of this run are there.
     pub(super) async fn has_policy(&self, server: &ApiServer) -> Result<bool> {
         let policies = server.cluster.cluster_scoped::<ValidatingAdmissionPolicy>();
-        let bindings = server.cluster.cluster_scoped::<ValidatingAdmissionPolicyBinding>();
-        let (policy, binding) = tokio::try_join!(get_opt(&policies, POLICY), get_opt(&bindings, POLICY))?;
-        Ok(policy.is_some_and(|found| self.belongs.owns(&found.metadata))
-            && binding.is_some_and(|found| self.belongs.owns(&found.metadata)))
+        let bindings = server
+            .cluster
+            .cluster_scoped::<ValidatingAdmissionPolicyBinding>();
+        let (policy, binding) =
+            tokio::try_join!(get_opt(&policies, POLICY), get_opt(&bindings, POLICY))?;
+        Ok(
+            policy.is_some_and(|found| self.belongs.owns(&found.metadata))
+                && binding.is_some_and(|found| self.belongs.owns(&found.metadata)),
+        )
     }
 
     /// Removes policy and binding of this migration: of this run or of an earlier one.
@@ -97,15 +114,24 @@ impl Switch {
         let wait = Wait::new("the freeze's policy to be gone", GONE_WITHIN);
         let ours = |meta: &ObjectMeta| {
             let label = |key: &str| meta.labels.as_ref().and_then(|labels| labels.get(key));
-            label(MIGRATION) == Some(&self.belongs.migration) && label(HOME) == Some(&self.belongs.home)
+            label(MIGRATION) == Some(&self.belongs.migration)
+                && label(HOME) == Some(&self.belongs.home)
         };
         // The policy first: a binding alone refuses nothing.
         let policies = server.cluster.cluster_scoped::<ValidatingAdmissionPolicy>();
-        if let Some(found) = get_opt(&policies, POLICY).await?.filter(|found| ours(&found.metadata)) {
+        if let Some(found) = get_opt(&policies, POLICY)
+            .await?
+            .filter(|found| ours(&found.metadata))
+        {
             delete_and_wait(&policies, POLICY, found.metadata.uid.as_deref(), &wait).await?;
         }
-        let bindings = server.cluster.cluster_scoped::<ValidatingAdmissionPolicyBinding>();
-        if let Some(found) = get_opt(&bindings, POLICY).await?.filter(|found| ours(&found.metadata)) {
+        let bindings = server
+            .cluster
+            .cluster_scoped::<ValidatingAdmissionPolicyBinding>();
+        if let Some(found) = get_opt(&bindings, POLICY)
+            .await?
+            .filter(|found| ours(&found.metadata))
+        {
             delete_and_wait(&bindings, POLICY, found.metadata.uid.as_deref(), &wait).await?;
         }
         Ok(())

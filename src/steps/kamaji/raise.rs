@@ -43,7 +43,10 @@ impl Step for Raise {
     }
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(vec![format!("datastore {}: revision + {MARGIN}", self.0.tenant.target)])
+        Ok(vec![format!(
+            "datastore {}: revision + {MARGIN}",
+            self.0.tenant.target
+        )])
     }
 
     async fn probe(&self, _: &Cx) -> Result<Probe> {

@@ -59,7 +59,11 @@ impl RollOut {
 
     async fn wait(&self, cx: &Cx) -> Result<(), KubeError> {
         let place = &self.0.place;
-        let what = format!("{} to be ready in datastore {}", self.0.shown(), self.0.tenant.target);
+        let what = format!(
+            "{} to be ready in datastore {}",
+            self.0.shown(),
+            self.0.tenant.target
+        );
         let tell = |seen: &str| cx.sink.waiting("roll-out", &format!("{what}: {seen}"));
         let wait = Wait::new(&what, ROLL_OUT_BOUND).telling(&tell);
         let api = tenants(&place.cluster, &place.namespace);
@@ -69,16 +73,24 @@ impl RollOut {
         })
         .await?;
         let pods = place.api::<Pod>();
-        wait_for_all(&pods, &self.0.pods_selector(), &wait, |pods| self.all_moved(pods)).await?;
+        wait_for_all(&pods, &self.0.pods_selector(), &wait, |pods| {
+            self.all_moved(pods)
+        })
+        .await?;
         let id = format!("{}/{}", place.namespace, self.0.tenant.name);
-        wait_for(&data_stores(&place.cluster), &self.0.tenant.target, &wait, |found| {
-            match found.cloned().map(DataStore::new) {
+        wait_for(
+            &data_stores(&place.cluster),
+            &self.0.tenant.target,
+            &wait,
+            |found| match found.cloned().map(DataStore::new) {
                 Some(Ok(store)) if store.status.used_by.contains(&id) => Look::Done,
-                Some(Ok(_)) => Look::NotYet(format!("its datastore does not name it in usedBy ({id})")),
+                Some(Ok(_)) => {
+                    Look::NotYet(format!("its datastore does not name it in usedBy ({id})"))
+                }
                 Some(Err(error)) => Look::Never(error.to_string()),
                 None => Look::Never("the datastore was deleted".to_owned()),
-            }
-        })
+            },
+        )
         .await?;
         Ok(())
     }
@@ -88,7 +100,12 @@ impl RollOut {
         let mut lines = Vec::new();
         for pod in self.0.pods().await.unwrap_or_default() {
             if !is_ready(&pod) {
-                let found = pod_evidence(&self.0.place.cluster, &self.0.place.namespace, &pod.name_any()).await;
+                let found = pod_evidence(
+                    &self.0.place.cluster,
+                    &self.0.place.namespace,
+                    &pod.name_any(),
+                )
+                .await;
                 lines.extend(found);
             }
         }
@@ -97,7 +114,10 @@ impl RollOut {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::OnceCell;
@@ -6,7 +6,9 @@ use tokio::sync::OnceCell;
 use super::Tenant;
 use crate::{
     adapters::{
-        datastore::{Connection, Driver, Endpoint, EtcdPair, Meter, Pair, Reading},
+        datastore::{
+            Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, Pair, PostgresPair, Reading,
+        },
         kamaji::{DataStore, data_stores, read_credentials},
         kube::{Cluster, Tunnel, get_opt},
     },
@@ -58,7 +60,9 @@ impl Stores {
         let schema = &self.tenant.schema;
         let pair: Box<dyn Pair> = match self.tenant.driver {
             Driver::Etcd => Box::new(EtcdPair::open(&source, &target, schema).await?),
-            driver => {
+            Driver::PostgreSQL => Box::new(PostgresPair::open(&source, &target, schema)?),
+            Driver::MySQL => Box::new(MySqlPair::open(&source, &target, schema)?),
+            driver @ Driver::Nats => {
                 let why = format!("driver {driver} cannot be switched by this version");
                 return Err(Failure::new(Kind::Blocked, why).into());
             }
@@ -78,35 +82,45 @@ impl Stores {
         })?;
         let store = DataStore::new(found)?;
         let shown = store.shown();
-        let driver: Driver = store
-            .spec
-            .driver
-            .parse()
-            .map_err(|why: String| Failure::new(Kind::Blocked, format!("{shown}: spec.driver: {why}")))?;
+        let driver: Driver = store.spec.driver.parse().map_err(|why: String| {
+            Failure::new(Kind::Blocked, format!("{shown}: spec.driver: {why}"))
+        })?;
         ensure!(
             driver == self.tenant.driver,
             Failure::new(
                 Kind::Blocked,
-                format!("{shown} is {driver}, and the tenant's data is in {}: drivers cannot be changed", self.tenant.driver),
+                format!(
+                    "{shown} is {driver}, and the tenant's data is in {}: drivers cannot be changed",
+                    self.tenant.driver
+                ),
             )
         );
         let credentials = read_credentials(&self.cluster, &store, driver).await;
         let credentials = credentials.map_err(|flaws| {
             let evidence = flaws.iter().map(ToString::to_string).collect();
-            Failure::new(Kind::Blocked, format!("{shown} cannot be logged in to")).with_evidence(evidence)
+            Failure::new(Kind::Blocked, format!("{shown} cannot be logged in to"))
+                .with_evidence(evidence)
         })?;
         let mut endpoints = Vec::new();
         for shown_endpoint in &store.spec.endpoints {
             let tunnel = Tunnel::open(&self.cluster, shown_endpoint)
                 .await
                 .with_context(|| format!("{shown} cannot be reached"))?;
-            let host = shown_endpoint.rsplit_once(':').map_or(shown_endpoint.as_str(), |(host, _)| host);
+            let dial = match &tunnel {
+                Some(tunnel) => tunnel.address(),
+                None => resolve(shown_endpoint)
+                    .await
+                    .with_context(|| format!("{shown} cannot be reached"))?,
+            };
+            let host = shown_endpoint
+                .rsplit_once(':')
+                .map_or(shown_endpoint.as_str(), |(host, _)| host);
             endpoints.push(Endpoint {
-                dial: tunnel.address(),
+                dial,
                 host: host.to_owned(),
                 shown: shown_endpoint.clone(),
             });
-            tunnels.push(tunnel);
+            tunnels.extend(tunnel);
         }
         Ok(Connection {
             name: shown,
@@ -117,6 +131,16 @@ impl Stores {
             basic: credentials.basic,
         })
     }
+}
+
+/// The address of a server outside of the cluster.
+async fn resolve(endpoint: &str) -> Result<SocketAddr> {
+    let mut found = tokio::net::lookup_host(endpoint)
+        .await
+        .with_context(|| format!("cannot resolve {endpoint}"))?;
+    found
+        .next()
+        .with_context(|| format!("{endpoint} has no address"))
 }
 
 /// A meter that shows a step's progress in keys.
@@ -131,7 +155,11 @@ pub(super) fn meter(cx: &Cx, step: &'static str, doing: &'static str) -> Meter {
             done: reading.keys,
             total: reading.of.max(reading.keys),
             unit: Unit::Count,
-            rate: if seconds > 0.0 { reading.keys as f64 / seconds } else { 0.0 },
+            rate: if seconds > 0.0 {
+                reading.keys as f64 / seconds
+            } else {
+                0.0
+            },
             parts: Vec::new(),
         }));
     })

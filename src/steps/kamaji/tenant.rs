@@ -48,7 +48,12 @@ pub struct Tenant {
 impl Tenant {
     /// Reads a tenant from its control plane, as the plan names it.
     pub async fn of_plan(plan: &Plan, place: &Place) -> Result<Self> {
-        let name = plan.spec.source.tenant_control_plane.clone().unwrap_or_default();
+        let name = plan
+            .spec
+            .source
+            .tenant_control_plane
+            .clone()
+            .unwrap_or_default();
         let target = plan.spec.target.data_store.clone().unwrap_or_default();
         let control_plane = read(place, &name).await?;
         let object = place.object("tenantcontrolplane", &name);
@@ -58,7 +63,9 @@ impl Tenant {
             !storage.data_store_name.is_empty() && !storage.setup.schema.is_empty(),
             Failure::new(
                 Kind::Blocked,
-                format!("{object} does not say yet which DataStore and schema it uses: wait until it is Ready"),
+                format!(
+                    "{object} does not say yet which DataStore and schema it uses: wait until it is Ready"
+                ),
             )
         );
         let deployment = status.kubernetes_resources.deployment.name.clone();
@@ -66,7 +73,10 @@ impl Tenant {
             selector: selector(place, &deployment).await?,
             uid: control_plane.uid().to_owned(),
             driver: storage.driver.parse().map_err(|why: String| {
-                Failure::new(Kind::Blocked, format!("{object}: status.storage.driver: {why}"))
+                Failure::new(
+                    Kind::Blocked,
+                    format!("{object}: status.storage.driver: {why}"),
+                )
             })?,
             source: storage.data_store_name.clone(),
             target,
@@ -99,7 +109,10 @@ async fn selector(place: &Place, name: &str) -> Result<String> {
             )
         )
     );
-    let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     Ok(pairs.join(","))
 }
 

@@ -72,16 +72,23 @@ impl Step for ThawTenant {
         if self.0.freeze == TenantFreeze::ReadOnly {
             self.0.remove_policy(&servers[0]).await?;
         }
-        let accepted_by = self.0.until_all(&Write::Accepted, &servers, cx, self.id()).await?;
+        let accepted_by = self
+            .0
+            .until_all(&Write::Accepted, &servers, cx, self.id())
+            .await?;
         let revision = revision(&servers[0]).await?;
         let source = cx.get(&RAISED)?.source;
         // The source moved on a little since it was looked at, but no client can know a later revision
         // than the target's, which is ahead by a margin.
         let restart_kubelets = revision <= source;
         let because = if restart_kubelets {
-            format!("the tenant's revision {revision} is not above the source's {source}: clients that go on from there see nothing new until they are restarted")
+            format!(
+                "the tenant's revision {revision} is not above the source's {source}: clients that go on from there see nothing new until they are restarted"
+            )
         } else {
-            format!("the tenant's revision {revision} is above the source's {source}: clients are told so, and list anew by themselves")
+            format!(
+                "the tenant's revision {revision} is above the source's {source}: clients are told so, and list anew by themselves"
+            )
         };
         Ok(Outcome::Done(serde_json::to_value(Thawed {
             accepted_by,

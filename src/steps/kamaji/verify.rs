@@ -55,8 +55,12 @@ impl Step for VerifyStores {
                 compared.different, compared.keys, tenant.schema, tenant.source, tenant.target
             );
             let evidence = compared.differences.iter();
-            let evidence = evidence.map(|one| format!("{}: {}", one.key, one.how)).collect();
-            return Err(Failure::new(Kind::Difference, why).with_evidence(evidence).into());
+            let evidence = evidence
+                .map(|one| format!("{}: {}", one.key, one.how))
+                .collect();
+            return Err(Failure::new(Kind::Difference, why)
+                .with_evidence(evidence)
+                .into());
         }
         // What was read last must still be the last.
         self.0.still_frozen().await?;

@@ -46,8 +46,29 @@ impl Tunnel {
             Err(error) if error.is_not_found() && !service.certain => return Ok(None),
             Err(error) => return Err(error),
         }
+        let to = To::Service { service, port };
+        Self::listen(cluster, endpoint, to).await.map(Some)
+    }
+
+    /// A tunnel to a port of one pod, which is dialled for each connection, and which no other pod replaces.
+    pub async fn to_pod(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+    ) -> Result<Self, KubeError> {
+        let to = To::Pod(PodPort {
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            port,
+        });
+        let shown = format!("port {port} of pod {namespace}/{pod}");
+        Self::listen(cluster, &shown, to).await
+    }
+
+    async fn listen(cluster: &Cluster, shown: &str, to: To) -> Result<Self, KubeError> {
         let local = |error: std::io::Error| KubeError::Other {
-            what: format!("cannot listen for a tunnel to {endpoint}"),
+            what: format!("cannot listen for a tunnel to {shown}"),
             cause: error.to_string(),
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -57,17 +78,16 @@ impl Tunnel {
         let failure = Failure::default();
         let way = Way {
             cluster: cluster.clone(),
-            service,
-            port,
+            to,
             failure: Arc::clone(&failure),
         };
         let mut listening = JoinSet::new();
         listening.spawn(listen(listener, way));
-        Ok(Some(Self {
+        Ok(Self {
             address,
             failure,
             _listening: listening,
-        }))
+        })
     }
 
     /// Where to dial.
@@ -108,9 +128,17 @@ pub fn tunnel_rules(endpoint: &str) -> Vec<Rule> {
 #[derive(Clone)]
 struct Way {
     cluster: Cluster,
-    service: ServiceName,
-    port: u16,
+    to: To,
     failure: Failure,
+}
+
+/// What is at the end of a tunnel.
+#[derive(Clone)]
+enum To {
+    /// Whichever of a Service's pods is ready.
+    Service { service: ServiceName, port: u16 },
+    /// This pod.
+    Pod(PodPort),
 }
 
 async fn listen(listener: TcpListener, way: Way) {
@@ -143,9 +171,12 @@ impl Way {
         client
             .set_nodelay(true)
             .map_err(|error| error.to_string())?;
-        let pods = resolve::pods(&self.cluster, &self.service, self.port)
-            .await
-            .map_err(|error| error.to_string())?;
+        let pods = match &self.to {
+            To::Service { service, port } => resolve::pods(&self.cluster, service, *port)
+                .await
+                .map_err(|error| error.to_string())?,
+            To::Pod(pod) => vec![pod.clone()],
+        };
         let open = |pod: PodPort| {
             let cluster = self.cluster.clone();
             async move { open_port(&cluster, &pod.namespace, &pod.pod, pod.port).await }

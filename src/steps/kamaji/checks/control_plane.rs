@@ -15,7 +15,11 @@ const MANAGERS: [(&str, &str); 4] = [
 impl Switch {
     /// How the control plane is, and who owns it.
     pub(super) fn check_control_plane(&self, tenant: &TenantControlPlane) -> Vec<Check> {
-        vec![self.check_rest(tenant), self.check_pause(tenant), self.check_owner(tenant)]
+        vec![
+            self.check_rest(tenant),
+            self.check_pause(tenant),
+            self.check_owner(tenant),
+        ]
     }
 
     /// Nothing may be in flight.
@@ -32,22 +36,52 @@ impl Switch {
                 "wants datastore {} and uses {store}: a migration by Kamaji is in flight",
                 tenant.spec.data_store
             );
-            return block(evidence, "let it end, or set spec.dataStore back to what it uses");
+            return block(
+                evidence,
+                "let it end, or set spec.dataStore back to what it uses",
+            );
         }
-        if !matches!(version.status.as_str(), "Ready" | "WriteLimited" | "Sleeping") {
-            let evidence = format!("is {}", if version.status.is_empty() { "without a status" } else { &version.status });
+        if !matches!(
+            version.status.as_str(),
+            "Ready" | "WriteLimited" | "Sleeping"
+        ) {
+            let evidence = format!(
+                "is {}",
+                if version.status.is_empty() {
+                    "without a status"
+                } else {
+                    &version.status
+                }
+            );
             return block(evidence, "wait until it is Ready");
         }
         let paused_by_us = self.has_paused(tenant);
         if !tenant.is_observed() && !paused_by_us {
-            let evidence = "was changed, and Kamaji has not taken it in yet (status.observedGeneration)".to_owned();
-            return block(evidence, "wait until it has, or look why its controller does not");
+            let evidence =
+                "was changed, and Kamaji has not taken it in yet (status.observedGeneration)"
+                    .to_owned();
+            return block(
+                evidence,
+                "wait until it has, or look why its controller does not",
+            );
         }
-        if !tenant.spec.kubernetes.version.is_empty() && tenant.spec.kubernetes.version != version.version {
-            let evidence = format!("is to be upgraded from {} to {}", version.version, tenant.spec.kubernetes.version);
+        if !tenant.spec.kubernetes.version.is_empty()
+            && tenant.spec.kubernetes.version != version.version
+        {
+            let evidence = format!(
+                "is to be upgraded from {} to {}",
+                version.version, tenant.spec.kubernetes.version
+            );
             return block(evidence, "let the upgrade end first");
         }
-        Check::pass(name, self.shown(), format!("is {}, Kubernetes {}, in datastore {store}", version.status, version.version))
+        Check::pass(
+            name,
+            self.shown(),
+            format!(
+                "is {}, Kubernetes {}, in datastore {store}",
+                version.status, version.version
+            ),
+        )
     }
 
     fn check_pause(&self, tenant: &TenantControlPlane) -> Check {
@@ -70,13 +104,22 @@ impl Switch {
             return Check::block(
                 "owner",
                 self.shown(),
-                format!("is owned by kamajicontrolplane {}, which sets spec.dataStore back", owner.name),
+                format!(
+                    "is owned by kamajicontrolplane {}, which sets spec.dataStore back",
+                    owner.name
+                ),
                 "pause that cluster (spec.paused), or set spec.dataStoreName there after the switch and before it goes on",
             );
         }
-        let keys = meta.labels.iter().flatten().chain(meta.annotations.iter().flatten());
+        let keys = meta
+            .labels
+            .iter()
+            .flatten()
+            .chain(meta.annotations.iter().flatten());
         let keys: Vec<_> = keys.map(|(key, _)| key.as_str()).collect();
-        let managed = MANAGERS.iter().find(|(prefix, _)| keys.iter().any(|key| key.starts_with(prefix)));
+        let managed = MANAGERS
+            .iter()
+            .find(|(prefix, _)| keys.iter().any(|key| key.starts_with(prefix)));
         match managed {
             Some((prefix, who)) => Check::warn(
                 "owner",

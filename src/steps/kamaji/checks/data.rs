@@ -23,7 +23,11 @@ impl Switch {
         };
         let look = match pair.look().await {
             Ok(look) => look,
-            Err(error @ (DatastoreError::Unreachable { .. } | DatastoreError::Refused { .. } | DatastoreError::Lost { .. })) => {
+            Err(
+                error @ (DatastoreError::Unreachable { .. }
+                | DatastoreError::Refused { .. }
+                | DatastoreError::Lost { .. }),
+            ) => {
                 return Ok(unreachable(error.to_string()));
             }
             Err(error) => return Err(error.into()),

@@ -33,19 +33,37 @@ impl Switch {
             "tcp.kamaji.clastix.io/name={},tcp.kamaji.clastix.io/namespace={}",
             self.tenant.name, self.place.namespace
         );
-        let jobs = list_all(&self.place.cluster.everywhere::<Job>(), &Selector::labels(selector)).await;
+        let jobs = list_all(
+            &self.place.cluster.everywhere::<Job>(),
+            &Selector::labels(selector),
+        )
+        .await;
         let jobs = match jobs {
             Ok(jobs) => jobs,
             Err(error) => {
-                return Check::warn(name, self.shown(), format!("jobs cannot be looked at: {error}"), "make sure that no job of Kamaji's works on it");
+                return Check::warn(
+                    name,
+                    self.shown(),
+                    format!("jobs cannot be looked at: {error}"),
+                    "make sure that no job of Kamaji's works on it",
+                );
             }
         };
         let ended = |job: &Job| {
-            let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let conditions = job
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref());
             let mut conditions = conditions.into_iter().flatten();
             conditions.any(|condition| condition.type_ == "Complete" && condition.status == "True")
         };
-        let shown = |job: &Job| format!("job {}/{}", job.namespace().unwrap_or_default(), job.name_any());
+        let shown = |job: &Job| {
+            format!(
+                "job {}/{}",
+                job.namespace().unwrap_or_default(),
+                job.name_any()
+            )
+        };
         if let Some(job) = jobs.iter().find(|job| !ended(job)) {
             let (namespace, job_name) = (job.namespace().unwrap_or_default(), job.name_any());
             return Check::block(
@@ -57,7 +75,11 @@ impl Switch {
         }
         match jobs.first() {
             Some(job) => Check::pass(name, shown(job), "has ended, and is not in the way"),
-            None => Check::pass(name, self.shown(), "no job of an earlier migration is there"),
+            None => Check::pass(
+                name,
+                self.shown(),
+                "no job of an earlier migration is there",
+            ),
         }
     }
 }

@@ -9,10 +9,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::Switch;
-use crate::{
-    engine::Check,
-    steps::preflight::Look,
-};
+use crate::{engine::Check, steps::preflight::Look};
 
 /// Everything that is looked at before a switch.
 #[derive(Clone, Debug)]

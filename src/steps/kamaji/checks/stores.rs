@@ -12,7 +12,10 @@ use crate::{
 
 impl Switch {
     /// Both DataStores as Kamaji has them, and whether they can be dialled at all.
-    pub(super) async fn check_stores(&self, tenant: &TenantControlPlane) -> Result<(Vec<Check>, bool)> {
+    pub(super) async fn check_stores(
+        &self,
+        tenant: &TenantControlPlane,
+    ) -> Result<(Vec<Check>, bool)> {
         let (source, target) = (&self.tenant.source, &self.tenant.target);
         if source == target {
             let check = Check::block(
@@ -26,10 +29,19 @@ impl Switch {
         let mut checks = Vec::new();
         for (side, name) in [("source", source), ("target", target)] {
             let object = format!("datastore {name}");
-            let title = if side == "source" { "source datastore" } else { "target datastore" };
+            let title = if side == "source" {
+                "source datastore"
+            } else {
+                "target datastore"
+            };
             let found = get_opt(&data_stores(&self.place.cluster), name).await?;
             let Some(found) = found else {
-                checks.push(Check::block(title, object, "does not exist", "kubectl get datastores shows what does"));
+                checks.push(Check::block(
+                    title,
+                    object,
+                    "does not exist",
+                    "kubectl get datastores shows what does",
+                ));
                 continue;
             };
             let store = DataStore::new(found)?;
@@ -41,7 +53,12 @@ impl Switch {
                         checks.push(Check::pass("credentials", object, found.sources.join(", ")));
                     }
                     Err(flaws) => checks.extend(flaws.into_iter().map(|flaw| {
-                        Check::block("credentials", object.clone(), flaw.to_string(), "mend the Secret, or what the DataStore names")
+                        Check::block(
+                            "credentials",
+                            object.clone(),
+                            flaw.to_string(),
+                            "mend the Secret, or what the DataStore names",
+                        )
                     })),
                 }
             }
@@ -59,14 +76,30 @@ impl Switch {
             return block("is being deleted".to_owned(), "name one that stays");
         }
         if store.spec.driver != self.tenant.driver.to_string() {
-            let evidence = format!("is {}, and the tenant's data is in {}", store.spec.driver, self.tenant.driver);
-            return block(evidence, "a driver cannot be changed: name a DataStore of the same");
+            let evidence = format!(
+                "is {}, and the tenant's data is in {}",
+                store.spec.driver, self.tenant.driver
+            );
+            return block(
+                evidence,
+                "a driver cannot be changed: name a DataStore of the same",
+            );
         }
         if store.status.ready == Some(false) {
-            return block("is not ready (status.ready)".to_owned(), "kubectl describe datastore shows why");
+            return block(
+                "is not ready (status.ready)".to_owned(),
+                "kubectl describe datastore shows why",
+            );
         }
-        let ready = store.status.ready.map_or("is of a Kamaji that tells no readiness", |_| "is ready");
-        Check::pass(title, &object, format!("{ready}, {}", store.spec.endpoints.join(", ")))
+        let ready = store
+            .status
+            .ready
+            .map_or("is of a Kamaji that tells no readiness", |_| "is ready");
+        Check::pass(
+            title,
+            &object,
+            format!("{ready}, {}", store.spec.endpoints.join(", ")),
+        )
     }
 
     /// An API server has one `--etcd-cafile` for all its stores, and the same prefix in each.
@@ -77,7 +110,10 @@ impl Switch {
             [first, ..] => Check::block(
                 "overrides",
                 self.shown(),
-                format!("keeps {} in datastore {} (spec.dataStoreOverrides)", first.resource, first.data_store),
+                format!(
+                    "keeps {} in datastore {} (spec.dataStoreOverrides)",
+                    first.resource, first.data_store
+                ),
                 "this version moves tenants that are kept in one store only",
             ),
         }
@@ -90,16 +126,25 @@ impl Switch {
         let tenants = match tenants {
             Ok(tenants) => tenants,
             Err(error) => {
-                let cure = "make sure that no other tenant there has the same status.storage.setup.schema";
-                return Check::warn(name, object, format!("other tenants cannot be looked at: {error}"), cure);
+                let cure =
+                    "make sure that no other tenant there has the same status.storage.setup.schema";
+                return Check::warn(
+                    name,
+                    object,
+                    format!("other tenants cannot be looked at: {error}"),
+                    cure,
+                );
             }
         };
-        let others = tenants.into_iter().filter_map(|other| TenantControlPlane::new(other).ok());
+        let others = tenants
+            .into_iter()
+            .filter_map(|other| TenantControlPlane::new(other).ok());
         let mut others = others.filter(|other| other.uid() != self.tenant.uid);
         let same = others.find(|other| {
             let storage = &other.status.storage;
             storage.data_store_name == self.tenant.target
-                && (storage.setup.schema == self.tenant.schema || storage.setup.user == self.tenant.user)
+                && (storage.setup.schema == self.tenant.schema
+                    || storage.setup.user == self.tenant.user)
         });
         match same {
             Some(other) => Check::block(
@@ -114,7 +159,14 @@ impl Switch {
                 ),
                 "name another DataStore",
             ),
-            None => Check::pass(name, object, format!("no other tenant has schema {} or user {}", self.tenant.schema, self.tenant.user)),
+            None => Check::pass(
+                name,
+                object,
+                format!(
+                    "no other tenant has schema {} or user {}",
+                    self.tenant.schema, self.tenant.user
+                ),
+            ),
         }
     }
 }

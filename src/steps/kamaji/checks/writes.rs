@@ -12,22 +12,42 @@ impl Switch {
     pub(super) async fn check_writes(&self) -> Vec<Check> {
         let name = "freeze";
         if self.freeze == TenantFreeze::Offline {
-            return vec![Check::pass(name, self.shown(), format!("stops {} API servers for the last copy", self.tenant.replicas))];
+            return vec![Check::pass(
+                name,
+                self.shown(),
+                format!(
+                    "stops {} API servers for the last copy",
+                    self.tenant.replicas
+                ),
+            )];
         }
         let cure = "choose spec.freeze.tenant: offline (--freeze offline)";
         if let Some(version) = minor_of(&self.tenant.version)
             && version < POLICIES_SINCE
         {
-            let evidence = format!("is Kubernetes {}, which has no ValidatingAdmissionPolicy yet", self.tenant.version);
+            let evidence = format!(
+                "is Kubernetes {}, which has no ValidatingAdmissionPolicy yet",
+                self.tenant.version
+            );
             return vec![Check::block(name, self.shown(), evidence, cure)];
         }
         let servers = match self.api_servers().await {
             Ok(servers) if servers.is_empty() => {
-                return vec![Check::block(name, self.shown(), "no API server runs that could refuse writes", cure)];
+                return vec![Check::block(
+                    name,
+                    self.shown(),
+                    "no API server runs that could refuse writes",
+                    cure,
+                )];
             }
             Ok(servers) => servers,
             Err(error) => {
-                return vec![Check::block(name, self.shown(), format!("its API servers cannot be reached: {error:#}"), cure)];
+                return vec![Check::block(
+                    name,
+                    self.shown(),
+                    format!("its API servers cannot be reached: {error:#}"),
+                    cure,
+                )];
             }
         };
         let mut checks = Vec::new();
@@ -40,9 +60,15 @@ impl Switch {
     async fn check_write(&self, name: &str, server: &ApiServer) -> Check {
         let object = self.place.object("pod", &server.pod);
         match server.probe(&self.frozen_message()).await {
-            Ok(Write::Accepted) => Check::pass(name, object, "accepts a write now, and can be told to refuse it"),
+            Ok(Write::Accepted) => Check::pass(
+                name,
+                object,
+                "accepts a write now, and can be told to refuse it",
+            ),
             // This very migration has frozen it, and goes on.
-            Ok(Write::Frozen) => Check::pass(name, object, "refuses writes for this migration already"),
+            Ok(Write::Frozen) => {
+                Check::pass(name, object, "refuses writes for this migration already")
+            }
             Err(error) => Check::block(
                 name,
                 object,
