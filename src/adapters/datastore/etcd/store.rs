@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use etcd_client::{
     Channel, Client, ConnectOptions, GetOptions, KvClient, LeaseClient, LeaseTimeToLiveOptions,
-    StatusResponse, WatchClient, WatchOptions,
+    StatusResponse, WatchClient,
 };
 use secrecy::ExposeSecret;
 
@@ -198,38 +198,6 @@ impl Store {
                 Err(error) => return Err(ReadFault::Other(self.fault("reading", &error))),
             }
         }
-    }
-
-    /// The failure of reading at a revision that is gone, with the oldest that is there: a watch is told that.
-    pub(super) async fn compacted(&self, range: &Range, wanted: i64) -> DatastoreError {
-        match self.oldest(range, wanted).await {
-            Ok(compacted) => DatastoreError::Compacted {
-                store: self.name.to_string(),
-                wanted,
-                compacted,
-            },
-            Err(error) => self.fault("reading", &error),
-        }
-    }
-
-    async fn oldest(&self, range: &Range, wanted: i64) -> Result<i64, etcd_client::Error> {
-        let options = WatchOptions::new()
-            .with_range(range.to.clone())
-            .with_start_revision(wanted);
-        let mut watch = self
-            .watches()
-            .watch(range.from.clone(), Some(options))
-            .await?;
-        while let Some(message) = watch.message().await? {
-            if message.canceled() {
-                return Ok(message.compact_revision());
-            }
-            // It tells events: what was gone is there again, at another member.
-            if !message.created() {
-                break;
-            }
-        }
-        Ok(wanted)
     }
 
     /// One key as it is now.
