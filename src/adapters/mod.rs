@@ -1,2 +1,3 @@
 //! The doors to outside systems; each knows a wire format and imports none of ours.
+pub mod datastore;
 pub mod kube;

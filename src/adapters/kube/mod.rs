@@ -21,6 +21,7 @@ mod portforward;
 mod retry;
 mod role;
 mod status;
+mod tunnel;
 mod wait;
 mod watch;
 
@@ -41,6 +42,7 @@ pub use owners::{Finding, FreezeMode, WorkloadKind, who_would_undo};
 pub use portforward::{PortRefused, PortStream, open_port};
 pub use retry::RetryPolicy;
 pub use role::role_yaml;
+pub use tunnel::{Tunnel, tunnel_rules};
 pub use wait::{Look, Wait, wait_for, wait_for_all};
 pub use watch::{Change, Selector, watch};
 

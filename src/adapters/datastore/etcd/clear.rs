@@ -1,0 +1,64 @@
+//! Takes a schema out of a store.
+use std::collections::HashSet;
+
+use etcd_client::DeleteOptions;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    super::DatastoreError,
+    entry::after,
+    store::{Page, ReadFault, Store},
+    walk::Range,
+};
+
+/// Keys that are removed at once: others wait for each removal.
+const AT_ONCE: usize = 2_000;
+/// Leases that are looked at at once.
+const PARALLEL: usize = 32;
+
+/// Removes a range's keys, and the leases that have no key any more.
+pub(super) async fn clear(store: &Store, whole: &Range) -> Result<(), DatastoreError> {
+    let mut leases = HashSet::new();
+    let mut range = whole.clone();
+    loop {
+        let page = store.page(&range, 0, AT_ONCE, true).await;
+        let Page { entries, more } = page.map_err(|fault| match fault {
+            ReadFault::Other(error) => error,
+            ReadFault::Compacted => DatastoreError::Unexpected {
+                store: store.name.to_string(),
+                what: "its present is said to be compacted away".to_owned(),
+            },
+        })?;
+        let with_lease = entries.iter().filter(|entry| entry.lease != 0);
+        leases.extend(with_lease.map(|entry| entry.lease));
+        let last = entries.last().filter(|_| more).map(|last| after(&last.key));
+        let to = last.clone().unwrap_or_else(|| range.to.clone());
+        if !entries.is_empty() {
+            let options = DeleteOptions::new().with_range(to);
+            store
+                .kv()
+                .delete(range.from, Some(options))
+                .await
+                .map_err(|error| store.fault("removing keys", &error))?;
+        }
+        let Some(from) = last else { break };
+        range.from = from;
+    }
+    stream::iter(leases)
+        .map(|lease| revoke(store, lease))
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await
+}
+
+/// Ends a lease, unless a key of another schema has it.
+async fn revoke(store: &Store, lease: i64) -> Result<(), DatastoreError> {
+    if store.remaining(lease).await?.is_none() || store.keys_of_lease(lease).await? > 0 {
+        return Ok(());
+    }
+    match store.leases().revoke(lease).await {
+        Ok(_) => Ok(()),
+        Err(error) if super::fault::is_lease_gone(&error) => Ok(()),
+        Err(error) => Err(store.fault("ending leases", &error)),
+    }
+}

@@ -1,0 +1,15 @@
+//! The stores behind Kubernetes API servers: etcd, and by means of kine PostgreSQL, MySQL and NATS.
+//!
+//! A tenant's share of a store is its *schema*: a key prefix, a database or a bucket of that name. A [`Pair`]
+//! is the same schema in two stores of one driver, and everything that a switch does with them.
+mod connection;
+mod error;
+mod etcd;
+mod pair;
+
+pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
+pub use error::DatastoreError;
+pub use etcd::EtcdPair;
+pub use pair::{
+    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading, StoreLook,
+};

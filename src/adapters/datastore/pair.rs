@@ -1,0 +1,177 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::DatastoreError;
+
+/// A schema in two stores of the same driver.
+///
+/// Every future may be dropped at any point and called again: what is complete is not sent again, and nothing
+/// is left that only the dropped call knew.
+#[async_trait]
+pub trait Pair: Send + Sync {
+    /// Looks at both stores. Changes nothing.
+    async fn look(&self) -> Result<Look, DatastoreError>;
+
+    /// Makes the target's schema equal to the source's as it is now: from `since`, the end of an earlier call,
+    /// only what changed since then; else both are read, and only what differs is sent. Where the source has
+    /// forgotten `since` (compaction), it is as if it had not been given, and [`Copied::anew`] says so.
+    async fn copy(&self, since: Option<&Position>, meter: &Meter) -> Result<Copied, DatastoreError>;
+
+    /// Makes the target's revision at least `margin` above the source's, so that clients which go on from a
+    /// revision of the source are told that it is gone, and list anew. Changes no key of any schema that is
+    /// still there afterwards. Drivers that keep the source's revisions make theirs safe for new writes here.
+    async fn raise(&self, margin: u64) -> Result<Raised, DatastoreError>;
+
+    /// Reads both schemas and compares them by content, but for what a working API server changes by itself.
+    async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError>;
+
+    /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
+    async fn clear_target(&self) -> Result<(), DatastoreError>;
+}
+
+/// How far a call is: told now and then, never awaited.
+#[derive(Clone)]
+pub struct Meter(Arc<dyn Fn(Reading) + Send + Sync>);
+
+/// What a [`Meter`] shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Keys that were worked on.
+    pub keys: u64,
+    /// How many there are, as far as it is known.
+    pub of: u64,
+    /// Bytes of those keys and their values.
+    pub bytes: u64,
+}
+
+impl Meter {
+    /// A meter that calls this.
+    pub fn new(tell: impl Fn(Reading) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// Shows a reading.
+    pub fn show(&self, reading: Reading) {
+        (self.0)(reading);
+    }
+}
+
+/// Both stores, before anything is begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// From where.
+    pub source: StoreLook,
+    /// To where.
+    pub target: StoreLook,
+    /// What the driver found that makes a copy impossible or unwise.
+    pub findings: Vec<Finding>,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreLook {
+    /// The server's version.
+    pub version: String,
+    /// Its own counter of changes: etcd's revision, kine's largest id, a bucket's last sequence.
+    pub revision: u64,
+    /// Keys of the schema; rows with kine.
+    pub keys: u64,
+    /// Their and their values' bytes, or what the server estimates.
+    pub bytes: u64,
+}
+
+/// Something that a driver found beforehand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// The check's name, lower case: `etcd alarm`.
+    pub check: String,
+    /// Whether nothing may be begun with it.
+    pub blocks: bool,
+    /// What was seen.
+    pub evidence: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// Where a copy ended, in the driver's own terms; goes into the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub Value);
+
+/// What a copy did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copied {
+    /// From where the next one goes on.
+    pub position: Position,
+    /// The source's revision that was copied.
+    pub revision: u64,
+    /// Keys that were read, or changes.
+    pub read: u64,
+    /// Keys that were written to the target.
+    pub written: u64,
+    /// Keys that were removed from it.
+    pub removed: u64,
+    /// Bytes of what was written.
+    pub bytes: u64,
+    /// Whether it began anew because the source had forgotten the position.
+    pub anew: bool,
+}
+
+/// What raising the target's revision did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raised {
+    /// The source's revision.
+    pub source: u64,
+    /// The target's before.
+    pub before: u64,
+    /// The target's now.
+    pub now: u64,
+}
+
+/// How two schemas compare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Keys that were compared by content.
+    pub keys: u64,
+    /// Their and their values' bytes.
+    pub bytes: u64,
+    /// BLAKE3 over keys and values of the source, in order, as hexadecimal digits.
+    pub digest: String,
+    /// What was left out, by its class.
+    pub ignored: Vec<Ignored>,
+    /// How many keys differ.
+    pub different: u64,
+    /// The first of them.
+    pub differences: Vec<Difference>,
+}
+
+/// Keys that a comparison leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ignored {
+    /// Which: `node leases`, `events`.
+    pub class: String,
+    /// How many of them differ, out of `keys`.
+    pub different: u64,
+    /// How many there are.
+    pub keys: u64,
+}
+
+/// A key that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// The key, without the schema's prefix; bytes that are no text are escaped.
+    pub key: String,
+    /// How: `missing at the target`, `only at the target`, `other value`, `without its lease`.
+    pub how: String,
+}

@@ -1,0 +1,197 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Result, bail, ensure};
+use kubectl_migrate::adapters::datastore::{DatastoreError, Meter, Pair as _};
+use tokio::sync::Notify;
+
+use super::{Server, keys, pair, quiet, stores};
+
+/// A meter that does this once so many keys were read.
+fn at(keys: u64, action: impl Fn() + Send + Sync + 'static) -> Meter {
+    Meter::new(move |reading| {
+        if reading.keys >= keys {
+            action();
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_dropped_goes_on_with_what_is_missing() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(20_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    let mut drops = 0;
+    let copied = loop {
+        let reached = Arc::new(Notify::new());
+        let reach = Arc::clone(&reached);
+        // Later each time, and not at all in the end.
+        let meter = at(6_000 * (drops + 1), move || reach.notify_one());
+        tokio::select! {
+            biased;
+            () = reached.notified() => drops += 1,
+            copied = pair.copy(None, &meter) => break copied?,
+        }
+    };
+    ensure!(drops >= 2, "dropped {drops} times");
+    ensure!(copied.written < 20_000, "nothing was there yet: {copied:?}");
+    ensure!(source.rows("/t1/").await? == target.rows("/t1/").await?);
+    Ok(())
+}
+
+/// Changes a key and forgets all that was before; the revision of that.
+async fn compact_after(store: &Server, begun: Arc<Notify>) -> Result<i64> {
+    let mut kv = store.client().await?.kv_client();
+    begun.notified().await;
+    let key = "/t1/configmaps/shop/item-0000001";
+    let put = kv.put(key, "changed", None).await?;
+    let now = put
+        .header()
+        .map_or(0, etcd_client::ResponseHeader::revision);
+    kv.compact(now, None).await?;
+    Ok(now)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_under_a_comparison_is_told_with_its_revisions() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(30_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    pair.copy(None, &quiet()).await?;
+    let was = source.revision().await?;
+    let begun = Arc::new(Notify::new());
+    let compacted = compact_after(&source, Arc::clone(&begun));
+    let meter = at(1, move || begun.notify_one());
+    let (compared, compacted) = tokio::join!(pair.compare(&meter), compacted);
+    let Err(error) = compared else {
+        bail!("what was forgotten was compared")
+    };
+    let told = DatastoreError::Compacted {
+        store: "datastore bronze".to_owned(),
+        wanted: was,
+        compacted: compacted?,
+    };
+    ensure!(error == told, "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_under_a_copy_begins_anew_and_sends_nothing_twice() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(30_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    let begun = Arc::new(Notify::new());
+    let compacted = compact_after(&source, Arc::clone(&begun));
+    let meter = at(1, move || begun.notify_one());
+    let (copied, compacted) = tokio::join!(pair.copy(None, &meter), compacted);
+    compacted?;
+    let copied = copied?;
+    ensure!(copied.anew, "{copied:?}");
+    ensure!((30_000..30_500).contains(&copied.written), "{copied:?}");
+    ensure!(source.rows("/t1/").await? == target.rows("/t1/").await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_without_room_is_full() -> Result<()> {
+    let (source, target) = tokio::join!(
+        Box::pin(Server::start("bronze")),
+        Box::pin(Server::with(
+            "silver",
+            &["--quota-backend-bytes", "8388608"]
+        ))
+    );
+    let (source, target) = (source?, target?);
+    source.fill(keys(20_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+
+    let look = pair.look().await?;
+    let told: Vec<_> = look
+        .findings
+        .iter()
+        .map(|at| (&*at.check, at.blocks))
+        .collect();
+    ensure!(told == [("etcd quota", true)], "{look:?}");
+
+    let Err(error) = pair.copy(None, &quiet()).await else {
+        bail!("20 MB went into 8")
+    };
+    ensure!(matches!(error, DatastoreError::Full { .. }), "{error}");
+    ensure!(
+        error.to_string().starts_with("datastore silver is full"),
+        "{error}"
+    );
+
+    let look = pair.look().await?;
+    let alarm = look.findings.iter().find(|at| at.check == "etcd alarm");
+    ensure!(
+        alarm.is_some_and(|at| at.blocks && at.evidence.contains("NOSPACE")),
+        "{look:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_dies_under_a_copy_is_named() -> Result<()> {
+    for dies in ["source", "target"] {
+        let (source, target) = stores().await?;
+        source.fill(keys(20_000, 1_000)).await?;
+        let pair = pair(&source, &target).await?;
+        let name = if dies == "source" { "bronze" } else { "silver" };
+        let (source, target) = (Arc::new(source), Arc::new(target));
+        let dying = Arc::clone(if dies == "source" { &source } else { &target });
+        let meter = at(1, move || {
+            dying.stop().ok();
+        });
+        let Err(error) = pair.copy(None, &meter).await else {
+            bail!("it came to an end without its {dies}")
+        };
+        ensure!(
+            matches!(
+                error,
+                DatastoreError::Lost { .. } | DatastoreError::Unreachable { .. }
+            ),
+            "{error}"
+        );
+        ensure!(
+            error.to_string().contains(&format!("datastore {name}")),
+            "{error}"
+        );
+        // Nobody brought it back.
+        let Err(error) = pair.copy(None, &quiet()).await else {
+            bail!("a {dies} that is dead was copied")
+        };
+        ensure!(
+            matches!(error, DatastoreError::Unreachable { .. }),
+            "{error}"
+        );
+        ensure!(
+            error.to_string().contains("etcd.stores.svc:2379"),
+            "{error}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_dies_under_a_comparison_is_named() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(20_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    pair.copy(None, &quiet()).await?;
+    let target = Arc::new(target);
+    let (dying, shown) = (Arc::clone(&target), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&shown);
+    let meter = at(1, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        dying.stop().ok();
+    });
+    let Err(error) = pair.compare(&meter).await else {
+        bail!("a comparison without its target")
+    };
+    ensure!(shown.load(Ordering::Relaxed) > 0);
+    ensure!(error.to_string().contains("datastore silver"), "{error}");
+    Ok(())
+}

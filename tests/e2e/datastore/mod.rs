@@ -1,0 +1,2 @@
+//! The stores behind tenants' API servers, by their drivers, on real servers.
+mod etcd;
