@@ -5,11 +5,17 @@
 mod connection;
 mod error;
 mod etcd;
+mod kine;
+mod mysql;
 mod pair;
+mod postgres;
 
 pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
 pub use error::DatastoreError;
 pub use etcd::EtcdPair;
+pub use mysql::MySqlPair;
 pub use pair::{
-    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading, StoreLook,
+    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading,
+    StoreLook,
 };
+pub use postgres::PostgresPair;

@@ -1,2 +1,5 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
 mod etcd;
+mod mysql;
+mod postgres;
+mod sql;

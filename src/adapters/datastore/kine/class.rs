@@ -1,0 +1,94 @@
+//! Rows that a working API server, kine or Kamaji changes by itself, frozen or not.
+use super::COMPACT_KEY;
+
+/// How a class knows its rows' names.
+enum Names {
+    Under(&'static str),
+    Only(&'static str),
+}
+
+/// Every class with its name.
+const CLASSES: [(&str, Names); 8] = [
+    ("API server leases", Names::Under("/registry/masterleases/")),
+    (
+        "node leases",
+        Names::Under("/registry/leases/kube-node-lease/"),
+    ),
+    (
+        "system leases",
+        Names::Under("/registry/leases/kube-system/"),
+    ),
+    ("events", Names::Under("/registry/events/")),
+    (
+        "address and port allocations",
+        Names::Under("/registry/ranges/"),
+    ),
+    (
+        "Kamaji's freeze",
+        Names::Only("/registry/validatingwebhookconfigurations/kamaji-freeze"),
+    ),
+    ("kine's compaction", Names::Only(COMPACT_KEY)),
+    ("kine's gaps", Names::Under("gap-")),
+];
+
+/// How many classes there are; [`COMPACTED`] is one more.
+pub(super) const COUNT: usize = CLASSES.len();
+/// Rows that the source's compaction removed after they were copied.
+pub(super) const COMPACTED: &str = "compacted at the source";
+
+/// The class of a row by its name, as a number under [`COUNT`].
+pub(super) fn class_of(name: &[u8]) -> Option<usize> {
+    CLASSES.iter().position(|(_, names)| match names {
+        Names::Under(start) => name.starts_with(start.as_bytes()),
+        Names::Only(whole) => name == whole.as_bytes(),
+    })
+}
+
+/// A class's name.
+pub(super) fn name_of(class: usize) -> &'static str {
+    CLASSES.get(class).map_or(COMPACTED, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_left_out() {
+        let class = |name: &str| class_of(name.as_bytes()).map(name_of);
+        assert_eq!(
+            class("/registry/masterleases/10.0.0.1"),
+            Some("API server leases")
+        );
+        assert_eq!(
+            class("/registry/leases/kube-node-lease/a-1"),
+            Some("node leases")
+        );
+        assert_eq!(
+            class("/registry/leases/kube-system/kube-scheduler"),
+            Some("system leases")
+        );
+        assert_eq!(class("/registry/events/shop/web.17"), Some("events"));
+        assert_eq!(
+            class("/registry/ranges/serviceips"),
+            Some("address and port allocations")
+        );
+        assert_eq!(class("compact_rev_key"), Some("kine's compaction"));
+        assert_eq!(class("gap-17"), Some("kine's gaps"));
+        let webhooks = "/registry/validatingwebhookconfigurations";
+        assert_eq!(
+            class(&format!("{webhooks}/kamaji-freeze")),
+            Some("Kamaji's freeze")
+        );
+        for name in [
+            "/registry/leases/shop/operator",
+            "/registry/events.k8s.io/shop",
+            "/registry/configmaps/gap-1/a",
+            "/registry/gap-1",
+            "compact_rev_keys",
+            &format!("{webhooks}/kamaji-freezer"),
+        ] {
+            assert_eq!(class(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Batches on their way to a server: several at once, each in a transaction of its own.
+use std::sync::Arc;
+
+use tokio::{
+    sync::{
+        Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    task::JoinSet,
+};
+
+use super::{Batch, Row, Table};
+use crate::adapters::datastore::DatastoreError;
+
+/// Connections that write: their order does not matter, as all rows of the source are there at once.
+const WRITERS: usize = 3;
+/// Rows and bytes of a batch: a commit each costs little, and some of them in memory, too.
+const ROWS: usize = 4_000;
+const BYTES: usize = 4 << 20;
+
+/// Writes to a table. What is in flight is given up when this is dropped.
+pub(super) struct Writers {
+    sender: Sender<Batch>,
+    tasks: JoinSet<Result<(), DatastoreError>>,
+    batch: Batch,
+    written: Written,
+    store: String,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    pub rows: u64,
+    pub removed: u64,
+    pub bytes: u64,
+}
+
+impl Writers {
+    /// Gets ready: connections are made when there is something to write.
+    pub fn start<T: Table>(table: &T) -> Self {
+        let (sender, receiver) = channel(1);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut tasks = JoinSet::new();
+        for _ in 0..WRITERS {
+            tasks.spawn(work(table.clone(), receiver.clone()));
+        }
+        Self {
+            sender,
+            tasks,
+            batch: Batch::default(),
+            written: Written::default(),
+            store: table.store().to_owned(),
+        }
+    }
+
+    /// Writes a row.
+    pub async fn put(&mut self, row: Row) -> Result<(), DatastoreError> {
+        self.batch.bytes += row.bytes().len();
+        self.batch.rows.push(row);
+        self.send_if_full().await
+    }
+
+    /// Removes a row.
+    pub async fn remove(&mut self, id: i64) -> Result<(), DatastoreError> {
+        self.batch.remove.push(id);
+        self.send_if_full().await
+    }
+
+    async fn send_if_full(&mut self) -> Result<(), DatastoreError> {
+        let changes = self.batch.rows.len() + self.batch.remove.len();
+        if changes < ROWS && self.batch.bytes < BYTES {
+            return Ok(());
+        }
+        self.send().await
+    }
+
+    async fn send(&mut self) -> Result<(), DatastoreError> {
+        // So that nothing more is read for the sake of a copy that has failed.
+        while let Some(ended) = self.tasks.try_join_next() {
+            ended.map_err(|error| self.lost(&error.to_string()))??;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        if batch == Batch::default() {
+            return Ok(());
+        }
+        self.written.rows += batch.rows.len() as u64;
+        self.written.removed += batch.remove.len() as u64;
+        self.written.bytes += batch.bytes as u64;
+        if self.sender.send(batch).await.is_ok() {
+            return Ok(());
+        }
+        self.join().await?;
+        Err(self.lost("every connection has ended"))
+    }
+
+    /// Waits until all is committed.
+    pub async fn finish(mut self) -> Result<Written, DatastoreError> {
+        self.send().await?;
+        // They end when nobody can send any more.
+        self.sender = channel(1).0;
+        self.join().await?;
+        Ok(self.written)
+    }
+
+    async fn join(&mut self) -> Result<(), DatastoreError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(|error| self.lost(&error.to_string()))??;
+        }
+        Ok(())
+    }
+
+    fn lost(&self, cause: &str) -> DatastoreError {
+        DatastoreError::Lost {
+            store: self.store.clone(),
+            doing: "writing rows".to_owned(),
+            cause: cause.to_owned(),
+        }
+    }
+}
+
+async fn work<T: Table>(
+    table: T,
+    batches: Arc<Mutex<Receiver<Batch>>>,
+) -> Result<(), DatastoreError> {
+    let mut writer = None;
+    loop {
+        let batch = batches.lock().await.recv().await;
+        let Some(batch) = batch else { return Ok(()) };
+        let connected = match &mut writer {
+            Some(connected) => connected,
+            none => none.insert(table.writer().await?),
+        };
+        table.write(connected, &batch).await?;
+    }
+}

@@ -1,0 +1,160 @@
+//! The table's definition: as the source writes it, and made the same at the target.
+use sqlx::{MySqlConnection, Row as _};
+
+use super::server::{Server, quoted};
+use crate::adapters::datastore::{
+    DatastoreError,
+    kine::{STATEMENT_BOUND, within},
+};
+
+/// Columns that this program knows the meaning of.
+const KNOWN: [&str; 4] = ["id", "name", "deleted", "prev_revision"];
+const DOING: &str = "reading the table's definition";
+
+/// The definition of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Its columns; the id, the name, then as they stand.
+    pub columns: Vec<Column>,
+    /// Its own statement.
+    statement: String,
+    /// The character set and the collation of its database.
+    charset: (String, String),
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `bigint(20) unsigned`.
+    pub kind: String,
+}
+
+impl Layout {
+    /// Reads it; none where there is no such table.
+    pub async fn read(
+        server: &Server,
+        connection: &mut MySqlConnection,
+    ) -> Result<Option<Self>, DatastoreError> {
+        let failed = |error: sqlx::Error| server.failed(DOING, &error);
+        // Text of the information schema comes in several types.
+        let sql = "SELECT CAST(column_name AS CHAR), CAST(column_type AS CHAR) FROM information_schema.columns
+            WHERE table_schema = ? AND table_name = 'kine'
+            ORDER BY column_name <> 'id', column_name <> 'name', ordinal_position";
+        let rows = server
+            .ask(connection, DOING, sql.to_owned(), &[&server.schema])
+            .await?;
+        let mut columns = Vec::new();
+        for row in rows {
+            columns.push(Column {
+                name: row.try_get(0).map_err(failed)?,
+                kind: row.try_get(1).map_err(failed)?,
+            });
+        }
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        if let Some(missing) = KNOWN
+            .iter()
+            .find(|name| columns.iter().all(|column| column.name != **name))
+        {
+            return Err(server.unexpected(format!(
+                "table kine of database {} has no column {missing}: it is none of kine's",
+                server.schema
+            )));
+        }
+        let sql = format!("SHOW CREATE TABLE {}", server.table());
+        let statement = within(
+            STATEMENT_BOUND,
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *connection),
+        )
+        .await
+        .and_then(|row| row.try_get(1))
+        .map_err(failed)?;
+        let sql =
+            "SELECT CAST(default_character_set_name AS CHAR), CAST(default_collation_name AS CHAR)
+            FROM information_schema.schemata WHERE schema_name = ?";
+        let charset = within(
+            STATEMENT_BOUND,
+            sqlx::query_as(sql)
+                .bind(&server.schema)
+                .fetch_one(connection),
+        )
+        .await
+        .map_err(failed)?;
+        Ok(Some(Self {
+            columns,
+            statement,
+            charset,
+        }))
+    }
+
+    /// Columns that one has and the other has not.
+    pub fn strange_columns(&self, other: &Self) -> Vec<String> {
+        let lacks =
+            |columns: &[Column], name: &str| columns.iter().all(|column| column.name != name);
+        let ours = self
+            .columns
+            .iter()
+            .filter(|column| lacks(&other.columns, &column.name));
+        let others = other
+            .columns
+            .iter()
+            .filter(|column| lacks(&self.columns, &column.name));
+        ours.chain(others)
+            .map(|column| column.name.clone())
+            .collect()
+    }
+
+    /// Whether a revision has no more than 32 bits.
+    pub fn is_narrow(&self) -> bool {
+        let revisions = ["id", "create_revision", "prev_revision"];
+        let mut columns = self
+            .columns
+            .iter()
+            .filter(|column| revisions.contains(&column.name.as_str()));
+        columns.any(|column| column.kind.starts_with("int"))
+    }
+
+    /// The names of the columns, for a statement.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| quoted(&column.name))
+            .collect();
+        names.join(", ")
+    }
+
+    /// The bytes of a row, for a statement.
+    pub fn lengths(&self) -> String {
+        let columns = self.columns.iter();
+        let lengths: Vec<_> = columns
+            .map(|column| format!("COALESCE(LENGTH({}), 0)", quoted(&column.name)))
+            .collect();
+        lengths.join(" + ")
+    }
+
+    /// What makes the database like the source's.
+    pub fn database_statement(&self, server: &Server) -> String {
+        let (charset, collation) = &self.charset;
+        let name = quoted(&server.schema);
+        let (charset, collation) = (quoted(charset), quoted(collation));
+        format!("CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET {charset} COLLATE {collation}")
+    }
+
+    /// What makes the table: the source's own statement, in the target's database.
+    pub fn table_statement(&self, server: &Server) -> Result<String, DatastoreError> {
+        match self.statement.strip_prefix("CREATE TABLE `kine` ") {
+            Some(definition) => Ok(format!(
+                "CREATE TABLE IF NOT EXISTS {} {definition}",
+                server.table()
+            )),
+            None => Err(server.unexpected(format!(
+                "table kine of the source is no plain table: {}",
+                self.statement
+            ))),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The schema's database: made like the source's, and removed.
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use super::server::{Server, has_code, quoted};
+use crate::adapters::datastore::{
+    DatastoreError,
+    kine::{STATEMENT_BOUND, within},
+};
+
+/// How a database stores and sorts text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Locale {
+    /// Such as `UTF8`.
+    pub encoding: String,
+    /// Such as `C.UTF-8`.
+    pub collate: String,
+    /// Such as `C.UTF-8`.
+    pub ctype: String,
+}
+
+impl Server {
+    /// Makes the schema's database, like the source's.
+    pub async fn make_database(&self, like: &Locale) -> Result<(), DatastoreError> {
+        let mut connection = self.connect_maintenance().await?;
+        let name = quoted(&self.schema);
+        let encoding = text(&like.encoding);
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding}");
+        let with_locale = format!(
+            "{sql} LC_COLLATE {} LC_CTYPE {}",
+            text(&like.collate),
+            text(&like.ctype)
+        );
+        let made = make(&mut connection, with_locale).await;
+        let made = match made {
+            // A locale is a file of the server's system: where it has none, its own default is what kine would get.
+            Err(error) if has_code(&error, &["22023", "42704", "42809"]) => {
+                make(&mut connection, sql).await
+            }
+            other => other,
+        };
+        match made {
+            // Somebody was faster, or we were before a crash.
+            Err(error) if !has_code(&error, &["42P04", "23505"]) => {
+                Err(self.failed("making the database", &error))
+            }
+            _ => {
+                connection.close().await.ok();
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the schema's database, whoever is connected to it.
+    pub async fn drop_database(&self) -> Result<(), DatastoreError> {
+        let mut connection = self.connect_maintenance().await?;
+        let doing = "removing the database";
+        let name = quoted(&self.schema);
+        self.run(
+            &mut connection,
+            doing,
+            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+        )
+        .await
+    }
+}
+
+async fn make(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    let made = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+    within(STATEMENT_BOUND, made).await.map(drop)
+}
+
+/// A text as it stands in a statement: `E''`, so that a backslash is itself under any setting.
+fn text(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_where_it_ends() {
+        assert_eq!(text("en_US'\\"), "E'en_US''\\\\'");
+    }
+}

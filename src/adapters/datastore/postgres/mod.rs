@@ -1,0 +1,278 @@
+//! PostgreSQL with kine's table: rows pass by COPY in its binary format, from snapshot to transaction.
+mod database;
+mod layout;
+mod look;
+mod server;
+mod table;
+mod tuples;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, Row as _};
+
+use super::{
+    Comparison, Connection, Copied, DatastoreError, Look, Meter, Pair, Position, Raised,
+    kine::{At, compare, copy_all, copy_since, refuse_foreign_rows},
+};
+use layout::Layout;
+use server::Server;
+use table::PgTable;
+
+/// A schema in two PostgreSQL servers.
+#[derive(Debug)]
+pub struct PostgresPair {
+    source: Arc<Server>,
+    target: Arc<Server>,
+}
+
+/// A sequence, as it stands.
+const SEQUENCE: &str = "
+    SELECT pg_get_serial_sequence('public.kine', 'id'),
+        coalesce(pg_sequence_last_value(pg_get_serial_sequence('public.kine', 'id')::regclass), 0),
+        (SELECT coalesce(max(id), 0)::bigint FROM public.kine)";
+/// The next row gets the id behind the largest: one below is lost to kine, and one far above leaves a gap that kine
+/// fills number by number.
+const ADVANCE: &str = "
+    SELECT setval(pg_get_serial_sequence('public.kine', 'id')::regclass, greatest(max(id), 1), max(id) IS NOT NULL)
+    FROM public.kine";
+
+impl PostgresPair {
+    /// Names the schema in both; nothing is dialled yet.
+    pub fn open(
+        source: &Connection,
+        target: &Connection,
+        schema: &str,
+    ) -> Result<Self, DatastoreError> {
+        Ok(Self {
+            source: Arc::new(Server::new(source, schema)?),
+            target: Arc::new(Server::new(target, schema)?),
+        })
+    }
+
+    async fn source_layout(&self) -> Result<Layout, DatastoreError> {
+        self.layout_of_source().await?.ok_or_else(|| {
+            self.source
+                .unexpected(format!("database {} has no table kine", self.source.schema))
+        })
+    }
+
+    async fn layout_of_source(&self) -> Result<Option<Layout>, DatastoreError> {
+        match self.source.connect().await? {
+            Some(mut connection) => Layout::read(&self.source, &mut connection).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Both tables, whether or not the target has one.
+    async fn tables(&self) -> Result<(PgTable, PgTable), DatastoreError> {
+        let layout = Arc::new(self.source_layout().await?);
+        Ok((table(&self.source, &layout), table(&self.target, &layout)))
+    }
+
+    /// The target's table, made where it is missing.
+    async fn make_target(&self, layout: &Arc<Layout>) -> Result<PgTable, DatastoreError> {
+        let target = table(&self.target, layout);
+        if self.target.connect().await?.is_none() {
+            self.target.make_database(&layout.locale).await?;
+        }
+        let mut connection = target.connect().await?;
+        if Layout::read(&self.target, &mut connection).await?.is_none() {
+            self.target
+                .run(&mut connection, "making the table", layout.statements())
+                .await?;
+        }
+        let found = Layout::read(&self.target, &mut connection)
+            .await?
+            .ok_or_else(|| self.target.unexpected("its table kine is gone"))?;
+        let strange = layout.strange_columns(&found);
+        if !strange.is_empty() {
+            return Err(self.target.unexpected(format!(
+                "its table kine and the source's do not both have {}; drop it if nothing needs it",
+                strange.join(", ")
+            )));
+        }
+        // A transaction of a call that was dropped may still be on its way; readers are not in the way.
+        let lock = "BEGIN; LOCK TABLE public.kine IN SHARE ROW EXCLUSIVE MODE; COMMIT".to_owned();
+        self.target
+            .run(
+                &mut connection,
+                "waiting for others to end their writes",
+                lock,
+            )
+            .await?;
+        let sql = "SELECT NOT EXISTS (SELECT FROM public.kine)";
+        let row = self
+            .target
+            .ask(&mut connection, "looking for rows", sql)
+            .await?;
+        let empty: bool = row
+            .try_get(0)
+            .map_err(|error| self.target.failed("looking for rows", &error))?;
+        // Rows that are looked for by their names need them; rows that are put in do not.
+        if !empty {
+            self.make_indexes(&mut connection, &found, layout).await?;
+        }
+        Ok(PgTable {
+            empty: empty && layout.fits(&found),
+            ..target
+        })
+    }
+
+    async fn make_indexes(
+        &self,
+        connection: &mut PgConnection,
+        found: &Layout,
+        wanted: &Layout,
+    ) -> Result<(), DatastoreError> {
+        for index in found.missing_indexes(wanted) {
+            self.target
+                .run(connection, "making an index", index)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the target's indexes where they are missing, and its sequence go on behind the rows.
+    async fn finish(&self, target: &PgTable, written: u64) -> Result<(), DatastoreError> {
+        let mut connection = target.connect().await?;
+        if let Some(found) = Layout::read(&self.target, &mut connection).await? {
+            self.make_indexes(&mut connection, &found, &target.layout)
+                .await?;
+        }
+        if written > 0 && target.empty {
+            let analyze = "ANALYZE public.kine".to_owned();
+            self.target
+                .run(&mut connection, "counting rows", analyze)
+                .await?;
+        }
+        self.advance(&mut connection).await
+    }
+
+    async fn advance(&self, connection: &mut PgConnection) -> Result<(), DatastoreError> {
+        self.target
+            .ask(connection, "setting the sequence of ids", ADVANCE)
+            .await
+            .map(drop)
+    }
+
+    async fn copy_anew(
+        &self,
+        layout: Arc<Layout>,
+        meter: &Meter,
+    ) -> Result<Copied, DatastoreError> {
+        let target = self.make_target(&layout).await?;
+        let copied = copy_all(&table(&self.source, &layout), &target, meter).await?;
+        self.finish(&target, copied.written).await?;
+        Ok(copied)
+    }
+
+    async fn target_has_table(&self) -> Result<bool, DatastoreError> {
+        Ok(match self.target.connect().await? {
+            Some(mut connection) => Layout::read(&self.target, &mut connection).await?.is_some(),
+            None => false,
+        })
+    }
+}
+
+fn table(server: &Arc<Server>, layout: &Arc<Layout>) -> PgTable {
+    PgTable {
+        server: server.clone(),
+        layout: layout.clone(),
+        empty: false,
+    }
+}
+
+#[async_trait]
+impl Pair for PostgresPair {
+    async fn look(&self) -> Result<Look, DatastoreError> {
+        Box::pin(look::look(self)).await
+    }
+
+    async fn copy(
+        &self,
+        since: Option<&Position>,
+        meter: &Meter,
+    ) -> Result<Copied, DatastoreError> {
+        let layout = Arc::new(self.source_layout().await?);
+        let Some(since) = since else {
+            return self.copy_anew(layout, meter).await;
+        };
+        let since = At::read(since, &self.source.store)?;
+        if !self.target_has_table().await? {
+            let copied = self.copy_anew(layout, meter).await?;
+            return Ok(Copied {
+                anew: true,
+                ..copied
+            });
+        }
+        let target = self.make_target(&layout).await?;
+        let copied = copy_since(&table(&self.source, &layout), &target, since, meter).await?;
+        self.finish(&target, copied.written).await?;
+        Ok(copied)
+    }
+
+    async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
+        let doing = "reading the sequence of ids";
+        let (source, target) = self.tables().await?;
+        let read = async |table: &PgTable| -> Result<(u64, u64), DatastoreError> {
+            let failed = |error: sqlx::Error| table.server.failed(doing, &error);
+            let row = table
+                .server
+                .ask(&mut table.connect().await?, doing, SEQUENCE)
+                .await?;
+            if row
+                .try_get::<Option<String>, _>(0)
+                .map_err(failed)?
+                .is_none()
+            {
+                return Err(table
+                    .server
+                    .unexpected("no sequence gives its table kine the ids"));
+            }
+            let last: i64 = row.try_get(1).map_err(failed)?;
+            let largest: i64 = row.try_get(2).map_err(failed)?;
+            Ok((last.unsigned_abs(), largest.unsigned_abs()))
+        };
+        let (_, largest) = read(&source).await?;
+        let (before, _) = read(&target).await?;
+        self.advance(&mut target.connect().await?).await?;
+        let (now, _) = read(&target).await?;
+        Ok(Raised {
+            source: largest,
+            before,
+            now,
+        })
+    }
+
+    async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
+        let (source, target) = self.tables().await?;
+        if !self.target_has_table().await? {
+            let database = &self.target.schema;
+            return Err(self
+                .target
+                .unexpected(format!("database {database} has no table kine")));
+        }
+        compare(&source, &target, meter).await
+    }
+
+    async fn clear_target(&self) -> Result<(), DatastoreError> {
+        let Some(mut connection) = self.target.connect().await? else {
+            return Ok(());
+        };
+        let others = look::others(&self.target, &mut connection).await?;
+        if !others.is_empty() {
+            return Err(self.target.unexpected(format!(
+                "database {} also holds {}: nothing is removed; move them elsewhere first",
+                self.target.schema,
+                others.join(", ")
+            )));
+        }
+        if Layout::read(&self.target, &mut connection).await?.is_some() {
+            let (source, target) = self.tables().await?;
+            refuse_foreign_rows(&source, &target).await?;
+        }
+        drop(connection);
+        self.target.drop_database().await
+    }
+}
