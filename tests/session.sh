@@ -48,13 +48,19 @@ install_packages() { # install_packages PACKAGE…: those that are missing
   { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } >/dev/null
 }
 
-# build_plugin [CARGO-FLAG…]: the program, its path in $binary.
-# shellcheck disable=SC2034
-build_plugin() {
-  binary=$("$cargo" build --locked --manifest-path "$root/Cargo.toml" --bin kubectl-migrate --message-format=json-render-diagnostics "$@" |
-    jq -r 'select(.reason == "compiler-artifact" and .target.name == "kubectl-migrate" and .executable) | .executable')
-  [ -x "$binary" ] || fail "cargo built no kubectl-migrate"
+# built PROGRAM [CARGO-FLAG…]: builds one of the workspace's programs and prints its path. All are built with
+# the same features of what they depend on, so that is compiled once.
+built() {
+  local name=$1 path; shift
+  path=$("$cargo" build --locked --manifest-path "$root/Cargo.toml" --workspace --bin "$name" --message-format=json-render-diagnostics "$@" |
+    jq -r --arg name "$name" 'select(.reason == "compiler-artifact" and .target.name == $name and .executable) | .executable')
+  [ -x "$path" ] || fail "cargo built no $name"
+  echo "$path"
 }
+
+# build_plugin [CARGO-FLAG…]: the plugin, its path in $binary.
+# shellcheck disable=SC2034
+build_plugin() { binary=$(built kubectl-migrate "$@"); }
 
 start_clusters() { # start_clusters NAME…: KUBECONFIG_A and so on are exported, and kubectl is on PATH
   local one

@@ -37,19 +37,38 @@ image() {
 }
 
 # The image of the pods that move data: the client's own binary and nothing else, under its version.
-mover() (
-  binary=${1:?usage: cluster mover BINARY [TAG]} tag=${2:-}
+mover() {
+  local binary=${1:?usage: cluster mover BINARY [TAG]} tag=${2:-}
   [ "$tag" ] || tag=localhost/kubectl-migrate:$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' "$here/../../Cargo.toml")
-  [ -x "$binary" ] || fail "there is no program $binary: build it first"
+  single "$binary" kubectl-migrate "$tag"
+  echo "$tag"
+}
+
+# single PROGRAM NAME TAG: an image of nothing but one static program.
+single() (
+  [ -x "$1" ] || fail "there is no program $1: build it first"
   # ldd fails for a static program; a dynamic one would find no loader in an image without files.
-  if ldd "$binary" 2>/dev/null | grep -q '=>'; then fail "$binary is not static: build it with -C target-feature=+crt-static"; fi
+  if ldd "$1" 2>/dev/null | grep -q '=>'; then fail "$1 is not static: build it with -C target-feature=+crt-static"; fi
   root=$(mktemp -d)
   trap 'rm -rf "$root"' EXIT
-  cp "$binary" "$root/kubectl-migrate"
-  chmod 755 "$root" "$root/kubectl-migrate"
-  image "$tag" "$root" /kubectl-migrate
-  echo "$tag"
+  cp "$1" "$root/$2"
+  chmod 755 "$root" "$root/$2"
+  image "$3" "$root" "/$2"
 )
+
+# The stand-in for Kamaji, the controller's program and its Jobs' in one.
+kamaji() {
+  local tag=${2:-localhost/kamaji-stand-in:1}
+  single "${1:?usage: cluster kamaji BINARY [TAG]}" kamaji-stand-in "$tag"
+  echo "$tag"
+}
+
+# A tenant's API server is the cluster's own program.
+tenant() {
+  local tag=localhost/kube-apiserver:$version
+  [ "$home/images/${tag//[^a-z0-9.-]/_}.tar" -nt "$bin/.done" ] || single "$bin/kube-apiserver" kube-apiserver "$tag"
+  echo "$tag"
+}
 
 # load ARCHIVE: gives it to the node (no pull needed) and to the registry (pull possible).
 load() {

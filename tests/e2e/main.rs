@@ -14,6 +14,7 @@ mod freeze;
 mod gate;
 mod guard;
 mod interrupt;
+mod kamaji;
 mod migration;
 mod movers;
 mod onlooker;

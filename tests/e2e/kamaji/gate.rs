@@ -1,0 +1,147 @@
+//! What a pause, an annotation and a change of mind do while the controller's Job copies.
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::{
+    job::is_complete,
+    place::{Place, SILVER},
+    store::Store,
+    tenant::Tenant,
+};
+
+/// A store whose server is stopped: to Kamaji it is ready, but a copy to it goes on until it is started.
+struct Stopped(Store);
+
+impl Stopped {
+    fn new(name: &str) -> Result<Self> {
+        let place = Place::get()?;
+        let store = Store::new(name)?;
+        place
+            .system
+            .kubectl(&["scale", "statefulset", name, "--replicas=0"])?;
+        super::super::support::wait_for("its datastore", || store.is_ready())?;
+        Ok(Self(store))
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn start(&self) -> Result<()> {
+        let system = &Place::get()?.system;
+        system.kubectl(&["scale", "statefulset", self.name(), "--replicas=1"])?;
+        system.ready(&format!("statefulset/{}", self.name()))
+    }
+}
+
+#[test]
+fn a_pause_after_the_freeze_holds_the_flip() -> Result<()> {
+    let iron = Stopped::new("iron")?;
+    // Any annotation from the begin on: else the pause would change the Job's arguments.
+    let tenant = Tenant::with("gate", SILVER, &json!({"example.com/any": "thing"}))?;
+    tenant.write("before")?;
+    tenant.wish(iron.name())?;
+    tenant.until("the freeze", || Ok(tenant.is_frozen()?.then_some(())))?;
+    let refused = tenant.kubectl(&["create", "configmap", "refused"]);
+    let said = refused.err().context("a write was taken")?;
+    ensure!(format!("{said:#}").contains("freezing mode"), "{said:#}");
+    tenant.kubectl(&["create", "-n", "kube-system", "configmap", "taken"])?;
+
+    tenant.pause(true)?;
+    iron.start()?;
+    tenant.until("the job to be complete", || is_complete(&tenant))?;
+    ensure!(tenant.phase()? == "Migrating", "not held");
+    let storage = tenant.get()?["status"]["storage"].clone();
+    ensure!(storage["dataStoreName"] == SILVER, "flipped: {storage}");
+    ensure!(tenant.is_frozen()?, "thawed");
+
+    tenant.pause(false)?;
+    tenant.until_ready_on(iron.name())?;
+    tenant.is_served_from(iron.name())?;
+    tenant.until("the thaw", || {
+        Ok((!tenant.is_frozen().unwrap_or(true)).then_some(()))
+    })?;
+    ensure!(tenant.has("before")?, "lost");
+    ensure!(!tenant.has("refused")?, "a refused write is there");
+    Ok(())
+}
+
+#[test]
+fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
+    let tenant = Tenant::with("early", SILVER, &json!({"example.com/any": "thing"}))?;
+    let scale = |pods: &str| {
+        let replicas = format!("--replicas={pods}");
+        tenant
+            .namespace
+            .kubectl(&["scale", "deployment", &tenant.name, &replicas])
+    };
+    // A tenant that does not answer cannot be frozen: so the pause is certain to come first.
+    tenant.pause(true)?;
+    scale("0")?;
+    tenant.until("its pods to be gone", || {
+        let pods = tenant.namespace.kubectl(&["get", "pods", "-o", "name"])?;
+        Ok(pods.is_empty().then_some(()))
+    })?;
+    tenant.wish("gold")?;
+    tenant.pause(false)?;
+    // The pause must come before the end of the Job, or there is nothing to hold.
+    tenant.until("its job", || tenant.found_job())?;
+    tenant.pause(true)?;
+    tenant.until("the job to be complete", || is_complete(&tenant))?;
+    ensure!(tenant.phase()? == "Migrating", "not held");
+    scale("1")?;
+    tenant.write("during")?;
+    ensure!(!tenant.is_frozen()?, "frozen");
+
+    tenant.wish(SILVER)?;
+    tenant.pause(false)?;
+    tenant.until_ready_on(SILVER)?;
+    ensure!(tenant.has("during")?, "lost");
+    Ok(())
+}
+
+#[test]
+fn the_first_annotation_begins_the_copy_anew() -> Result<()> {
+    let tin = Stopped::new("tin")?;
+    let tenant = Tenant::new("anew", SILVER)?;
+    let flag = "--cleanup-prior-migration=false";
+    tenant.wish(tin.name())?;
+    let first = tenant.until("its job", || tenant.found_job())?;
+    ensure!(!first.to_string().contains(flag), "{first}");
+    let selector = format!(
+        "batch.kubernetes.io/controller-uid={}",
+        first["metadata"]["uid"].as_str().unwrap_or_default()
+    );
+    let pods = || {
+        tenant
+            .place
+            .system
+            .kubectl(&["get", "pods", "-l", &selector, "-o", "name"])
+    };
+    tenant.until("its pod", || Ok((!pods()?.is_empty()).then_some(())))?;
+    tenant.patch(&json!({"metadata": {"annotations": {"example.com/any": "thing"}}}))?;
+    tenant.until("another job", || {
+        let found = tenant.found_job()?;
+        Ok(found.filter(|job| {
+            job["metadata"]["uid"] != first["metadata"]["uid"] && job.to_string().contains(flag)
+        }))
+    })?;
+    ensure!(!pods()?.is_empty(), "the first job's pod is gone");
+
+    // Going back is the way out; the Job goes on until somebody deletes it.
+    tenant.wish(SILVER)?;
+    tenant.until_ready_on(SILVER)?;
+    tenant.until("the thaw", || Ok((!tenant.is_frozen()?).then_some(())))?;
+    ensure!(tenant.found_job()?.is_some(), "its job is gone");
+    tenant.write("after")?;
+    let job = tenant.job()?;
+    tenant
+        .place
+        .system
+        .kubectl(&["delete", "job", &job, "--cascade=foreground"])?;
+    tenant
+        .place
+        .system
+        .kubectl(&["delete", "pods", "-l", &selector, "--now"])?;
+    Ok(())
+}

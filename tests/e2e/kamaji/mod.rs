@@ -1,0 +1,11 @@
+//! Kamaji's stand-in with stores and tenants, and what it does of its own.
+mod certificates;
+mod direct;
+mod forward;
+mod gate;
+mod job;
+mod limits;
+mod place;
+mod store;
+mod stuck;
+mod tenant;
