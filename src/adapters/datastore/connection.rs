@@ -107,6 +107,9 @@ mod tests {
             }),
         };
         let shown = format!("{connection:?}");
-        assert!(shown.contains("silver") && !shown.contains("hidden"), "{shown}");
+        assert!(
+            shown.contains("silver") && !shown.contains("hidden"),
+            "{shown}"
+        );
     }
 }

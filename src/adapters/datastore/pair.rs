@@ -18,7 +18,8 @@ pub trait Pair: Send + Sync {
     /// Makes the target's schema equal to the source's as it is now: from `since`, the end of an earlier call,
     /// only what changed since then; else both are read, and only what differs is sent. Where the source has
     /// forgotten `since` (compaction), it is as if it had not been given, and [`Copied::anew`] says so.
-    async fn copy(&self, since: Option<&Position>, meter: &Meter) -> Result<Copied, DatastoreError>;
+    async fn copy(&self, since: Option<&Position>, meter: &Meter)
+    -> Result<Copied, DatastoreError>;
 
     /// Makes the target's revision at least `margin` above the source's, so that clients which go on from a
     /// revision of the source are told that it is gone, and list anew. Changes no key of any schema that is
