@@ -27,6 +27,7 @@ mod support;
 mod taken;
 mod thaw;
 mod tree;
+mod tunnel;
 mod volumes;
 mod wire;
 mod workload;

@@ -4,6 +4,7 @@ mod direct;
 mod forward;
 mod gate;
 mod job;
+mod limits;
 mod place;
 mod store;
 mod stuck;

@@ -38,17 +38,11 @@ impl Place {
         let apply = ["apply", "--server-side", "--force-conflicts", "-f"];
         let definitions = std::env::var("KAMAJI_CRDS").unwrap_or(format!("{STAND_IN}/crds"));
         system.kubectl(&[&apply[..], &[&definitions]].concat())?;
-        let both = [
-            "crd/datastores.kamaji.clastix.io",
-            "crd/tenantcontrolplanes.kamaji.clastix.io",
-        ];
-        system.kubectl(
-            &[
-                &["wait", "--for=condition=Established", "--timeout=60s"],
-                &both[..],
-            ]
-            .concat(),
-        )?;
+        wait_for("Kamaji's definitions", || {
+            Ok(system
+                .kubectl(&["get", "datastores,tenantcontrolplanes"])
+                .ok())
+        })?;
         let before = system.kubectl(&["get", "deployment/kamaji"]).is_ok();
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("manager.yaml");

@@ -156,7 +156,7 @@ impl Store {
                     "terminationGracePeriodSeconds": 2,
                     "containers": [{
                         "name": "etcd", "image": "localhost/etcd:3.6", "args": [
-                            "--data-dir=/data/etcd", "--listen-client-urls=https://0.0.0.0:2379",
+                            "--data-dir=/data/etcd", "--unsafe-no-fsync", "--listen-client-urls=https://0.0.0.0:2379",
                             format!("--advertise-client-urls=https://{}", self.endpoint()),
                             "--listen-metrics-urls=http://0.0.0.0:2381", "--client-cert-auth",
                             format!("--trusted-ca-file={CERTIFICATES}/ca.crt"),

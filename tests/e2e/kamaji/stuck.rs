@@ -1,8 +1,46 @@
-//! Switches that never end.
+//! Switches that never end, and no field of the tenant says so: only the Job's pod does.
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{place::SILVER, tenant::Tenant};
+use super::{
+    place::{GOLD, SILVER},
+    tenant::Tenant,
+};
+
+/// What a switch that gets nowhere has in common; then the way back, which is patching the store back.
+fn is_stuck_until_taken_back(tenant: &Tenant) -> Result<()> {
+    ensure!(tenant.phase()? == "Migrating", "no longer migrating");
+    tenant.until("the freeze", || Ok(tenant.is_frozen()?.then_some(())))?;
+    tenant.wish(SILVER)?;
+    tenant.until_ready_on(SILVER)?;
+    tenant.until("the thaw", || Ok((!tenant.is_frozen()?).then_some(())))?;
+    tenant.write("after")?;
+    let job = tenant.job()?;
+    let flags = ["--cascade=foreground", "--timeout=120s"];
+    tenant
+        .place
+        .system
+        .kubectl(&[&["delete", "job", &job], &flags[..]].concat())?;
+    Ok(())
+}
+
+/// The state of the Job's pod's container.
+fn container(tenant: &Tenant) -> Result<Value> {
+    let selector = format!("batch.kubernetes.io/job-name={}", tenant.job()?);
+    let args = ["get", "pods", "-l", &selector, "-o", "json"];
+    let pods: Value = serde_json::from_str(&tenant.place.system.kubectl(&args)?)?;
+    Ok(pods["items"][0]["status"]["containerStatuses"][0].clone())
+}
+
+/// Waits until the copy has failed, and gives its last words.
+fn last_words(tenant: &Tenant) -> Result<String> {
+    tenant.until("its job's pod to fail", || {
+        let restarts = container(tenant)?["restartCount"].as_u64();
+        Ok((restarts > Some(0)).then_some(()))
+    })?;
+    let selector = format!("batch.kubernetes.io/job-name={}", tenant.job()?);
+    tenant.place.system.kubectl(&["logs", "-l", &selector])
+}
 
 #[test]
 fn another_driver_is_taken_and_never_gets_anywhere() -> Result<()> {
@@ -16,40 +54,39 @@ fn another_driver_is_taken_and_never_gets_anywhere() -> Result<()> {
             "basicAuth": {"username": text, "password": text},
         },
     })])?;
+    let other = format!("datastore/{name}");
     tenant.until("the other store", || {
-        let store = tenant.place.system.get(&format!("datastore/{name}"))?;
-        Ok((store["status"]["ready"] == true).then_some(()))
+        let ready = &tenant.place.system.get(&other)?["status"]["ready"];
+        Ok((*ready == true).then_some(()))
     })?;
     tenant.wish(&name)?;
-    let selector = format!("batch.kubernetes.io/job-name={}", tenant.job()?);
-    tenant.until("its job's pod to fail", || {
-        let pods = tenant
-            .place
-            .system
-            .kubectl(&["get", "pods", "-l", &selector, "-o", "json"])?;
-        let pods: Value = serde_json::from_str(&pods)?;
-        let container = &pods["items"][0]["status"]["containerStatuses"][0];
-        Ok((container["restartCount"].as_u64() > Some(0)).then_some(()))
-    })?;
-    let told = tenant.place.system.kubectl(&["logs", "-l", &selector])?;
+    let told = last_words(&tenant)?;
     ensure!(told.contains("different drivers"), "{told}");
-    ensure!(tenant.phase()? == "Migrating", "no longer migrating");
-    ensure!(tenant.is_frozen()?, "not frozen");
-
-    tenant.wish(SILVER)?;
-    tenant.until_ready_on(SILVER)?;
-    tenant.until("the thaw", || Ok((!tenant.is_frozen()?).then_some(())))?;
-    tenant.write("after")?;
-    let job = tenant.job()?;
-    tenant
-        .place
-        .system
-        .kubectl(&["delete", "job", &job, "--cascade=foreground"])?;
-    tenant
-        .place
-        .system
-        .kubectl(&["delete", "datastore", &name])?;
+    is_stuck_until_taken_back(&tenant)?;
+    tenant.place.system.kubectl(&["delete", &other])?;
     Ok(())
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_waited_for() -> Result<()> {
+    let tenant = Tenant::new("image", SILVER)?;
+    tenant.wish_with_image(GOLD, "docker.io/clastix/kamaji:no-such-tag")?;
+    tenant.until("the pull to fail", || {
+        let reason = container(&tenant)?["state"]["waiting"]["reason"].clone();
+        let failed = ["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str().unwrap_or(""));
+        Ok(failed.then_some(()))
+    })?;
+    is_stuck_until_taken_back(&tenant)
+}
+
+#[test]
+fn a_copy_that_takes_too_long_fails() -> Result<()> {
+    let timeout = json!({"kamaji.clastix.io/migration-timeout": "1ms"});
+    let tenant = Tenant::with("timeout", SILVER, &timeout)?;
+    tenant.wish(GOLD)?;
+    let told = last_words(&tenant)?;
+    ensure!(told.contains("context deadline exceeded"), "{told}");
+    is_stuck_until_taken_back(&tenant)
 }
 
 #[test]

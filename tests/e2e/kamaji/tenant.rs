@@ -43,6 +43,7 @@ impl Tenant {
                 "dataStore": store,
                 "controlPlane": {"deployment": {"replicas": 1}, "service": {"serviceType": "ClusterIP"}},
                 "kubernetes": {"version": version, "kubelet": {"cgroupfs": "cgroupfs"}},
+                "networkProfile": {"port": PORT},
             },
         });
         let file = folder.path().join("tenant.json");
@@ -152,6 +153,26 @@ impl Tenant {
         self.patch(&json!({"spec": {"dataStore": store}}))
     }
 
+    /// Wishes another store, to which a Job with another image is to bring it: the controller looks at the
+    /// arguments only, and takes the Job for its own.
+    pub fn wish_with_image(&self, store: &str, image: &str) -> Result<()> {
+        let target = format!("--target-datastore={store}");
+        let tenant = format!(
+            "--tenant-control-plane={}/{}",
+            self.namespace.name, self.name
+        );
+        self.place.system.apply(&[json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": self.job()?},
+            "spec": {"template": {"spec": {
+                "serviceAccountName": "kamaji-controller-manager", "restartPolicy": "OnFailure",
+                "containers": [{
+                    "name": "migrate", "image": image, "args": ["migrate", tenant, target],
+                }],
+            }}},
+        })])?;
+        self.wish(store)
+    }
+
     /// Stops the controller's work on it, or lets it go on.
     pub fn pause(&self, paused: bool) -> Result<()> {
         let value = if paused { json!("true") } else { Value::Null };
@@ -205,7 +226,7 @@ impl Tenant {
         self.until(&format!("ready on {store}"), || {
             let now = self.get()?;
             let status = &now["status"];
-            let observed = &status["observedGeneration"] == &now["metadata"]["generation"];
+            let observed = status["observedGeneration"] == now["metadata"]["generation"];
             let ready = status["kubernetesResources"]["version"]["status"] == "Ready";
             let there = status["storage"]["dataStoreName"] == store;
             Ok((observed && ready && there).then_some(()))

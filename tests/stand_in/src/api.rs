@@ -92,10 +92,6 @@ impl Default for NetworkProfile {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the names are those of the definition"
-)]
 pub struct WritePermissions {
     pub block_creation: bool,
     pub block_update: bool,

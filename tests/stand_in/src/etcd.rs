@@ -2,30 +2,18 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use etcd_client::{
-    Certificate, Client, ConnectOptions, DeleteOptions, Error, GetOptions, Identity, Permission,
-    TlsOptions, UserAddOptions,
-};
+use etcd_client::{Channel, Client, DeleteOptions, Error, GetOptions, Permission, UserAddOptions};
 
-use crate::store::Store;
+use crate::{channel, store::Store};
 
 /// A store that does not answer is tried again by the next reconcile.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The first version that has `AuthStatus`.
 const FIRST_WITH_AUTH_STATUS: (u32, u32) = (3, 5);
 
-/// Connects as the store's root.
+/// Connects as the store's root, on first use.
 pub async fn connect(store: &Store) -> Result<Client> {
-    let tls = TlsOptions::new()
-        .ca_certificate(Certificate::from_pem(&store.authority.certificate))
-        .identity(Identity::from_pem(
-            &store.identity.certificate,
-            &store.identity.key,
-        ));
-    let options = ConnectOptions::new()
-        .with_tls(tls)
-        .with_connect_timeout(PATIENCE);
-    Client::connect(store.urls(), Some(options))
+    Client::from_channel(Channel::Tonic(channel::to(store)?), None)
         .await
         .with_context(|| format!("failed to connect to datastore {}", store.name))
 }

@@ -2,6 +2,7 @@
 //! It is written from what is known of Kamaji's behaviour, not from its code.
 mod api;
 mod certificates;
+mod channel;
 mod cluster;
 mod control_plane;
 mod datastores;

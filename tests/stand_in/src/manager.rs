@@ -80,7 +80,7 @@ async fn employ(cluster: Arc<Cluster>, bell: &Bell) {
                     let identity = tenant.uid().unwrap_or_default();
                     workers.entry(identity).or_insert_with(|| {
                         let (cluster, bell) = (cluster.clone(), bell.clone());
-                        tokio::spawn(async move { serve(&cluster, &tenant, &bell).await })
+                        tokio::spawn(async move { Box::pin(serve(&cluster, &tenant, &bell)).await })
                     });
                 }
             }
@@ -92,9 +92,11 @@ async fn employ(cluster: Arc<Cluster>, bell: &Bell) {
 
 /// Serves one tenant until it is gone. What happens inside it is not waited for.
 async fn serve(cluster: &Cluster, tenant: &Tenant, bell: &Bell) {
+    let namespace = tenant.namespace().unwrap_or_default();
+    let bell = || bell.listen_to(&[&namespace, &cluster.namespace]);
     tokio::join!(
-        repeat(cluster, tenant, bell.listen(), "", reconcile::reconcile),
-        repeat(cluster, tenant, bell.listen(), "inside ", soot::settle),
+        repeat(cluster, tenant, bell(), "", reconcile::reconcile),
+        repeat(cluster, tenant, bell(), "inside ", soot::settle),
     );
 }
 

@@ -30,7 +30,7 @@ pub struct Options {
 /// Copies, or says why it cannot.
 pub async fn run(options: Options) -> Result<()> {
     let timeout = options.timeout.try_into().context("a timeout below zero")?;
-    tokio::time::timeout(timeout, migrate(&options))
+    tokio::time::timeout(timeout, Box::pin(migrate(&options)))
         .await
         .context("context deadline exceeded")?
 }

@@ -27,14 +27,14 @@ pub async fn settle(cluster: &Cluster, tenant: &Tenant, address: &str) -> Result
     let namespace = api::namespace(tenant)?;
     let secrets = cluster.of::<Secret>(&namespace);
     let name = certificates(tenant);
-    let certificates = match cluster::secret(&cluster.client, &namespace, &name).await? {
-        Some(content) => content,
-        None => {
-            let made = make(tenant, &namespace, address)?;
-            let made: Vec<_> = made.iter().map(|(key, text)| (*key, &**text)).collect();
-            let made = apply(&secrets, &secret_of(tenant, &name, &made)).await?;
-            made.data.unwrap_or_default()
-        }
+    let found = cluster::secret(&cluster.client, &namespace, &name).await?;
+    let certificates = if let Some(content) = found {
+        content
+    } else {
+        let made = make(tenant, &namespace, address)?;
+        let made: Vec<_> = made.iter().map(|(key, text)| (*key, &**text)).collect();
+        let made = apply(&secrets, &secret_of(tenant, &name, &made)).await?;
+        made.data.unwrap_or_default()
     };
     let name = admin_kubeconfig(tenant);
     if cluster::secret(&cluster.client, &namespace, &name)

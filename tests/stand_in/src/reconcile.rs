@@ -25,7 +25,7 @@ pub async fn reconcile(cluster: &Cluster, tenant: &Tenant) -> Result<()> {
     let wanted = wanted(cluster, tenant).await?;
     let used = api::status(tenant).storage.data_store_name;
     if used.is_some_and(|used| used != wanted.name_any())
-        && !migration::is_done(cluster, tenant, &wanted.name_any()).await?
+        && !Box::pin(migration::is_done(cluster, tenant, &wanted.name_any())).await?
     {
         return Ok(());
     }

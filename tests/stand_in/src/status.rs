@@ -135,32 +135,17 @@ mod tests {
             json!({"version": "v1"}),
             json!({}),
         );
-        for (spec, version, deployment, wanted) in [
-            (spec(0, true), &same, deployment(0, 0, 0), Phase::Sleeping),
-            (spec(1, true), &same, deployment(1, 0, 1), Phase::NotReady),
-            (
-                spec(1, true),
-                &same,
-                deployment(2, 1, 1),
-                Phase::WriteLimited,
-            ),
-            (spec(1, false), &same, deployment(1, 1, 1), Phase::Ready),
-            (spec(1, false), &older, deployment(1, 1, 1), Phase::Ready),
-            (
-                spec(1, false),
-                &older,
-                deployment(2, 1, 1),
-                Phase::Upgrading,
-            ),
-            (
-                spec(2, false),
-                &new,
-                deployment(2, 1, 2),
-                Phase::Provisioning,
-            ),
-            (spec(1, false), &same, deployment(2, 1, 1), Phase::Unknown),
+        for (spec, version, (pods, ready, updated), wanted) in [
+            (spec(0, true), &same, (0, 0, 0), Phase::Sleeping),
+            (spec(1, true), &same, (1, 0, 1), Phase::NotReady),
+            (spec(1, true), &same, (2, 1, 1), Phase::WriteLimited),
+            (spec(1, false), &same, (1, 1, 1), Phase::Ready),
+            (spec(1, false), &older, (1, 1, 1), Phase::Ready),
+            (spec(1, false), &older, (2, 1, 1), Phase::Upgrading),
+            (spec(2, false), &new, (2, 1, 2), Phase::Provisioning),
+            (spec(1, false), &same, (2, 1, 1), Phase::Unknown),
         ] {
-            let said = Phase::of(&tenant(&spec, version), &deployment);
+            let said = Phase::of(&tenant(&spec, version), &deployment(pods, ready, updated));
             assert_eq!(said, wanted, "{spec} {version}");
         }
     }

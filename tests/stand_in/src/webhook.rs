@@ -48,27 +48,31 @@ pub fn url(namespace: &str, path: &str) -> String {
 
 /// The webhooks' authority, which outlives the controller's pod.
 pub async fn authority(client: &kube::Client, namespace: &str) -> Result<String> {
-    let content = match cluster::secret(client, namespace, SECRET).await? {
-        Some(content) => content,
-        None => {
-            let authority = Pair::authority("kamaji-webhooks")?;
-            let server = authority.server(vec![
-                format!("{SERVICE}.{namespace}.svc"),
-                format!("{SERVICE}.{namespace}.svc.cluster.local"),
-            ])?;
-            let secret = json!({
-                "apiVersion": "v1", "kind": "Secret",
-                "metadata": {"name": SECRET, "namespace": namespace},
-                "stringData": {
-                    "ca.crt": authority.certificate,
-                    "tls.crt": server.certificate, "tls.key": server.key,
-                },
-            });
-            let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-            apply(&secrets, &secret).await?.data.unwrap_or_default()
-        }
+    let found = cluster::secret(client, namespace, SECRET).await?;
+    let content = if let Some(content) = found {
+        content
+    } else {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let made = apply(&secrets, &make(namespace)?).await?;
+        made.data.unwrap_or_default()
     };
     cluster::text(&content, "ca.crt").with_context(|| format!("secret {SECRET} has no ca.crt"))
+}
+
+/// The Secret with the authority and our certificate.
+fn make(namespace: &str) -> Result<Value> {
+    let authority = Pair::authority("kamaji-webhooks")?;
+    let server = authority.server(vec![
+        format!("{SERVICE}.{namespace}.svc"),
+        format!("{SERVICE}.{namespace}.svc.cluster.local"),
+    ])?;
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": namespace},
+        "stringData": {
+            "ca.crt": authority.certificate, "tls.crt": server.certificate, "tls.key": server.key,
+        },
+    }))
 }
 
 /// Has Kamaji's own API server ask about tenants.

@@ -33,10 +33,15 @@ pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison
         ..Reading::default()
     };
     while let Some(stretch) = stretches.next().await {
-        let stretch = stretch.map_err(|stopped| match stopped {
-            Stopped::Source(fault) => failed(&pair.source, source.revision, fault),
-            Stopped::Target(fault) => failed(&pair.target, target.revision, fault),
-        })?;
+        let stretch = match stretch {
+            Ok(stretch) => stretch,
+            Err(Stopped::Source(fault)) => {
+                return Err(failed(pair, &pair.source, source.revision, fault).await);
+            }
+            Err(Stopped::Target(fault)) => {
+                return Err(failed(pair, &pair.target, target.revision, fault).await);
+            }
+        };
         reading.keys += stretch.source.len() as u64;
         reading.bytes += stretch
             .source
@@ -55,14 +60,15 @@ pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison
     Ok(tally.end())
 }
 
-fn failed(store: &super::Store, wanted: i64, fault: ReadFault) -> DatastoreError {
+async fn failed(
+    pair: &EtcdPair,
+    store: &super::Store,
+    revision: i64,
+    fault: ReadFault,
+) -> DatastoreError {
     match fault {
         ReadFault::Other(error) => error,
-        ReadFault::Compacted => DatastoreError::Compacted {
-            store: store.name.to_string(),
-            wanted,
-            compacted: wanted,
-        },
+        ReadFault::Compacted => store.compacted(&pair.range, revision).await,
     }
 }
 

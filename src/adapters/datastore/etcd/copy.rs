@@ -57,12 +57,7 @@ pub(super) async fn everything(pair: &EtcdPair, meter: &Meter) -> Result<Copied,
                 writer.settle().await?;
             }
             Err(Stopped::Source(ReadFault::Compacted)) => {
-                let (now, _) = pair.source.head(&pair.range).await?;
-                return Err(DatastoreError::Compacted {
-                    store: pair.source.name.to_string(),
-                    wanted: head.revision,
-                    compacted: now.revision,
-                });
+                return Err(pair.source.compacted(&pair.range, head.revision).await);
             }
             Err(Stopped::Target(ReadFault::Compacted)) => {
                 return Err(DatastoreError::Unexpected {

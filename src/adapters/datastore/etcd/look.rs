@@ -10,16 +10,19 @@ use super::{
 
 /// Keys that tell a small schema's size exactly.
 const SAMPLE: usize = 500;
+/// Revisions that cannot be raised in less than about a minute.
+const FAR_BEHIND: u64 = 500_000;
+/// Bytes in the target's file, for each revision that it is raised by.
+const LEFT_BY_A_WRITE: u64 = 200;
 
 /// Looks at both.
 pub(super) async fn look(pair: &EtcdPair) -> Result<Look, DatastoreError> {
-    let source = members(&pair.source).await;
-    let target = members(&pair.target).await;
+    let (source, target) =
+        futures::future::join(members(&pair.source), members(&pair.target)).await;
     let mut findings = Vec::new();
     for (store, members) in [(&pair.source, &source), (&pair.target, &target)] {
         findings.extend(version(store));
         findings.extend(health(store, members));
-        findings.extend(alarms(store).await?);
     }
     findings.extend(progress(&pair.source));
     // Without a leader there is nothing to read.
@@ -30,19 +33,24 @@ pub(super) async fn look(pair: &EtcdPair) -> Result<Look, DatastoreError> {
             findings,
         });
     }
-    let look = Look {
+    for store in [&pair.source, &pair.target] {
+        findings.extend(alarms(store).await?);
+    }
+    let mut look = Look {
         source: store(&pair.source, &pair.range).await?,
         target: store(&pair.target, &pair.range).await?,
         findings,
     };
-    let room = target
+    let rooms = target
         .iter()
         .filter_map(|member| room(member.status.as_ref()?));
-    let quota = room.min().and_then(|room| quota(&pair.target, &look, room));
-    Ok(Look {
-        findings: look.findings.into_iter().chain(quota).collect(),
-        ..look
-    })
+    let quota = rooms
+        .min()
+        .and_then(|room| quota(&pair.target, &look, room));
+    let behind = behind(&pair.target, &look);
+    look.findings.extend(quota);
+    look.findings.extend(behind);
+    Ok(look)
 }
 
 const LEADER: &str = "etcd leader";
@@ -230,6 +238,23 @@ async fn bytes(store: &Store, schema: &Range, keys: u64) -> Result<u64, Datastor
     let used = u128::from(unsigned(status.raft_used_db_size()));
     let share = used * u128::from(keys) / u128::from(all.max(1));
     Ok(u64::try_from(share).unwrap_or(u64::MAX))
+}
+
+/// A target far behind has to be raised by as many writes, of which each leaves a little until it is compacted.
+fn behind(target: &Store, look: &Look) -> Option<Finding> {
+    let missing = look.source.revision.saturating_sub(look.target.revision);
+    (missing >= FAR_BEHIND).then(|| {
+        finding(
+            "etcd revision",
+            false,
+            format!(
+                "{} has to be raised by {missing} revisions: some minutes for each million, and about {} MiB until it is compacted; nothing is frozen meanwhile",
+                target.name,
+                (missing * LEFT_BY_A_WRITE) >> 20
+            ),
+            "let it be compacted meanwhile (--auto-compaction-retention), or raise its quota",
+        )
+    })
 }
 
 /// What a member takes until its quota; only etcd 3.6 says it.

@@ -6,6 +6,7 @@
 mod changes;
 mod class;
 mod clear;
+mod compaction;
 mod compare;
 mod copy;
 mod dial;

@@ -7,8 +7,9 @@ use super::{
     store::Store,
 };
 
-/// Writes on their way: each is its own transaction, and the server writes many to its disk together.
-const IN_FLIGHT: usize = 1_000;
+/// Writes on their way: each is its own transaction, and the server writes many to its disk together. More
+/// would make the target's other tenants wait.
+const IN_FLIGHT: usize = 256;
 /// The source goes on moving: after each round it is looked at again.
 const ROUNDS: usize = 20;
 
@@ -19,7 +20,10 @@ pub(super) async fn raise(pair: &EtcdPair, margin: u64) -> Result<Raised, Datast
     let mut raised = look(pair).await?;
     let before = raised.now;
     for _ in 0..ROUNDS {
-        let missing = (raised.source + margin).saturating_sub(raised.now);
+        let missing = raised
+            .source
+            .saturating_add(margin)
+            .saturating_sub(raised.now);
         if missing == 0 {
             break;
         }
@@ -27,7 +31,7 @@ pub(super) async fn raise(pair: &EtcdPair, margin: u64) -> Result<Raised, Datast
         remove_marker(&pair.target, &pair.schema).await?;
         raised = look(pair).await?;
     }
-    if raised.now < raised.source + margin {
+    if raised.now < raised.source.saturating_add(margin) {
         return Err(DatastoreError::Unexpected {
             store: pair.source.name.to_string(),
             what: format!(

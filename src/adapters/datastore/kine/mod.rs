@@ -2,6 +2,7 @@
 //!
 //! Ids are the revisions that clients of the API server know, so a copy keeps them, with all else in a row. Rows
 //! do not change once they are there, but for the one of [`COMPACT_KEY`]; compaction removes them.
+mod bound;
 mod class;
 mod compare;
 mod copy;
@@ -14,6 +15,7 @@ mod stream;
 mod table;
 mod writers;
 
+pub(super) use bound::{CONNECT_BOUND, SILENCE_BOUND, STATEMENT_BOUND, within};
 pub(super) use compare::compare;
 pub(super) use copy::{At, copy_all, copy_since};
 pub(super) use credentials::check_credentials;

@@ -75,6 +75,10 @@ impl Writers {
     }
 
     async fn send(&mut self) -> Result<(), DatastoreError> {
+        // So that nothing more is read for the sake of a copy that has failed.
+        while let Some(ended) = self.tasks.try_join_next() {
+            ended.map_err(|error| self.lost(&error.to_string()))??;
+        }
         let batch = std::mem::take(&mut self.batch);
         if batch == Batch::default() {
             return Ok(());
@@ -122,19 +126,10 @@ async fn work<T: Table>(
     loop {
         let batch = batches.lock().await.recv().await;
         let Some(batch) = batch else { return Ok(()) };
-        let written = async {
-            let mut connected = match writer.take() {
-                Some(connected) => connected,
-                None => table.writer().await?,
-            };
-            table.write(&mut connected, &batch).await?;
-            writer = Some(connected);
-            Ok(())
+        let connected = match &mut writer {
+            Some(connected) => connected,
+            none => none.insert(table.writer().await?),
         };
-        if let Err(error) = written.await {
-            // So that nothing more is read for the sake of a copy that has failed.
-            batches.lock().await.close();
-            return Err(error);
-        }
+        table.write(connected, &batch).await?;
     }
 }

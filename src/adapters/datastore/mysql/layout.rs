@@ -2,7 +2,10 @@
 use sqlx::{MySqlConnection, Row as _};
 
 use super::server::{Server, quoted};
-use crate::adapters::datastore::DatastoreError;
+use crate::adapters::datastore::{
+    DatastoreError,
+    kine::{STATEMENT_BOUND, within},
+};
 
 /// Columns that this program knows the meaning of.
 const KNOWN: [&str; 4] = ["id", "name", "deleted", "prev_revision"];
@@ -62,19 +65,24 @@ impl Layout {
             )));
         }
         let sql = format!("SHOW CREATE TABLE {}", server.table());
-        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-            .fetch_one(&mut *connection)
-            .await
-            .and_then(|row| row.try_get(1))
-            .map_err(failed)?;
+        let statement = within(
+            STATEMENT_BOUND,
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *connection),
+        )
+        .await
+        .and_then(|row| row.try_get(1))
+        .map_err(failed)?;
         let sql =
             "SELECT CAST(default_character_set_name AS CHAR), CAST(default_collation_name AS CHAR)
             FROM information_schema.schemata WHERE schema_name = ?";
-        let charset = sqlx::query_as(sql)
-            .bind(&server.schema)
-            .fetch_one(connection)
-            .await
-            .map_err(failed)?;
+        let charset = within(
+            STATEMENT_BOUND,
+            sqlx::query_as(sql)
+                .bind(&server.schema)
+                .fetch_one(connection),
+        )
+        .await
+        .map_err(failed)?;
         Ok(Some(Self {
             columns,
             statement,

@@ -2,7 +2,10 @@
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::{MySqlPair, layout::Layout, server::Server, table::packet_of};
-use crate::adapters::datastore::{DatastoreError, Finding, Look, StoreLook};
+use crate::adapters::datastore::{
+    DatastoreError, Finding, Look, StoreLook,
+    kine::{STATEMENT_BOUND, within},
+};
 
 /// The largest 32-bit id.
 const LARGEST_NARROW: u64 = i32::MAX as u64;
@@ -36,10 +39,12 @@ pub(super) async fn look(pair: &MySqlPair) -> Result<Look, DatastoreError> {
 
 async fn see(server: &Server) -> Result<Seen, DatastoreError> {
     let mut connection = server.connect().await?;
-    let version = sqlx::query_scalar("SELECT VERSION()")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(|error| server.failed("asking for its version", &error))?;
+    let version = within(
+        STATEMENT_BOUND,
+        sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection),
+    )
+    .await
+    .map_err(|error| server.failed("asking for its version", &error))?;
     let layout = Layout::read(server, &mut connection).await?;
     let [revision, keys, largest, bytes] = match &layout {
         Some(layout) => figures(server, layout, &mut connection).await?,
@@ -73,10 +78,12 @@ async fn figures(
         FROM {}",
         server.table()
     );
-    let row = sqlx::query(AssertSqlSafe(sql))
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
+    let row = within(
+        STATEMENT_BOUND,
+        sqlx::query(AssertSqlSafe(sql)).fetch_one(connection),
+    )
+    .await
+    .map_err(failed)?;
     let figure = |index: usize| row.try_get::<u64, _>(index).map_err(failed);
     Ok([figure(0)?, figure(1)?, figure(2)?, figure(3)?])
 }
@@ -91,13 +98,16 @@ pub(super) async fn others(
         UNION ALL SELECT CAST(routine_name AS CHAR) FROM information_schema.routines WHERE routine_schema = ?
         UNION ALL SELECT CAST(event_name AS CHAR) FROM information_schema.events WHERE event_schema = ?
         ORDER BY 1";
-    sqlx::query_scalar(sql)
-        .bind(&server.schema)
-        .bind(&server.schema)
-        .bind(&server.schema)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| server.failed("listing its tables", &error))
+    within(
+        STATEMENT_BOUND,
+        sqlx::query_scalar(sql)
+            .bind(&server.schema)
+            .bind(&server.schema)
+            .bind(&server.schema)
+            .fetch_all(connection),
+    )
+    .await
+    .map_err(|error| server.failed("listing its tables", &error))
 }
 
 fn findings(pair: &MySqlPair, source: &Seen, target: &Seen) -> Vec<Finding> {

@@ -141,7 +141,7 @@ impl MySqlPair {
 #[async_trait]
 impl Pair for MySqlPair {
     async fn look(&self) -> Result<Look, DatastoreError> {
-        look::look(self).await
+        Box::pin(look::look(self)).await
     }
 
     async fn copy(

@@ -1,6 +1,4 @@
 //! A MySQL or MariaDB server: how it is logged in to, and what its failures mean.
-use std::time::Duration;
-
 use secrecy::ExposeSecret as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Executor as _, MySqlConnection,
@@ -9,11 +7,9 @@ use sqlx::{
 
 use super::super::{
     Connection, DatastoreError, Endpoint,
-    kine::{Relay, check_credentials},
+    kine::{CONNECT_BOUND, Relay, STATEMENT_BOUND, check_credentials, within},
 };
 
-/// From dialling to being logged in; a server on another continent needs one second.
-const CONNECT_BOUND: Duration = Duration::from_secs(15);
 /// The server's own limit of a name.
 const LONGEST_NAME: usize = 64;
 /// No name of these is a tenant's.
@@ -69,16 +65,8 @@ impl Server {
 
     /// Logs in, to no database.
     pub async fn connect(&self) -> Result<MySqlConnection, DatastoreError> {
-        let late = |_| {
-            sqlx::Error::Io(std::io::Error::other(format!(
-                "no answer in {CONNECT_BOUND:?}"
-            )))
-        };
-        let connected = tokio::time::timeout(CONNECT_BOUND, self.dial())
+        within(CONNECT_BOUND, self.dial())
             .await
-            .map_err(late);
-        connected
-            .flatten()
             .map_err(|error| self.unreachable(&error))
     }
 
@@ -117,8 +105,10 @@ impl Server {
     }
 
     fn unreachable(&self, error: &sqlx::Error) -> DatastoreError {
+        // It has no connection left, or is stopping.
+        let busy = matches!(number(error), Some(1040 | 1053 | 1203));
         match error {
-            sqlx::Error::Database(_) => self.failed("logging in", error),
+            sqlx::Error::Database(_) if !busy => self.failed("logging in", error),
             _ => DatastoreError::Unreachable {
                 store: self.store.clone(),
                 endpoint: self.endpoint.shown.clone(),
@@ -169,8 +159,7 @@ impl Server {
         for value in values {
             query = query.bind(*value);
         }
-        query
-            .fetch_all(connection)
+        within(STATEMENT_BOUND, query.fetch_all(connection))
             .await
             .map_err(|error| self.failed(doing, &error))
     }
@@ -182,8 +171,8 @@ impl Server {
         doing: &str,
         sql: String,
     ) -> Result<(), DatastoreError> {
-        connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+        let run = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        within(STATEMENT_BOUND, run)
             .await
             .map(drop)
             .map_err(|error| self.failed(doing, &error))

@@ -1,6 +1,6 @@
 //! Rows out by the text protocol, in which a number is the same in every type, and in by bound parameters: a value
 //! is never part of a statement.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -13,14 +13,14 @@ use sqlx::{
 use super::{
     super::{
         DatastoreError,
-        kine::{Batch, COMPACT_KEY, Row, Selection, Sink, Table},
+        kine::{
+            Batch, COMPACT_KEY, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+        },
     },
     layout::Layout,
     server::{Server, number},
 };
 
-/// A server that sends nothing for so long is lost. It may think for a while before the first row.
-const SILENCE: Duration = Duration::from_mins(2);
 /// Rows of a statement: few lengths, so that the server prepares few statements.
 const ROWS: usize = 32;
 /// Bytes of a packet that are not the rows'.
@@ -136,18 +136,11 @@ impl Table for MySqlTable {
 
     async fn read(&self, selection: &Selection, sink: &mut Sink) -> Result<(), DatastoreError> {
         let failed = |error: sqlx::Error| self.server.failed("reading rows", &error);
-        let late = |_| {
-            sqlx::Error::Io(std::io::Error::other(format!(
-                "nothing came for {SILENCE:?}"
-            )))
-        };
         let mut connection = self.server.connect().await?;
         let mut stream = sqlx::raw_sql(AssertSqlSafe(self.query(selection))).fetch(&mut connection);
         loop {
-            let next = tokio::time::timeout(SILENCE, stream.try_next())
-                .await
-                .map_err(late);
-            let Some(row) = next.flatten().map_err(failed)? else {
+            let next = within(SILENCE_BOUND, stream.try_next());
+            let Some(row) = next.await.map_err(failed)? else {
                 return Ok(());
             };
             if !sink.put(row_of(&row).map_err(failed)?).await {
@@ -168,7 +161,7 @@ impl Table for MySqlTable {
     async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
         self.refuse_large(writer, batch)?;
         for tried in 1..=TRIES {
-            let Err(error) = self.write_once(writer, batch).await else {
+            let Err(error) = within(STATEMENT_BOUND, self.write_once(writer, batch)).await else {
                 return Ok(());
             };
             let again = number(&error).is_some_and(|number| AGAIN.contains(&number));
@@ -187,11 +180,14 @@ impl Table for MySqlTable {
             "SELECT CAST(COALESCE(MAX(table_rows), 0) AS UNSIGNED) FROM information_schema.tables
             WHERE table_schema = ? AND table_name = 'kine'";
         let mut connection = self.server.connect().await?;
-        sqlx::query_scalar(sql)
-            .bind(&self.server.schema)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| self.server.failed("counting rows", &error))
+        within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(sql)
+                .bind(&self.server.schema)
+                .fetch_one(&mut connection),
+        )
+        .await
+        .map_err(|error| self.server.failed("counting rows", &error))
     }
 
     async fn compacted(&self) -> Result<i64, DatastoreError> {
@@ -200,13 +196,15 @@ impl Table for MySqlTable {
             self.server.table()
         );
         let mut connection = self.server.connect().await?;
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| {
-                self.server
-                    .failed("reading the compaction's revision", &error)
-            })
+        within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection),
+        )
+        .await
+        .map_err(|error| {
+            self.server
+                .failed("reading the compaction's revision", &error)
+        })
     }
 
     async fn removed_by_compaction(
@@ -216,14 +214,17 @@ impl Table for MySqlTable {
     ) -> Result<Vec<i64>, DatastoreError> {
         let (table, ids) = (self.server.table(), list(ids));
         let sql = format!(
-            "SELECT CAST(k.id AS SIGNED) FROM {table} k WHERE k.id IN ({ids}) AND k.id <= {revision} AND (k.deleted <> 0
-            OR EXISTS (SELECT 1 FROM {table} n WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= {revision}))"
+            "SELECT CAST(k.id AS SIGNED) FROM {table} k WHERE k.id IN ({ids}) AND k.id <= {revision} \
+            AND (k.deleted <> 0 OR EXISTS (SELECT 1 FROM {table} n \
+                WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= {revision}))"
         );
         let mut connection = self.server.connect().await?;
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(&mut connection)
-            .await
-            .map_err(|error| self.server.failed("reading rows", &error))
+        within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection),
+        )
+        .await
+        .map_err(|error| self.server.failed("reading rows", &error))
     }
 }
 
@@ -232,10 +233,12 @@ pub(super) async fn packet_of(
     server: &Server,
     connection: &mut MySqlConnection,
 ) -> Result<u64, DatastoreError> {
-    sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)")
-        .fetch_one(connection)
-        .await
-        .map_err(|error| server.failed("asking for its settings", &error))
+    within(
+        STATEMENT_BOUND,
+        sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS UNSIGNED)").fetch_one(connection),
+    )
+    .await
+    .map_err(|error| server.failed("asking for its settings", &error))
 }
 
 /// Numbers as they stand in a statement.
@@ -249,9 +252,10 @@ fn row_of(row: &MySqlRow) -> Result<Row, sqlx::Error> {
     let mut fields = Vec::with_capacity(row.len());
     for index in 0..row.len() {
         let value = row.try_get_raw(index)?;
-        let bytes = match value.is_null() {
-            true => None,
-            false => Some(<&[u8] as Decode<MySql>>::decode(value).map_err(sqlx::Error::Decode)?),
+        let bytes = if value.is_null() {
+            None
+        } else {
+            Some(<&[u8] as Decode<MySql>>::decode(value).map_err(sqlx::Error::Decode)?)
         };
         fields.push(bytes);
     }

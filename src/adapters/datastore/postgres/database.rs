@@ -1,8 +1,11 @@
 //! The schema's database: made like the source's, and removed.
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::server::{Server, has_code, quoted};
-use crate::adapters::datastore::DatastoreError;
+use crate::adapters::datastore::{
+    DatastoreError,
+    kine::{STATEMENT_BOUND, within},
+};
 
 /// How a database stores and sorts text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +30,11 @@ impl Server {
             text(&like.collate),
             text(&like.ctype)
         );
-        let made = connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(with_locale)))
-            .await;
+        let made = make(&mut connection, with_locale).await;
         let made = match made {
             // A locale is a file of the server's system: where it has none, its own default is what kine would get.
             Err(error) if has_code(&error, &["22023", "42704", "42809"]) => {
-                connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await
+                make(&mut connection, sql).await
             }
             other => other,
         };
@@ -61,6 +62,11 @@ impl Server {
         )
         .await
     }
+}
+
+async fn make(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    let made = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+    within(STATEMENT_BOUND, made).await.map(drop)
 }
 
 /// A text as it stands in a statement: `E''`, so that a backslash is itself under any setting.

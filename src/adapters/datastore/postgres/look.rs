@@ -6,7 +6,10 @@ use super::{
     layout::{Layout, NARROW},
     server::Server,
 };
-use crate::adapters::datastore::{DatastoreError, Finding, Look, StoreLook};
+use crate::adapters::datastore::{
+    DatastoreError, Finding, Look, StoreLook,
+    kine::{STATEMENT_BOUND, within},
+};
 
 /// The largest 32-bit id.
 const LARGEST_NARROW: u64 = i32::MAX as u64;
@@ -89,17 +92,23 @@ pub(super) async fn others(
     server: &Server,
     connection: &mut PgConnection,
 ) -> Result<Vec<String>, DatastoreError> {
-    let sql = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-            AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
-            AND c.oid IS DISTINCT FROM to_regclass('public.kine') \
-            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.refobjid = to_regclass('public.kine')) \
-        UNION ALL SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1";
-    sqlx::query_scalar(sql)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| server.failed("listing its tables", &error))
+    // An extension's are its own, and come with it.
+    let sql = "WITH relation AS (
+            SELECT oid, relnamespace AS space, oid::regclass::text AS name FROM pg_class
+            WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+            UNION ALL SELECT oid, pronamespace, oid::regprocedure::text FROM pg_proc)
+        SELECT name FROM relation r JOIN pg_namespace n ON n.oid = space
+        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+            AND r.oid IS DISTINCT FROM to_regclass('public.kine')
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = r.oid
+                AND (d.refobjid = to_regclass('public.kine') OR d.deptype = 'e'))
+        ORDER BY name";
+    within(
+        STATEMENT_BOUND,
+        sqlx::query_scalar(sql).fetch_all(connection),
+    )
+    .await
+    .map_err(|error| server.failed("listing its tables", &error))
 }
 
 fn source_findings(server: &Server, seen: &Seen) -> Vec<Finding> {
@@ -108,12 +117,13 @@ fn source_findings(server: &Server, seen: &Seen) -> Vec<Finding> {
         findings.push(Finding {
             check: "kine table".to_owned(),
             blocks: true,
-            evidence: match seen.database {
-                true => format!(
+            evidence: if seen.database {
+                format!(
                     "database {} of {} has no table kine",
                     server.schema, server.store
-                ),
-                false => format!("{} has no database {}", server.store, server.schema),
+                )
+            } else {
+                format!("{} has no database {}", server.store, server.schema)
             },
             cure: "look at the schema's name, and whether the tenant is served from there"
                 .to_owned(),
@@ -219,10 +229,12 @@ async fn missing_rights(server: &Server, database: bool) -> Result<Vec<Finding>,
     let sql = "SELECT current_user::text, rolsuper OR rolcreatedb, rolsuper OR rolcreaterole FROM pg_roles \
         WHERE rolname = current_user";
     let mut connection = server.connect_maintenance().await?;
-    let (user, databases, roles): (String, bool, bool) = sqlx::query_as(sql)
-        .fetch_one(&mut connection)
-        .await
-        .map_err(|error| server.failed(doing, &error))?;
+    let (user, databases, roles): (String, bool, bool) = within(
+        STATEMENT_BOUND,
+        sqlx::query_as(sql).fetch_one(&mut connection),
+    )
+    .await
+    .map_err(|error| server.failed(doing, &error))?;
     let missing = |check: &str, right: &str| Finding {
         check: check.to_owned(),
         blocks: true,

@@ -186,7 +186,7 @@ fn table(server: &Arc<Server>, layout: &Arc<Layout>) -> PgTable {
 #[async_trait]
 impl Pair for PostgresPair {
     async fn look(&self) -> Result<Look, DatastoreError> {
-        look::look(self).await
+        Box::pin(look::look(self)).await
     }
 
     async fn copy(

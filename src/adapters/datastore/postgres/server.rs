@@ -1,6 +1,4 @@
 //! A PostgreSQL server: how it is logged in to, and what its failures mean.
-use std::time::Duration;
-
 use secrecy::ExposeSecret as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Row as _,
@@ -9,11 +7,9 @@ use sqlx::{
 
 use super::super::{
     Connection, DatastoreError, Endpoint,
-    kine::{Relay, check_credentials},
+    kine::{CONNECT_BOUND, Relay, STATEMENT_BOUND, check_credentials, within},
 };
 
-/// From dialling to being logged in; a server on another continent needs one second.
-const CONNECT_BOUND: Duration = Duration::from_secs(15);
 /// The database that is always there, from which others are made.
 const MAINTENANCE: &str = "postgres";
 /// A longer name is cut off by the server without a word.
@@ -86,14 +82,7 @@ impl Server {
     }
 
     async fn log_in(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
-        let late = |_| {
-            sqlx::Error::Io(std::io::Error::other(format!(
-                "no answer in {CONNECT_BOUND:?}"
-            )))
-        };
-        tokio::time::timeout(CONNECT_BOUND, self.dial(database))
-            .await
-            .map_err(late)?
+        within(CONNECT_BOUND, self.dial(database)).await
     }
 
     async fn dial(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
@@ -135,8 +124,10 @@ impl Server {
 
     /// What a failure to log in means.
     fn unreachable(&self, error: &sqlx::Error) -> DatastoreError {
+        // It is starting or stopping, or has no connection left.
+        let busy = has_code(error, &["57P01", "57P02", "57P03", "53300"]);
         match error {
-            sqlx::Error::Database(_) => self.failed("logging in", error),
+            sqlx::Error::Database(_) if !busy => self.failed("logging in", error),
             _ => DatastoreError::Unreachable {
                 store: self.store.clone(),
                 endpoint: self.endpoint.shown.clone(),
@@ -180,8 +171,7 @@ impl Server {
         doing: &str,
         sql: &'static str,
     ) -> Result<sqlx::postgres::PgRow, DatastoreError> {
-        sqlx::query(sql)
-            .fetch_one(connection)
+        within(STATEMENT_BOUND, sqlx::query(sql).fetch_one(connection))
             .await
             .map_err(|error| self.failed(doing, &error))
     }
@@ -193,8 +183,8 @@ impl Server {
         doing: &str,
         sql: String,
     ) -> Result<(), DatastoreError> {
-        connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+        let run = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        within(STATEMENT_BOUND, run)
             .await
             .map(drop)
             .map_err(|error| self.failed(doing, &error))

@@ -1,23 +1,22 @@
 //! Rows in and out, by COPY in its binary format: a value is never text on its way.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::{
     super::{
         DatastoreError,
-        kine::{Batch, COMPACT_KEY, Selection, Sink, Table},
+        kine::{
+            Batch, COMPACT_KEY, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+        },
     },
     layout::Layout,
     server::{Server, has_code},
     tuples::{HEADER, TRAILER, Tuples},
 };
 
-/// A server that sends nothing for so long is lost. It may think for a while before the first row.
-const SILENCE: Duration = Duration::from_mins(2);
 /// Bytes that are sent at once.
 const CHUNK: usize = 256 << 10;
 /// How often a batch is tried that others were in the way of.
@@ -118,7 +117,8 @@ impl PgTable {
         self.put(connection, "incoming", batch).await?;
         let by_id = "DELETE FROM public.kine k USING incoming i WHERE k.id = i.id";
         connection.execute(by_id).await?;
-        let by_name = "DELETE FROM public.kine k USING incoming i WHERE k.name = i.name AND k.prev_revision = i.prev_revision";
+        let by_name = "DELETE FROM public.kine k USING incoming i \
+            WHERE k.name = i.name AND k.prev_revision = i.prev_revision";
         connection.execute(by_name).await?;
         let names = self.layout.names();
         let insert = format!(
@@ -150,13 +150,16 @@ impl Table for PgTable {
     async fn read(&self, selection: &Selection, sink: &mut Sink) -> Result<(), DatastoreError> {
         let failed = |error: sqlx::Error| self.server.failed("reading rows", &error);
         let mut connection = self.connect().await?;
-        let mut stream = connection
-            .copy_out_raw(&self.query(selection))
+        let query = self.query(selection);
+        let mut stream = within(SILENCE_BOUND, connection.copy_out_raw(&query))
             .await
             .map_err(failed)?;
         let mut tuples = Tuples::default();
         let mut rows = Vec::new();
-        while let Some(bytes) = next(&mut stream).await.map_err(failed)? {
+        while let Some(bytes) = within(SILENCE_BOUND, stream.try_next())
+            .await
+            .map_err(failed)?
+        {
             tuples
                 .push(bytes, &mut rows)
                 .map_err(|what| self.server.unexpected(what))?;
@@ -185,9 +188,13 @@ impl Table for PgTable {
         for tried in 0..TRIES {
             // A COPY alone is a transaction, too.
             let written = if self.empty && tried == 0 && batch.remove.is_empty() {
-                self.put(&mut writer.connection, "public.kine", batch).await
+                within(
+                    STATEMENT_BOUND,
+                    self.put(&mut writer.connection, "public.kine", batch),
+                )
+                .await
             } else {
-                self.replace(writer, batch).await
+                within(STATEMENT_BOUND, self.replace(writer, batch)).await
             };
             let Err(error) = written else { return Ok(()) };
             if !has_code(&error, &AGAIN) || tried + 1 == TRIES {
@@ -205,24 +212,29 @@ impl Table for PgTable {
         let sql = "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM public.kine) \
             ELSE reltuples::bigint END FROM pg_class WHERE oid = 'public.kine'::regclass";
         let mut connection = self.connect().await?;
-        let rows: i64 = sqlx::query_scalar(sql)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| self.server.failed("counting rows", &error))?;
+        let rows: i64 = within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(sql).fetch_one(&mut connection),
+        )
+        .await
+        .map_err(|error| self.server.failed("counting rows", &error))?;
         Ok(rows.unsigned_abs())
     }
 
     async fn compacted(&self) -> Result<i64, DatastoreError> {
         let sql = "SELECT coalesce(max(prev_revision), 0)::bigint FROM public.kine WHERE name = $1";
         let mut connection = self.connect().await?;
-        sqlx::query_scalar(sql)
-            .bind(COMPACT_KEY)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| {
-                self.server
-                    .failed("reading the compaction's revision", &error)
-            })
+        within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(sql)
+                .bind(COMPACT_KEY)
+                .fetch_one(&mut connection),
+        )
+        .await
+        .map_err(|error| {
+            self.server
+                .failed("reading the compaction's revision", &error)
+        })
     }
 
     async fn removed_by_compaction(
@@ -233,24 +245,14 @@ impl Table for PgTable {
         let sql = "SELECT k.id::bigint FROM public.kine k WHERE k.id = ANY($1) AND k.id <= $2 AND (k.deleted <> 0 \
             OR EXISTS (SELECT FROM public.kine n WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= $2))";
         let mut connection = self.connect().await?;
-        sqlx::query_scalar(sql)
-            .bind(ids)
-            .bind(revision)
-            .fetch_all(&mut connection)
-            .await
-            .map_err(|error| self.server.failed("reading rows", &error))
-    }
-}
-
-type Stream<'a> = futures::stream::BoxStream<'a, Result<Bytes, sqlx::Error>>;
-
-async fn next(stream: &mut Stream<'_>) -> Result<Option<Bytes>, sqlx::Error> {
-    let late = |_| {
-        sqlx::Error::Io(std::io::Error::other(format!(
-            "nothing came for {SILENCE:?}"
-        )))
-    };
-    tokio::time::timeout(SILENCE, stream.try_next())
+        within(
+            STATEMENT_BOUND,
+            sqlx::query_scalar(sql)
+                .bind(ids)
+                .bind(revision)
+                .fetch_all(&mut connection),
+        )
         .await
-        .map_err(late)?
+        .map_err(|error| self.server.failed("reading rows", &error))
+    }
 }

@@ -87,11 +87,9 @@ fn tuple_length(bytes: &[u8]) -> Result<Option<usize>, String> {
             return Ok(None);
         };
         at += 4;
-        match i32::from_be_bytes(*length) {
-            -1 => {}
-            length => {
-                at += usize::try_from(length).map_err(|_| "a field has a length below zero")?
-            }
+        let length = i32::from_be_bytes(*length);
+        if length != -1 {
+            at += usize::try_from(length).map_err(|_| "a field has a length below zero")?;
         }
     }
     Ok((at <= bytes.len()).then_some(at))

@@ -41,27 +41,49 @@ async fn a_copy_that_was_dropped_goes_on_with_what_is_missing() -> Result<()> {
     Ok(())
 }
 
+/// Changes a key and forgets all that was before; the revision of that.
+async fn compact_after(store: &Server, begun: Arc<Notify>) -> Result<i64> {
+    let mut kv = store.client().await?.kv_client();
+    begun.notified().await;
+    let key = "/t1/configmaps/shop/item-0000001";
+    let put = kv.put(key, "changed", None).await?;
+    let now = put
+        .header()
+        .map_or(0, etcd_client::ResponseHeader::revision);
+    kv.compact(now, None).await?;
+    Ok(now)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_under_a_comparison_is_told_with_its_revisions() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(30_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    pair.copy(None, &quiet()).await?;
+    let was = source.revision().await?;
+    let begun = Arc::new(Notify::new());
+    let compacted = compact_after(&source, Arc::clone(&begun));
+    let meter = at(1, move || begun.notify_one());
+    let (compared, compacted) = tokio::join!(pair.compare(&meter), compacted);
+    let Err(error) = compared else {
+        bail!("what was forgotten was compared")
+    };
+    let told = DatastoreError::Compacted {
+        store: "datastore bronze".to_owned(),
+        wanted: was,
+        compacted: compacted?,
+    };
+    ensure!(error == told, "{error}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compaction_under_a_copy_begins_anew_and_sends_nothing_twice() -> Result<()> {
     let (source, target) = stores().await?;
     source.fill(keys(30_000, 1_000)).await?;
     let pair = pair(&source, &target).await?;
     let begun = Arc::new(Notify::new());
-    let compacted = {
-        let begun = Arc::clone(&begun);
-        let mut kv = source.client().await?.kv_client();
-        async move {
-            begun.notified().await;
-            let put = kv
-                .put("/t1/configmaps/shop/item-0000001", "changed", None)
-                .await?;
-            let now = put
-                .header()
-                .map_or(0, etcd_client::ResponseHeader::revision);
-            kv.compact(now, None).await?;
-            anyhow::Ok(())
-        }
-    };
+    let compacted = compact_after(&source, Arc::clone(&begun));
     let meter = at(1, move || begun.notify_one());
     let (copied, compacted) = tokio::join!(pair.copy(None, &meter), compacted);
     compacted?;

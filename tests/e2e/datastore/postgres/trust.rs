@@ -48,14 +48,14 @@ async fn only_the_servers_own_certificate_is_believed() -> Result<()> {
         (
             "another authority",
             look(&servers, |target| {
-                target.authority = Some(other.certificate)
+                target.authority = Some(other.certificate);
             })
             .await?,
         ),
         (
             "another host",
             look(&servers, |target| {
-                target.endpoints[0].host = "another.svc".to_owned()
+                target.endpoints[0].host = "another.svc".to_owned();
             })
             .await?,
         ),
