@@ -8,4 +8,5 @@ mod limits;
 mod place;
 mod store;
 mod stuck;
+mod switch;
 mod tenant;
