@@ -184,11 +184,12 @@ impl Reader<'_> {
             PeerReply::Changed
         };
         // The target puts a large file in place as soon as it knows that this is all of it.
-        Ok(if length >= LARGE {
-            channel.send_now(&end)?
+        if length >= LARGE {
+            channel.send_now(&end)?;
         } else {
-            channel.send(&end)?
-        })
+            channel.send(&end)?;
+        }
+        Ok(())
     }
 
     fn metadata(
