@@ -5,6 +5,7 @@ mod fold;
 mod frozen;
 #[cfg(test)]
 pub(crate) mod sample;
+mod stores;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::engine::{Check, Entry, Header};
 
 pub use frozen::{Frozen, Period};
+pub use stores::{ComparedSchema, CopiedSchema};
 pub use volumes::{CopiedVolume, Finding, VerifiedVolume};
 
 /// Version of what `-o json` and `-o yaml` give; it changes when a field goes away or means something else.
@@ -240,12 +242,30 @@ impl Report {
         self.in_order(VerifiedVolume::read)
     }
 
+    /// What the copying steps did with a tenant's schema, in the order of the steps.
+    #[must_use]
+    pub fn copied_schema(&self) -> Vec<CopiedSchema> {
+        CopiedSchema::all(self.ids(), &self.outputs)
+    }
+
+    /// How a tenant's schema compares in both its stores.
+    #[must_use]
+    pub fn compared_schema(&self) -> Option<ComparedSchema> {
+        ComparedSchema::read(&self.outputs)
+    }
+
+    /// What the steps have to say at the end, by step.
+    #[must_use]
+    pub fn said(&self) -> Vec<(String, String)> {
+        stores::notes(&self.outputs)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.step.as_str())
+    }
+
     fn in_order<T>(&self, read: fn(&str, &Value) -> Option<T>) -> Vec<T> {
-        volumes::each(
-            self.steps.iter().map(|step| step.step.as_str()),
-            &self.outputs,
-            read,
-        )
+        volumes::each(self.ids(), &self.outputs, read)
     }
 }
 

@@ -15,7 +15,7 @@ pub use error::DatastoreError;
 pub use etcd::EtcdPair;
 pub use mysql::MySqlPair;
 pub use pair::{
-    Comparison, Copied, Difference, Finding, Ignored, Look, Meter, Pair, Position, Raised, Reading,
-    StoreLook,
+    Comparison, Copied, Difference, Finding, Ignored, Later, Look, Meter, Pair, Position, Raised,
+    Reading, StoreLook,
 };
 pub use postgres::PostgresPair;

@@ -29,6 +29,11 @@ pub trait Pair: Send + Sync {
     /// Reads both schemas and compares them by content, but for what a working API server changes by itself.
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError>;
 
+    /// What was written to the source's schema after a copy ended there, without what [`Pair::compare`] leaves
+    /// out: a write that an API server had let in before it was told to refuse them may be stored later. None
+    /// where the source cannot tell: it has forgotten, or is another one.
+    async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError>;
+
     /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
     async fn clear_target(&self) -> Result<(), DatastoreError>;
 }
@@ -123,6 +128,29 @@ pub struct Copied {
     pub bytes: u64,
     /// Whether it began anew because the source had forgotten the position.
     pub anew: bool,
+}
+
+/// What was written later than it should have been.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Later {
+    /// How many writes.
+    pub writes: u64,
+    /// The keys of the first of them, without the schema's prefix; bytes that are no text are escaped.
+    pub keys: Vec<String>,
+}
+
+impl Later {
+    /// Names that are kept.
+    const NAMED: usize = 20;
+
+    /// Counts a write to this key.
+    pub fn add(&mut self, key: &[u8]) {
+        self.writes += 1;
+        if self.keys.len() < Self::NAMED {
+            self.keys.push(key.escape_ascii().to_string());
+        }
+    }
 }
 
 /// What raising the target's revision did.

@@ -6,19 +6,19 @@ use super::{
     stores::meter,
     warm_copy::{Rounds, WARM},
 };
-use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+use crate::engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone};
 
 /// Copies what changed since the last warm round, while nothing is written.
 #[derive(Clone, Debug)]
 pub struct FinalCopy(pub Switch);
 
-/// Its id: a comparison that finds a difference has it made again.
-pub(super) const FINAL_COPY: &str = "final-copy";
+/// What the last copy leaves in the journal.
+pub const LAST: Key<Rounds> = Key::new("final-copy");
 
 #[async_trait]
 impl Step for FinalCopy {
     fn id(&self) -> &'static str {
-        FINAL_COPY
+        LAST.step()
     }
 
     fn title(&self) -> String {

@@ -50,6 +50,7 @@ pub async fn rules(switch: &Switch) -> Result<Vec<Rule>> {
     rules.push(Rule::new("list", "", "events", namespace));
     rules.push(Rule::new("list", GROUP, "tenantcontrolplanes", None));
     rules.push(Rule::new("list", "batch", "jobs", None));
+    rules.push(Rule::new("list", "", "pods", None));
     for store in [&tenant.source, &tenant.target] {
         rules.extend(
             ["get", "list", "watch"]

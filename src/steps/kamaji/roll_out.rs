@@ -2,16 +2,30 @@ use anyhow::Result;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, api::DynamicObject};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use super::{ROLL_OUT_BOUND, Switch, api::store_of};
 use crate::{
     adapters::{
+        datastore::{Driver, Later, Raised},
         kamaji::{DataStore, TenantControlPlane, data_stores, tenants},
         kube::{KubeError, Look, Wait, pod_evidence, wait_for, wait_for_all},
     },
-    engine::{Check, Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
 };
+
+/// What the roll-out leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolledOut {
+    /// The revisions once no API server used the source any more. Only etcd's are counters of their own.
+    pub raised: Option<Raised>,
+    /// What came to the source after the last copy; none where it cannot tell.
+    pub later: Option<Later>,
+}
+
+/// What the roll-out leaves in the journal.
+pub const ROLLED_OUT: Key<RolledOut> = Key::new("roll-out");
 
 /// Lets the controller move the API servers, and waits until none uses the source any more.
 #[derive(Clone, Debug)]
@@ -95,6 +109,28 @@ impl RollOut {
         Ok(())
     }
 
+    /// The last look at both stores: no API server uses the source any more, and the tenant is still frozen.
+    async fn close(&self, cx: &Cx) -> Result<RolledOut> {
+        let tenant = &self.0.tenant;
+        // No client can know a later revision than the source's now. With kine the ids are the revisions, and the
+        // target goes on from them; its table is in use, so that its sequence must not be touched any more.
+        let raised = match tenant.driver {
+            Driver::Etcd => Some(self.0.stores.pair().await?.raise(1).await?),
+            Driver::PostgreSQL | Driver::MySQL | Driver::Nats => None,
+        };
+        let later = self.0.later(cx).await?;
+        if let Some(later) = later.as_ref().filter(|later| later.writes > 0) {
+            cx.sink.notice(format!(
+                "{} writes came to datastore {} after the comparison, and are not in datastore {}: {}",
+                later.writes,
+                tenant.source,
+                tenant.target,
+                later.keys.join(", ")
+            ));
+        }
+        Ok(RolledOut { raised, later })
+    }
+
     /// What the pods that do not come say.
     async fn evidence(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -125,7 +161,7 @@ fn is_ready(pod: &Pod) -> bool {
 #[async_trait]
 impl Step for RollOut {
     fn id(&self) -> &'static str {
-        "roll-out"
+        ROLLED_OUT.step()
     }
 
     fn title(&self) -> String {
@@ -152,7 +188,7 @@ impl Step for RollOut {
         self.0.resume().await?;
         tokio::select! {
             waited = self.wait(cx) => match waited {
-                Ok(()) => Ok(Outcome::Done(Value::Null)),
+                Ok(()) => Ok(Outcome::Done(serde_json::to_value(self.close(cx).await?)?)),
                 Err(error @ (KubeError::TimedOut { .. } | KubeError::WillNotHappen { .. })) => {
                     let kind = if matches!(error, KubeError::TimedOut { .. }) { Kind::TimedOut } else { Kind::Error };
                     let evidence = self.evidence().await;

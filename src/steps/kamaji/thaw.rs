@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Switch,
     api::{ApiServer, Write, at_least_one},
-    raise::RAISED,
+    roll_out::ROLLED_OUT,
 };
 use crate::{
-    adapters::kube::KubeError,
+    adapters::{datastore::Raised, kube::KubeError},
     engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
     plan::TenantFreeze,
 };
@@ -77,19 +77,8 @@ impl Step for ThawTenant {
             .until_all(&Write::Accepted, &servers, cx, self.id())
             .await?;
         let revision = revision(&servers[0]).await?;
-        let source = cx.get(&RAISED)?.source;
-        // The source moved on a little since it was looked at, but no client can know a later revision
-        // than the target's, which is ahead by a margin.
-        let restart_kubelets = revision <= source;
-        let because = if restart_kubelets {
-            format!(
-                "the tenant's revision {revision} is not above the source's {source}: clients that go on from there see nothing new until they are restarted"
-            )
-        } else {
-            format!(
-                "the tenant's revision {revision} is above the source's {source}: clients are told so, and list anew by themselves"
-            )
-        };
+        let rolled_out = cx.get(&ROLLED_OUT)?;
+        let (restart_kubelets, because) = verdict(revision, rolled_out.raised.as_ref());
         Ok(Outcome::Done(serde_json::to_value(Thawed {
             accepted_by,
             revision,
@@ -103,10 +92,46 @@ impl Step for ThawTenant {
     }
 }
 
+/// Whether clients that watched all through the switch have to be restarted, and why.
+fn verdict(revision: u64, raised: Option<&Raised>) -> (bool, String) {
+    let Some(Raised { source, .. }) = raised else {
+        let why = "the revisions are the rows' ids, which were kept: clients go on where they were";
+        return (false, why.to_owned());
+    };
+    if revision > *source {
+        let why = format!(
+            "the tenant's revision {revision} is above {source}, the source's last: clients are told so, and list anew by themselves"
+        );
+        return (false, why);
+    }
+    let why = format!(
+        "the tenant's revision {revision} is not above {source}, the source's last: clients that go on from there see nothing new until they are restarted"
+    );
+    (true, why)
+}
+
 /// The revision that a list is of.
 async fn revision(server: &ApiServer) -> Result<u64> {
     let namespaces: Api<Namespace> = server.cluster.cluster_scoped();
     let one = ListParams::default().limit(1);
     let list = namespaces.list(&one).await.map_err(KubeError::from)?;
     Ok(list.metadata.resource_version.unwrap_or_default().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_revision_lower_than_the_source_s_needs_restarts() {
+        let raised = |source| Raised {
+            source,
+            before: 7,
+            now: 7,
+        };
+        assert!(!verdict(101, Some(&raised(100))).0);
+        assert!(verdict(100, Some(&raised(100))).0);
+        assert!(verdict(7, Some(&raised(100))).0);
+        assert!(!verdict(7, None).0);
+    }
 }

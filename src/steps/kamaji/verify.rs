@@ -1,9 +1,9 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Switch, final_copy::FINAL_COPY, stores::meter};
+use super::{Switch, final_copy::LAST, stores::meter};
 use crate::{
-    adapters::datastore::Comparison,
+    adapters::datastore::{Comparison, Later},
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
 };
 
@@ -13,6 +13,41 @@ pub struct VerifyStores(pub Switch);
 
 /// What the comparison leaves in the journal.
 pub const COMPARED: Key<Comparison> = Key::new("verify");
+
+impl Switch {
+    /// What was written to the source after the last copy.
+    pub(super) async fn later(&self, cx: &Cx) -> Result<Option<Later>> {
+        let last = cx.get(&LAST)?;
+        Ok(match last.position() {
+            Some(position) => self.stores.pair().await?.later(position).await?,
+            None => None,
+        })
+    }
+
+    async fn nothing_later(&self, cx: &Cx) -> Result<()> {
+        let tenant = &self.tenant;
+        match self.later(cx).await? {
+            Some(later) if later.writes > 0 => {
+                let why = format!(
+                    "{} writes came to datastore {} after the last copy",
+                    later.writes, tenant.source
+                );
+                Err(Failure::new(Kind::Difference, why)
+                    .with_evidence(later.keys)
+                    .into())
+            }
+            Some(_) => Ok(()),
+            // The comparison that was just made has read the present.
+            None => {
+                cx.sink.notice(format!(
+                    "datastore {} does not tell what was written since the last copy: the comparison alone counts",
+                    tenant.source
+                ));
+                Ok(())
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl Step for VerifyStores {
@@ -62,13 +97,14 @@ impl Step for VerifyStores {
                 .with_evidence(evidence)
                 .into());
         }
-        // What was read last must still be the last.
+        // What was read last must still be the last: a write that was let in before the freeze may come late.
         self.0.still_frozen().await?;
+        self.0.nothing_later(cx).await?;
         Ok(Outcome::Done(serde_json::to_value(compared)?))
     }
 
     fn repaired_by(&self) -> Option<&'static str> {
-        Some(FINAL_COPY)
+        Some(LAST.step())
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::schema;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -57,6 +59,9 @@ impl Document {
             Section::new("Steps", steps(report)),
             Section::new("Copied", copied(report)),
             Section::new("Compared", compared(report)),
+            Section::new("Copied", schema::copied(report)),
+            Section::new("Compared", schema::compared(report)),
+            Section::new("Left out of the comparison", schema::ignored(report)),
             Section::new("Findings", findings(report)),
             Section::new("Runners", runners(report)),
         ];
@@ -117,6 +122,11 @@ fn notes(report: &Report) -> Vec<Note> {
                 text,
             })
         })
+        .chain(report.said().into_iter().map(|(step, text)| Note {
+            step,
+            kind: "says",
+            text,
+        }))
         .collect()
 }
 

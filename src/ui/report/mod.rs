@@ -2,6 +2,7 @@
 mod document;
 mod html;
 mod markdown;
+mod schema;
 mod text;
 
 use self::document::Document;

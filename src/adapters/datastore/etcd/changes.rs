@@ -1,13 +1,15 @@
 //! What changed at the source since a copy, by a watch from there to its present.
 use std::{collections::HashMap, time::Duration};
 
-use etcd_client::{Event, EventType, WatchOptions, WatchResponse};
+use etcd_client::{Event, EventType, WatchOptions, WatchResponse, WatchStream};
 use serde::Deserialize;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::{
-    super::{Copied, DatastoreError, Meter, Position, Reading},
-    EtcdPair, copy,
+    super::{Copied, DatastoreError, Later, Meter, Position, Reading},
+    EtcdPair,
+    class::class_of,
+    copy,
     entry::Entry,
     store::Head,
     writer::{Change, Writer},
@@ -19,6 +21,8 @@ const ASK_EACH: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Changes that are kept before they are written.
 const MOST_BYTES: usize = 16 << 20;
+/// What errors say was being done.
+const READING: &str = "reading changes";
 
 /// Brings the target from `since` to the source's present.
 pub(super) async fn since(
@@ -27,12 +31,7 @@ pub(super) async fn since(
     meter: &Meter,
 ) -> Result<Copied, DatastoreError> {
     let (present, _) = pair.source.head(&pair.range).await?;
-    let place = copy::Place::deserialize(&since.0).ok();
-    // The position of another store, or of this one's future, says nothing.
-    let from = place
-        .filter(|place| place.cluster == present.cluster && place.revision <= present.revision)
-        .filter(|_| pair.source.version.tells_progress());
-    let Some(from) = from else {
+    let Some(from) = place(pair, since, present) else {
         return anew(pair, meter).await;
     };
     let mut following = Following {
@@ -60,6 +59,49 @@ pub(super) async fn since(
         bytes: written.bytes,
         anew: false,
     })
+}
+
+/// What was written after `since`, without what a comparison leaves out.
+pub(super) async fn later(
+    pair: &EtcdPair,
+    since: &Position,
+) -> Result<Option<Later>, DatastoreError> {
+    let (present, _) = pair.source.head(&pair.range).await?;
+    let Some(from) = place(pair, since, present) else {
+        return Ok(None);
+    };
+    let mut later = Later::default();
+    if from.revision == present.revision {
+        return Ok(Some(later));
+    }
+    let read = async {
+        let mut changes = Changes::watch(pair, from.revision, present.revision).await?;
+        loop {
+            let (message, reached) = changes.next().await?;
+            for change in message.events().iter().filter_map(Event::kv) {
+                let key = &change.key()[pair.range.from.len()..];
+                if class_of(key).is_none() {
+                    later.add(key);
+                }
+            }
+            if reached.is_some() {
+                return Ok(());
+            }
+        }
+    };
+    match read.await {
+        Ok(()) => Ok(Some(later)),
+        Err(Lagging::Compacted) => Ok(None),
+        Err(Lagging::Failed(error)) => Err(error),
+    }
+}
+
+/// Where a copy ended; none where that says nothing: of another store, or of this one's future.
+fn place(pair: &EtcdPair, since: &Position, present: Head) -> Option<copy::Place> {
+    copy::Place::deserialize(&since.0)
+        .ok()
+        .filter(|place| place.cluster == present.cluster && place.revision <= present.revision)
+        .filter(|_| pair.source.version.tells_progress())
 }
 
 async fn anew(pair: &EtcdPair, meter: &Meter) -> Result<Copied, DatastoreError> {
@@ -97,75 +139,27 @@ impl Following<'_> {
         if from == present.revision {
             return Ok(present);
         }
-        let failed = |error: &_| Lagging::Failed(pair.source.fault("reading changes", error));
-        let lost = |cause: String| DatastoreError::Lost {
-            store: pair.source.name.to_string(),
-            doing: "reading changes".to_owned(),
-            cause,
-        };
-        let options = WatchOptions::new()
-            .with_range(pair.range.to.clone())
-            .with_start_revision(from + 1)
-            .with_fragment();
-        let watch = pair
-            .source
-            .watches()
-            .watch(pair.range.from.clone(), Some(options))
-            .await
-            .map_err(|error| failed(&error))?;
-        let (mut asking, mut told) = watch.split();
-        let mut asks = interval(ASK_EACH);
-        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
+        let mut changes = Changes::watch(pair, from, present.revision).await?;
         loop {
-            tokio::select! {
-                // In this order: what has come says more than a question.
-                biased;
-                message = told.message() => {
-                    heard = Instant::now();
-                    let message = message.map_err(|error| failed(&error))?;
-                    let message = message.ok_or_else(|| lost("the watch ended".to_owned()))?;
-                    if message.canceled() {
-                        return Err(canceled(&message, lost));
-                    }
-                    if let Some(revision) = self.hear(&message, present.revision) {
-                        return Ok(Head { revision, ..present });
-                    }
-                    if self.bytes > MOST_BYTES {
-                        self.write().await?;
-                    }
-                }
-                _ = asks.tick() => {
-                    if heard.elapsed() > SILENCE {
-                        return Err(lost("the server does not say how far it is".to_owned()).into());
-                    }
-                    asking.request_progress().await.map_err(|error| failed(&error))?;
-                }
+            let (message, reached) = changes.next().await?;
+            for event in message.events() {
+                self.keep(event);
+            }
+            self.meter.show(self.reading);
+            if let Some(revision) = reached {
+                return Ok(Head {
+                    revision,
+                    ..present
+                });
+            }
+            if self.bytes > MOST_BYTES {
+                self.write().await?;
             }
         }
     }
 
-    /// Takes what a message tells; the revision up to which all was told, once that is not before `present`.
-    fn hear(&mut self, message: &WatchResponse, present: i64) -> Option<i64> {
-        let mut newest = 0;
-        for event in message.events() {
-            newest = newest.max(self.keep(event));
-        }
-        self.meter.show(self.reading);
-        // Changes come in order: behind one that is newer, all up to the present were told.
-        if newest > present {
-            return Some(present);
-        }
-        let told = message
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::revision);
-        let progress = message.events().is_empty() && !message.created();
-        (progress && told >= present).then_some(told)
-    }
-
-    fn keep(&mut self, event: &Event) -> i64 {
-        let Some(found) = event.kv() else { return 0 };
-        let revision = found.mod_revision();
+    fn keep(&mut self, event: &Event) {
+        let Some(found) = event.kv() else { return };
         let change = match event.event_type() {
             EventType::Put => Change::Put(Entry::from(found.clone())),
             EventType::Delete => Change::Remove(found.key().to_vec()),
@@ -176,7 +170,6 @@ impl Following<'_> {
         self.reading.bytes += bytes as u64;
         self.bytes += bytes;
         self.changes.insert(found.key().to_vec(), change);
-        revision
     }
 
     async fn write(&mut self) -> Result<super::writer::Written, DatastoreError> {
@@ -188,15 +181,95 @@ impl Following<'_> {
     }
 }
 
-fn canceled(message: &WatchResponse, lost: impl Fn(String) -> DatastoreError) -> Lagging {
-    if message.compact_revision() > 0 {
-        return Lagging::Compacted;
+/// A watch from a revision to the present.
+struct Changes<'a> {
+    pair: &'a EtcdPair,
+    present: i64,
+    told: WatchStream,
+    asks: Interval,
+    heard: Instant,
+}
+
+impl<'a> Changes<'a> {
+    async fn watch(pair: &'a EtcdPair, from: i64, present: i64) -> Result<Self, Lagging> {
+        let options = WatchOptions::new()
+            .with_range(pair.range.to.clone())
+            .with_start_revision(from + 1)
+            .with_fragment();
+        let told = pair
+            .source
+            .watches()
+            .watch(pair.range.from.clone(), Some(options))
+            .await
+            .map_err(|error| pair.source.fault(READING, &error))?;
+        let mut asks = interval(ASK_EACH);
+        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            pair,
+            present,
+            told,
+            asks,
+            heard: Instant::now(),
+        })
     }
-    let reason = message.cancel_reason();
-    let reason = if reason.is_empty() {
-        "the server ended the watch"
-    } else {
-        reason
-    };
-    lost(reason.to_owned()).into()
+
+    /// What comes next, and the revision up to which all was told, once that is not before the present.
+    async fn next(&mut self) -> Result<(WatchResponse, Option<i64>), Lagging> {
+        loop {
+            tokio::select! {
+                // In this order: what has come says more than a question.
+                biased;
+                message = self.told.message() => {
+                    self.heard = Instant::now();
+                    let message = message.map_err(|error| self.pair.source.fault(READING, &error))?;
+                    let message = message.ok_or_else(|| self.lost("the watch ended"))?;
+                    if message.canceled() {
+                        return Err(self.canceled(&message));
+                    }
+                    let reached = self.reached(&message);
+                    return Ok((message, reached));
+                }
+                _ = self.asks.tick() => {
+                    if self.heard.elapsed() > SILENCE {
+                        return Err(self.lost("the server does not say how far it is").into());
+                    }
+                    let asked = self.told.request_progress().await;
+                    asked.map_err(|error| self.pair.source.fault(READING, &error))?;
+                }
+            }
+        }
+    }
+
+    fn reached(&self, message: &WatchResponse) -> Option<i64> {
+        let changed = message.events().iter().filter_map(Event::kv);
+        let newest = changed.map(etcd_client::KeyValue::mod_revision).max();
+        // Changes come in order: behind one that is newer, all up to the present were told.
+        if newest.is_some_and(|newest| newest > self.present) {
+            return Some(self.present);
+        }
+        let told = message
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
+        let progress = message.events().is_empty() && !message.created();
+        (progress && told >= self.present).then_some(told)
+    }
+
+    fn canceled(&self, message: &WatchResponse) -> Lagging {
+        if message.compact_revision() > 0 {
+            return Lagging::Compacted;
+        }
+        let reason = match message.cancel_reason() {
+            "" => "the server ended the watch",
+            reason => reason,
+        };
+        self.lost(reason).into()
+    }
+
+    fn lost(&self, cause: &str) -> DatastoreError {
+        DatastoreError::Lost {
+            store: self.pair.source.name.to_string(),
+            doing: READING.to_owned(),
+            cause: cause.to_owned(),
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! Keys that a working API server changes by itself, frozen or not.
 
 /// Every class: its name, and what its keys begin with behind the schema's prefix.
-pub(super) const CLASSES: [(&str, &str); 6] = [
+pub(super) const CLASSES: [(&str, &str); 7] = [
     ("API server leases", "masterleases/"),
+    ("API servers' leases to each other", "peerserverleases/"),
     ("node leases", "leases/kube-node-lease/"),
     ("system leases", "leases/kube-system/"),
     ("events", "events/"),
     ("address and port allocations", "ranges/"),
     (
         "Kamaji's freeze",
-        "admissionregistration.k8s.io/validatingwebhookconfigurations/kamaji-freeze",
+        "validatingwebhookconfigurations/kamaji-freeze",
     ),
 ];
 
@@ -33,6 +34,10 @@ mod tests {
     fn only_what_is_named_is_left_out() {
         let class = |key: &str| class_of(key.as_bytes()).map(|index| CLASSES[index].0);
         assert_eq!(class("masterleases/10.0.0.1"), Some("API server leases"));
+        assert_eq!(
+            class("peerserverleases/apiserver-a"),
+            Some("API servers' leases to each other")
+        );
         assert_eq!(class("leases/kube-node-lease/a-1"), Some("node leases"));
         assert_eq!(
             class("leases/kube-system/kube-scheduler"),
@@ -43,7 +48,7 @@ mod tests {
             class("ranges/serviceips"),
             Some("address and port allocations")
         );
-        let webhooks = "admissionregistration.k8s.io/validatingwebhookconfigurations";
+        let webhooks = "validatingwebhookconfigurations";
         assert_eq!(
             class(&format!("{webhooks}/kamaji-freeze")),
             Some("Kamaji's freeze")

@@ -25,7 +25,9 @@ mod writer;
 
 use async_trait::async_trait;
 
-use super::{Comparison, Connection, Copied, DatastoreError, Look, Meter, Pair, Position, Raised};
+use super::{
+    Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
+};
 use store::Store;
 use walk::Range;
 
@@ -88,6 +90,10 @@ impl Pair for EtcdPair {
 
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         compare::compare(self, meter).await
+    }
+
+    async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
+        Box::pin(changes::later(self, since)).await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

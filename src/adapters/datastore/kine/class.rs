@@ -8,8 +8,12 @@ enum Names {
 }
 
 /// Every class with its name.
-const CLASSES: [(&str, Names); 8] = [
+const CLASSES: [(&str, Names); 9] = [
     ("API server leases", Names::Under("/registry/masterleases/")),
+    (
+        "API servers' leases to each other",
+        Names::Under("/registry/peerserverleases/"),
+    ),
     (
         "node leases",
         Names::Under("/registry/leases/kube-node-lease/"),

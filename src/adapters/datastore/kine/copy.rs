@@ -23,6 +23,11 @@ pub(in super::super) struct At {
 }
 
 impl At {
+    /// Every row up to this id was looked at.
+    pub const fn id(self) -> i64 {
+        self.id
+    }
+
     /// Reads a position that a copy ended at.
     pub fn read(position: &Position, store: &str) -> Result<Self, DatastoreError> {
         serde_json::from_value(position.0.clone()).map_err(|error| DatastoreError::Unexpected {

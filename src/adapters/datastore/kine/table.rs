@@ -15,6 +15,8 @@ pub(in super::super) enum Selection {
     Names,
     /// These rows, whole.
     These(Vec<i64>),
+    /// The ids and names of rows above this id.
+    NamesAbove(i64),
     /// The row of the compaction, whole.
     Compaction,
 }

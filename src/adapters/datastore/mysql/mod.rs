@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use sqlx::{MySqlConnection, Row as _};
 
 use super::{
-    Comparison, Connection, Copied, DatastoreError, Look, Meter, Pair, Position, Raised,
-    kine::{At, compare, copy_all, copy_since, refuse_foreign_rows},
+    Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
+    kine::{At, compare, copy_all, copy_since, later, refuse_foreign_rows},
 };
 use layout::Layout;
 use server::{Server, quoted};
@@ -186,6 +186,12 @@ impl Pair for MySqlPair {
         }
         let (source, target) = self.tables(&layout);
         compare(&source, &target, meter).await
+    }
+
+    async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
+        let since = At::read(since, &self.source.store)?;
+        let (source, _) = self.tables(&self.source_layout().await?);
+        later(&source, since).await.map(Some)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

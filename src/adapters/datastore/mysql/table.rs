@@ -52,6 +52,7 @@ impl MySqlTable {
             Selection::All => (self.layout.names(), String::new()),
             Selection::Ids => ("id".to_owned(), String::new()),
             Selection::Names => ("id, name".to_owned(), String::new()),
+            Selection::NamesAbove(id) => ("id, name".to_owned(), format!("WHERE id > {id}")),
             Selection::These(ids) => (self.layout.names(), format!("WHERE id IN ({})", list(ids))),
             Selection::Compaction => (self.layout.names(), format!("WHERE name = '{COMPACT_KEY}'")),
         };

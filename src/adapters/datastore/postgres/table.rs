@@ -57,6 +57,7 @@ impl PgTable {
             Selection::All => (self.layout.casts(), String::new()),
             Selection::Ids => (id, String::new()),
             Selection::Names => (format!("{id}, name"), String::new()),
+            Selection::NamesAbove(above) => (format!("{id}, name"), format!("WHERE id > {above}")),
             Selection::These(ids) => {
                 let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
                 (

@@ -1,4 +1,4 @@
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::ResourceExt as _;
 
 use super::super::Switch;
@@ -14,6 +14,7 @@ impl Switch {
     /// What an earlier migration by Kamaji left: a Job that still runs writes to a store meanwhile.
     pub(super) async fn check_leftovers(&self, tenant: &TenantControlPlane) -> Vec<Check> {
         let mut checks = vec![self.check_jobs().await];
+        checks.extend(self.check_orphans().await);
         for annotation in [CLEANUP_PRIOR_MIGRATION, MIGRATION_TIMEOUT] {
             if let Some(value) = tenant.annotation(annotation) {
                 checks.push(Check::warn(
@@ -25,6 +26,38 @@ impl Switch {
             }
         }
         checks
+    }
+
+    /// Deleting a Job by `kubectl delete --cascade=orphan`, as Kamaji's controller does in effect, leaves its pod.
+    async fn check_orphans(&self) -> Option<Check> {
+        let job = format!("migrate-{}", self.tenant.uid);
+        let selector = Selector::labels(format!("batch.kubernetes.io/job-name={job}"));
+        let pods = list_all(&self.place.cluster.everywhere::<Pod>(), &selector).await;
+        let pods = match pods {
+            Ok(pods) => pods,
+            Err(error) => {
+                return Some(Check::warn(
+                    "migration pod",
+                    self.shown(),
+                    format!("pods cannot be looked at: {error}"),
+                    format!("make sure that no pod of job {job} runs"),
+                ));
+            }
+        };
+        let running = pods.into_iter().find(|pod| {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            !matches!(phase, Some("Succeeded" | "Failed"))
+        })?;
+        let (namespace, name) = (running.namespace().unwrap_or_default(), running.name_any());
+        Some(Check::block(
+            "migration pod",
+            format!("pod {namespace}/{name}"),
+            "is of an earlier migration and runs: it may write to a store at any time",
+            format!("kubectl delete pod {name} -n {namespace}"),
+        ))
     }
 
     async fn check_jobs(&self) -> Check {

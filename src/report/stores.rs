@@ -1,0 +1,124 @@
+//! What the steps of a switch between DataStores leave, read from their outputs as far as it is there.
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::volumes::{number, text};
+
+/// A copying step of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedSchema {
+    /// The step.
+    pub step: String,
+    /// How often it went through.
+    pub rounds: u64,
+    /// Keys and changes that were read.
+    pub read: u64,
+    /// Keys that were written.
+    pub written: u64,
+    /// Keys that were removed.
+    pub removed: u64,
+    /// Bytes of what was written.
+    pub bytes: u64,
+    /// The source's revision that was copied last.
+    pub revision: u64,
+}
+
+/// The comparison of a schema in both its stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComparedSchema {
+    /// Keys that were compared.
+    pub keys: u64,
+    /// Their and their values' bytes.
+    pub bytes: u64,
+    /// How many differ.
+    pub differences: u64,
+    /// Digest over all of them.
+    pub digest: String,
+    /// What was left out: the class, how many keys it has, how many of them differ.
+    pub ignored: Vec<(String, u64, u64)>,
+}
+
+impl CopiedSchema {
+    /// What each copying step did, in the order of the steps.
+    pub(super) fn all<'a>(
+        steps: impl Iterator<Item = &'a str>,
+        outputs: &BTreeMap<String, Value>,
+    ) -> Vec<Self> {
+        steps
+            .filter_map(|step| Some((step, outputs.get(step)?.get("rounds")?.as_array()?)))
+            .filter_map(|(step, rounds)| {
+                let sum = |key| rounds.iter().map(|round| number(round, key)).sum();
+                Some(Self {
+                    step: step.to_owned(),
+                    rounds: rounds.len() as u64,
+                    read: sum("read"),
+                    written: sum("written"),
+                    removed: sum("removed"),
+                    bytes: sum("bytes"),
+                    revision: number(rounds.last()?, "revision"),
+                })
+            })
+            .collect()
+    }
+}
+
+impl ComparedSchema {
+    /// What the comparison found.
+    pub(super) fn read(outputs: &BTreeMap<String, Value>) -> Option<Self> {
+        let output = outputs.get("verify")?;
+        let ignored = output.get("ignored")?.as_array()?;
+        let of_class = |class: &Value| {
+            (
+                text(class, "class"),
+                number(class, "keys"),
+                number(class, "different"),
+            )
+        };
+        Some(Self {
+            keys: number(output, "keys"),
+            bytes: number(output, "bytes"),
+            differences: output.get("different")?.as_u64()?,
+            digest: text(output, "digest"),
+            ignored: ignored.iter().map(of_class).collect(),
+        })
+    }
+}
+
+/// What is to be said at the end: whether kubelets have to be restarted, and what came too late.
+pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+    let mut notes = Vec::new();
+    if let Some(later) = outputs
+        .get("roll-out")
+        .and_then(|output| output.get("later"))
+    {
+        let writes = number(later, "writes");
+        if writes > 0 {
+            let keys = later.get("keys").and_then(Value::as_array);
+            let keys: Vec<_> = keys
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let text = format!(
+                "{writes} writes came to the source after the comparison, and are not at the target: {}",
+                keys.join(", ")
+            );
+            notes.push(("roll-out".to_owned(), text));
+        }
+    }
+    if let Some(output) = outputs.get("thaw")
+        && let Some(restart) = output.get("restart_kubelets").and_then(Value::as_bool)
+    {
+        let verdict = if restart {
+            "kubelets have to be restarted"
+        } else {
+            "no kubelet has to be restarted"
+        };
+        notes.push((
+            "thaw".to_owned(),
+            format!("{verdict}: {}", text(output, "because")),
+        ));
+    }
+    notes
+}
