@@ -17,23 +17,29 @@ use crate::{
     },
 };
 
+/// The switch of a tenant that is known already.
+#[must_use]
+pub fn switch_of(plan: &Plan, sides: &Sides, tenant: Tenant) -> Switch {
+    let place = &sides.source;
+    Switch {
+        belongs: sides.belongs.clone(),
+        place: place.clone(),
+        stores: Stores::new(place.cluster.clone(), tenant.clone()),
+        tenant,
+        freeze: plan.spec.freeze.tenant,
+    }
+}
+
 pub(super) async fn build(
     plan: &Plan,
     sides: &Sides,
     recorded: Option<Tenant>,
 ) -> Result<Playbook> {
-    let place = &sides.source;
     let tenant = match recorded {
         Some(tenant) => tenant,
-        None => Tenant::of_plan(plan, place).await?,
+        None => Tenant::of_plan(plan, &sides.source).await?,
     };
-    let switch = Switch {
-        belongs: sides.belongs.clone(),
-        place: place.clone(),
-        stores: Stores::new(place.cluster.clone(), tenant.clone()),
-        tenant: tenant.clone(),
-        freeze: plan.spec.freeze.tenant,
-    };
+    let switch = switch_of(plan, sides, tenant.clone());
     let steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(Pause(switch.clone())),
         Arc::new(WarmCopy {

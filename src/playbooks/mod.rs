@@ -22,6 +22,7 @@ use crate::{
     },
 };
 
+pub use kamaji::switch_of;
 pub use movers::{DEFAULT_IMAGE, MoverLook};
 
 /// What a playbook works with.

@@ -36,6 +36,10 @@ pub trait Pair: Send + Sync {
 
     /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
     async fn clear_target(&self) -> Result<(), DatastoreError>;
+
+    /// Removes what Kamaji makes beside the data at the target: the schema's user, and its role where the driver
+    /// has one. Without them it is as if they were removed.
+    async fn clear_user(&self, user: &str) -> Result<(), DatastoreError>;
 }
 
 /// How far a call is: told now and then, never awaited.

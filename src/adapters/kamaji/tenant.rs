@@ -216,6 +216,13 @@ impl TenantControlPlane {
         self.annotation(PAUSED).is_some()
     }
 
+    /// Whether nothing is being done to it: it serves as it is to, or sleeps.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let status = self.status.kubernetes_resources.version.status.as_str();
+        matches!(status, "Ready" | "WriteLimited" | "Sleeping")
+    }
+
     /// Its uid.
     #[must_use]
     pub fn uid(&self) -> &str {

@@ -1,5 +1,6 @@
 mod item;
 mod source;
+mod store;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::item::Item;
+use self::{item::Item, store::OldStore};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -21,6 +22,7 @@ use crate::{
     error::Kind,
     flags::DryRun,
     marks::{self, object_name},
+    plan,
     playbooks::Sides,
     report::State,
     state::Seen,
@@ -38,7 +40,7 @@ pub(super) const ID: &str = "cleanup";
 pub(crate) struct Args {
     /// Name of the migration
     name: String,
-    /// Also delete the source: its workload and its volumes, which is the way back
+    /// Also delete the source: the workload and its volumes, or a tenant's data in its old datastore
     #[arg(long)]
     old_data: bool,
     /// Also delete the journal
@@ -59,6 +61,8 @@ pub(crate) struct Args {
 struct Items {
     left: Vec<Item>,
     old_data: Vec<Item>,
+    /// A tenant's data in its old datastore.
+    store: Option<OldStore>,
     journal: Vec<Item>,
     /// The journal, where it is kept in a file.
     file: Option<PathBuf>,
@@ -78,6 +82,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         cx.ui.removals(&items.shown(), true);
         for item in items.all() {
             item.delete(cx, args.dry_run).await?;
+        }
+        if let Some(store) = &items.store {
+            store.delete(cx, args.dry_run).await?;
         }
         return Ok(Kind::Done);
     }
@@ -107,7 +114,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
             (true, true) => "this deletes the source, which is the way back, and the journal",
             _ => "this deletes the journal, which is all that tells what was done",
         };
-        cx.ui.confirm_irreversible(what, &args.name)?;
+        // Whoever types a schema's name has looked whose it is.
+        let name = items.store.as_ref().map_or(&*args.name, OldStore::name);
+        cx.ui.confirm_irreversible(what, name)?;
     } else if !cx.ui.confirm("Delete all of these?")? {
         cx.ui.say(&format!(
             "migration/{} unchanged: nothing was deleted",
@@ -120,6 +129,13 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     if !items.old_data.is_empty() {
         delete_source(cx, begun, &items.old_data).await?;
+    }
+    if let Some(store) = &items.store {
+        announce(begun).await?;
+        store.delete(cx, DryRun::None).await?;
+        let (sink, _, _) = Sink::new();
+        let done = Record::Done(store.told());
+        begun.journal.record(&sink, ID, done).await?;
     }
     for item in &items.journal {
         item.delete(cx, DryRun::None).await?;
@@ -134,11 +150,7 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
 /// Deletes the source. The journal tells it before and after: a rollback must know what is gone.
 async fn delete_source(cx: &Context, begun: &mut Begun, items: &[Item]) -> Result<()> {
     let (sink, _, _) = Sink::new();
-    // An earlier cleanup that was cut off has announced it already.
-    if !matches!(begun.journal.state().last(ID), Some(Record::Started)) {
-        begun.journal.record(&sink, ID, Record::Started).await?;
-    }
-    begun.journal.confirm().await?;
+    announce(begun).await?;
     for item in items {
         item.delete(cx, DryRun::None).await?;
     }
@@ -156,6 +168,16 @@ async fn delete_source(cx: &Context, begun: &mut Begun, items: &[Item]) -> Resul
         .collect();
     let done = Record::Done(json!({"deleted": deleted}));
     Ok(begun.journal.record(&sink, ID, done).await?)
+}
+
+/// Tells the journal that the source is about to go, and makes sure that it has taken it.
+async fn announce(begun: &mut Begun) -> Result<()> {
+    let (sink, _, _) = Sink::new();
+    // An earlier cleanup that was cut off has announced it already.
+    if !matches!(begun.journal.state().last(ID), Some(Record::Started)) {
+        begun.journal.record(&sink, ID, Record::Started).await?;
+    }
+    Ok(begun.journal.confirm().await?)
 }
 
 /// Everything that is to be deleted, after a look that it may be.
@@ -188,11 +210,12 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
             break;
         }
     }
-    let old_data = if args.old_data {
-        source::items(seen, &report, sides).await?
-    } else {
-        Vec::new()
-    };
+    let (mut old_data, mut store) = (Vec::new(), None);
+    if args.old_data && plan::Playbook::KamajiDatastore.name() == seen.header.playbook {
+        store = OldStore::of(seen, &report, sides).await?;
+    } else if args.old_data {
+        old_data = source::items(seen, &report, sides).await?;
+    }
     let mut journal = Vec::new();
     let mut file = None;
     if args.forget {
@@ -208,6 +231,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     Ok(Items {
         left,
         old_data,
+        store,
         journal,
         file,
     })
@@ -254,7 +278,7 @@ impl Items {
     }
 
     fn is_empty(&self) -> bool {
-        self.all().next().is_none() && self.file.is_none()
+        self.all().next().is_none() && self.store.is_none() && self.file.is_none()
     }
 
     fn shown(&self) -> Vec<Removal> {
@@ -264,6 +288,11 @@ impl Items {
             name: file.display().to_string(),
             why: "the journal".to_owned(),
         });
-        self.all().map(Item::shown).chain(file).collect()
+        let store = self.store.iter().map(OldStore::shown);
+        self.all()
+            .map(Item::shown)
+            .chain(store)
+            .chain(file)
+            .collect()
     }
 }

@@ -36,7 +36,7 @@ impl Switch {
     }
 
     /// Changes `spec.dataStore` where it is `from`. Paused, the controller does nothing about it.
-    async fn want(&self, place: &Place, from: &str, to: &str) -> Result<()> {
+    pub(super) async fn want(&self, place: &Place, from: &str, to: &str) -> Result<()> {
         let path = pointer(&["spec", "dataStore"]);
         let operations = [
             JsonPatchOperation::Test {

@@ -17,6 +17,7 @@ mod final_copy;
 mod flip;
 mod freeze;
 mod offline;
+mod old_data;
 mod pause;
 mod policy;
 mod raise;
@@ -25,6 +26,7 @@ mod roll_out;
 mod stores;
 mod tenant;
 mod thaw;
+mod unfreeze;
 mod verify;
 mod warm_copy;
 
@@ -33,7 +35,7 @@ use std::time::Duration;
 use crate::{marks::Belongs, plan::TenantFreeze, steps::Place};
 
 pub use checks::TenantLook;
-pub use final_copy::FinalCopy;
+pub use final_copy::{FinalCopy, LAST};
 pub use flip::Flip;
 pub use freeze::FreezeTenant;
 pub use pause::Pause;
@@ -43,7 +45,8 @@ pub use roll_out::RollOut;
 pub use stores::Stores;
 pub use tenant::Tenant;
 pub use thaw::ThawTenant;
-pub use verify::VerifyStores;
+pub use unfreeze::Held;
+pub use verify::{COMPARED, VerifyStores};
 pub use warm_copy::WarmCopy;
 
 /// How long API servers may take to start or to end: an image may have to be pulled.

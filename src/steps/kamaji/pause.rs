@@ -9,6 +9,7 @@ use crate::{
         kube::{JsonPatchOperation, json_patch, pointer},
     },
     engine::{Check, Cx, Failure, Holds, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    marks::{Belongs, PROGRAM},
 };
 
 /// Lets Kamaji's controller leave the tenant alone.
@@ -18,7 +19,12 @@ pub struct Pause(pub Switch);
 impl Switch {
     /// What our annotation says: whoever finds it knows whose it is.
     pub(super) fn pause_value(&self) -> String {
-        format!("kubectl-migrate {}", self.belongs.run)
+        let Belongs {
+            migration,
+            home,
+            run,
+        } = &self.belongs;
+        format!("{PROGRAM} {home}/{migration} {run}")
     }
 
     /// Whether it is paused by this very run.
@@ -32,11 +38,27 @@ impl Switch {
         if !self.has_paused(&tenant) {
             return Ok(());
         }
+        self.remove_pause(&self.pause_value()).await
+    }
+
+    /// Removes the annotation of whichever switch.
+    pub(super) async fn resume_any(&self) -> Result<()> {
+        let tenant = self.control_plane().await?;
+        match tenant
+            .annotation(PAUSED)
+            .filter(|value| paused_by(value).is_some())
+        {
+            Some(value) => self.remove_pause(value).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_pause(&self, value: &str) -> Result<()> {
         let path = pointer(&["metadata", "annotations", PAUSED]);
         let operations = [
             JsonPatchOperation::Test {
                 path: path.clone(),
-                value: json!(self.pause_value()),
+                value: json!(value),
             },
             JsonPatchOperation::Remove { path },
         ];
@@ -92,6 +114,22 @@ impl Switch {
     }
 }
 
+/// The migration that an annotation's value tells of; none when it is not ours.
+pub(super) fn paused_by(value: &str) -> Option<Belongs> {
+    let mut words = value.split(' ');
+    let (PROGRAM, Some(journal), Some(run), None) =
+        (words.next()?, words.next(), words.next(), words.next())
+    else {
+        return None;
+    };
+    let (home, migration) = journal.split_once('/')?;
+    Some(Belongs {
+        migration: migration.to_owned(),
+        home: home.to_owned(),
+        run: run.to_owned(),
+    })
+}
+
 #[async_trait]
 impl Step for Pause {
     fn id(&self) -> &'static str {
@@ -140,5 +178,28 @@ impl Step for Pause {
     async fn undo(&self, _: &Cx) -> Result<Undone> {
         self.0.resume().await?;
         Ok(Undone::Restored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_pause_is_known() {
+        let found = paused_by("kubectl-migrate tenants/switch-t1-gold 42bq").expect("ours");
+        assert_eq!(
+            (&*found.home, &*found.migration, &*found.run),
+            ("tenants", "switch-t1-gold", "42bq")
+        );
+        for other in [
+            "",
+            "true",
+            "kubectl-migrate",
+            "kubectl-migrate a b",
+            "other a/b c",
+        ] {
+            assert_eq!(paused_by(other), None, "{other}");
+        }
     }
 }

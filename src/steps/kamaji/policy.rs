@@ -26,8 +26,8 @@ impl Switch {
     /// What a refused writer reads; by it a probe knows our own refusal.
     pub(super) fn frozen_message(&self) -> String {
         format!(
-            "the control plane is read-only while kubectl migrate moves it to datastore {} (migration {}/{})",
-            self.tenant.target, self.belongs.home, self.belongs.migration
+            "the control plane is read-only while kubectl migrate moves it to another datastore (migration {}/{})",
+            self.belongs.home, self.belongs.migration
         )
     }
 

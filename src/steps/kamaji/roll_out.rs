@@ -45,8 +45,7 @@ impl RollOut {
             let again = &tenant.spec.data_store;
             return Look::Never(format!("somebody set spec.dataStore to {again}"));
         }
-        let at_rest = matches!(version.as_str(), "Ready" | "WriteLimited" | "Sleeping");
-        if store == wanted && tenant.is_observed() && at_rest {
+        if store == wanted && tenant.is_observed() && tenant.is_at_rest() {
             return Look::Done;
         }
         Look::NotYet(format!("it is {version}, in datastore {store}"))

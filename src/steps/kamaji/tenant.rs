@@ -48,15 +48,19 @@ pub struct Tenant {
 impl Tenant {
     /// Reads a tenant from its control plane, as the plan names it.
     pub async fn of_plan(plan: &Plan, place: &Place) -> Result<Self> {
-        let name = plan
-            .spec
-            .source
-            .tenant_control_plane
-            .clone()
-            .unwrap_or_default();
+        let name = plan.spec.source.tenant_control_plane.clone();
         let target = plan.spec.target.data_store.clone().unwrap_or_default();
-        let control_plane = read(place, &name).await?;
-        let object = place.object("tenantcontrolplane", &name);
+        Self::of(place, &name.unwrap_or_default(), target).await
+    }
+
+    /// Reads a tenant that is to go nowhere.
+    pub(super) async fn as_it_is(place: &Place, name: &str) -> Result<Self> {
+        Self::of(place, name, String::new()).await
+    }
+
+    async fn of(place: &Place, name: &str, target: String) -> Result<Self> {
+        let control_plane = read(place, name).await?;
+        let object = place.object("tenantcontrolplane", name);
         let status = &control_plane.status;
         let storage = &status.storage;
         ensure!(
@@ -87,7 +91,7 @@ impl Tenant {
             deployment,
             kubeconfig_secret: status.kubeconfig.admin.secret_name.clone(),
             kubeconfig_key: control_plane.kubeconfig_key().to_owned(),
-            name,
+            name: name.to_owned(),
         })
     }
 }

@@ -1,7 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Switch, final_copy::LAST, stores::meter};
+use super::{Stores, Switch, final_copy::LAST, stores::meter, warm_copy::Rounds};
 use crate::{
     adapters::datastore::{Comparison, Later},
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
@@ -14,14 +14,18 @@ pub struct VerifyStores(pub Switch);
 /// What the comparison leaves in the journal.
 pub const COMPARED: Key<Comparison> = Key::new("verify");
 
+/// What was written to the source after this copy; none where it cannot tell.
+pub(super) async fn later_of(stores: &Stores, last: &Rounds) -> Result<Option<Later>> {
+    Ok(match last.position() {
+        Some(position) => stores.pair().await?.later(position).await?,
+        None => None,
+    })
+}
+
 impl Switch {
     /// What was written to the source after the last copy.
     pub(super) async fn later(&self, cx: &Cx) -> Result<Option<Later>> {
-        let last = cx.get(&LAST)?;
-        Ok(match last.position() {
-            Some(position) => self.stores.pair().await?.later(position).await?,
-            None => None,
-        })
+        later_of(&self.stores, &cx.get(&LAST)?).await
     }
 
     async fn nothing_later(&self, cx: &Cx) -> Result<()> {

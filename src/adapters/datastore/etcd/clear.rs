@@ -7,12 +7,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     super::DatastoreError,
     entry::after,
+    fault::is_nobody,
     store::{Page, ReadFault, Store},
     walk::Range,
 };
 
 /// Keys that are removed at once: others wait for each removal.
 const AT_ONCE: usize = 2_000;
+/// etcd's own user and role.
+const ROOT: &str = "root";
 /// Leases that are looked at at once.
 const PARALLEL: usize = 32;
 
@@ -49,6 +52,25 @@ pub(super) async fn clear(store: &Store, whole: &Range) -> Result<(), DatastoreE
         .buffer_unordered(PARALLEL)
         .try_collect()
         .await
+}
+
+/// Removes a user and a role. Root is everybody's.
+pub(super) async fn user(store: &Store, user: &str, role: &str) -> Result<(), DatastoreError> {
+    let mut auth = store.client().auth_client();
+    let failed = |error: &_| store.fault("removing the schema's user", error);
+    if user != ROOT {
+        match auth.user_delete(user).await {
+            Err(error) if !is_nobody(&error) => return Err(failed(&error)),
+            _ => {}
+        }
+    }
+    if role != ROOT {
+        match auth.role_delete(role).await {
+            Err(error) if !is_nobody(&error) => return Err(failed(&error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Ends a lease, unless a key of another schema has it.

@@ -64,6 +64,12 @@ pub(super) fn is_lease_there(error: &Error) -> bool {
     says(error, Code::FailedPrecondition, "lease already exists")
 }
 
+/// Whether a user or a role that was named is not there.
+pub(super) fn is_nobody(error: &Error) -> bool {
+    says(error, Code::FailedPrecondition, "user name not found")
+        || says(error, Code::FailedPrecondition, "role name not found")
+}
+
 /// Whether what was sent is larger than the server takes.
 pub(super) fn is_request_too_large(error: &Error) -> bool {
     says(error, Code::InvalidArgument, "request is too large")

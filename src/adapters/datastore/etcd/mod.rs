@@ -100,4 +100,8 @@ impl Pair for EtcdPair {
         clear::clear(&self.target, &self.range).await?;
         raise::remove_marker(&self.target, &self.schema).await
     }
+
+    async fn clear_user(&self, user: &str) -> Result<(), DatastoreError> {
+        clear::user(&self.target, user, &self.schema).await
+    }
 }

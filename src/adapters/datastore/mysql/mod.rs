@@ -214,4 +214,12 @@ impl Pair for MySqlPair {
             .run(&mut connection, "removing the database", sql)
             .await
     }
+
+    async fn clear_user(&self, user: &str) -> Result<(), DatastoreError> {
+        let mut connection = self.target.connect().await?;
+        let sql = format!("DROP USER IF EXISTS {}@'%'", quoted(user));
+        self.target
+            .run(&mut connection, "removing the schema's user", sql)
+            .await
+    }
 }

@@ -50,6 +50,14 @@ impl Server {
         }
     }
 
+    /// Removes a role that can log in.
+    pub async fn drop_role(&self, role: &str) -> Result<(), DatastoreError> {
+        let mut connection = self.connect_maintenance().await?;
+        let sql = format!("DROP ROLE IF EXISTS {}", quoted(role));
+        self.run(&mut connection, "removing the schema's user", sql)
+            .await
+    }
+
     /// Removes the schema's database, whoever is connected to it.
     pub async fn drop_database(&self) -> Result<(), DatastoreError> {
         let mut connection = self.connect_maintenance().await?;

@@ -281,4 +281,8 @@ impl Pair for PostgresPair {
         drop(connection);
         self.target.drop_database().await
     }
+
+    async fn clear_user(&self, user: &str) -> Result<(), DatastoreError> {
+        self.target.drop_role(user).await
+    }
 }

@@ -41,10 +41,7 @@ impl Switch {
                 "let it end, or set spec.dataStore back to what it uses",
             );
         }
-        if !matches!(
-            version.status.as_str(),
-            "Ready" | "WriteLimited" | "Sleeping"
-        ) {
+        if !tenant.is_at_rest() {
             let evidence = format!(
                 "is {}",
                 if version.status.is_empty() {

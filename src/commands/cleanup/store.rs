@@ -1,0 +1,94 @@
+//! What a switch of a tenant's datastore left in the old one.
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use crate::{
+    adapters::datastore::StoreLook,
+    context::Context,
+    engine::{self, Cx, Failure, Kind, Record, Sink, Stop},
+    flags::DryRun,
+    plan::Plan,
+    playbooks::{self, Sides},
+    report::{Report, State},
+    state::Seen,
+    steps::{
+        kamaji::{COMPARED, LAST, Switch},
+        preflight::CHECKED,
+    },
+    ui::Removal,
+};
+
+use super::ID;
+
+/// A tenant's data in the store that it has left.
+pub(super) struct OldStore {
+    switch: Switch,
+    look: StoreLook,
+}
+
+impl OldStore {
+    /// The old data, if every proof that nobody needs it still stands; none when it is gone.
+    pub(super) async fn of(seen: &Seen, report: &Report, sides: &Sides) -> Result<Option<Self>> {
+        let state = engine::State::fold(&seen.entries)?;
+        let compared = matches!(state.last(COMPARED.step()), Some(Record::Done(_)));
+        if report.state != State::Done || !compared {
+            let why = format!(
+                "migration {} is {}, or its stores were not compared: the old data is the only copy, and is kept",
+                report.name,
+                report.state.name()
+            );
+            return Err(Failure::new(Kind::Blocked, why).into());
+        }
+        let (sink, _, _) = Sink::new();
+        let (_, stop) = Stop::new();
+        let cx = Cx::of(&state, sink, stop);
+        let tenant = cx.get(&CHECKED)?.about.into_tenant();
+        let tenant = tenant.context("the migration is of no tenant")?;
+        let plan: Plan = serde_json::from_value(seen.header.plan.clone())?;
+        let switch = playbooks::switch_of(&plan, sides, tenant);
+        let look = switch.old_data(&cx.get(&LAST)?).await?;
+        // A cleanup that was cut off may have left nothing but the user.
+        let cut_off = matches!(state.last(ID), Some(Record::Started));
+        Ok((look.keys > 0 || cut_off).then_some(Self { switch, look }))
+    }
+
+    /// What has to be typed.
+    pub(super) fn name(&self) -> &str {
+        &self.switch.tenant.schema
+    }
+
+    /// As it is shown before.
+    pub(super) fn shown(&self) -> Removal {
+        let tenant = &self.switch.tenant;
+        Removal {
+            kind: "schema".to_owned(),
+            namespace: format!("datastore {}", tenant.source),
+            name: tenant.schema.clone(),
+            why: format!(
+                "the old data: {} keys, {} bytes, with user {}",
+                self.look.keys, self.look.bytes, tenant.user
+            ),
+        }
+    }
+
+    /// Deletes it; a dry run only tells it.
+    pub(super) async fn delete(&self, cx: &Context, how: DryRun) -> Result<()> {
+        let tenant = &self.switch.tenant;
+        let what = format!("schema {} in datastore {}", tenant.schema, tenant.source);
+        if how != DryRun::None {
+            cx.ui.data(&format!("{what} deleted (dry run)"))?;
+            return Ok(());
+        }
+        self.switch.remove_old_data().await?;
+        cx.ui.data(&format!("{what} deleted"))?;
+        Ok(())
+    }
+
+    /// What the journal keeps of it.
+    pub(super) fn told(&self) -> serde_json::Value {
+        json!({
+            "deleted": [format!("schema {} in datastore {}", self.name(), self.switch.tenant.source)],
+            "keys": self.look.keys, "bytes": self.look.bytes, "revision": self.look.revision,
+        })
+    }
+}
