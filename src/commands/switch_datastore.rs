@@ -1,11 +1,14 @@
 use anyhow::Result;
 
-use super::session::{Session, Subject, Way};
+use super::session::{Session, Subject, Way, unchanged};
 use crate::{
     context::Context,
     error::Kind,
     flags::DryRun,
     plan::{self, Metadata, Plan, Playbook, Source, Span, Spec, Target, TenantFreeze},
+    report::State,
+    state,
+    steps::{Place, kamaji::settled_in},
 };
 
 /// Move a Kamaji tenant's control plane to another DataStore
@@ -36,6 +39,31 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     dry_run: DryRun,
+    /// Exit with 3 when it is there already
+    #[arg(long)]
+    error_unchanged: bool,
+}
+
+/// Whether there is nothing to do: the tenant is there, and no migration is on its way.
+async fn done_already(cx: &Context, args: &Args, migration: &str) -> Result<Option<Kind>> {
+    let place = Place {
+        cluster: cx.source().await?.clone(),
+        namespace: cx.namespace().await?,
+        remote: false,
+    };
+    if settled_in(&place, &args.tenant).await?.as_ref() != Some(&args.to) {
+        return Ok(None);
+    }
+    let journal = state::one(&cx.keeper().await?, &place.namespace, migration).await?;
+    let state = journal.map(|seen| super::named::report(&seen).0.state);
+    if state.is_some_and(|state| !matches!(state, State::Done | State::RolledBack)) {
+        return Ok(None);
+    }
+    let text = format!(
+        "tcp/{} unchanged: it is in datastore {}",
+        args.tenant, args.to
+    );
+    Ok(Some(unchanged(cx, &text, args.error_unchanged)))
 }
 
 /// Runs the verb.
@@ -60,6 +88,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         },
         spec,
     };
+    if let Some(kind) = done_already(cx, &args, &plan.metadata.name).await? {
+        return Ok(kind);
+    }
     let subject = Subject::Plan(Box::new(plan));
     if args.dry_run != DryRun::None {
         return super::run::dry_run(cx, subject, args.dry_run).await;

@@ -15,6 +15,7 @@ mod gate;
 mod guard;
 mod interrupt;
 mod kamaji;
+mod kills;
 mod migration;
 mod movers;
 mod onlooker;

@@ -43,7 +43,7 @@ pub use raise::Raise;
 pub use rights::rules;
 pub use roll_out::RollOut;
 pub use stores::Stores;
-pub use tenant::Tenant;
+pub use tenant::{Tenant, settled_in};
 pub use thaw::ThawTenant;
 pub use unfreeze::Held;
 pub use verify::{COMPARED, VerifyStores};

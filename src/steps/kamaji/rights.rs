@@ -51,6 +51,7 @@ pub async fn rules(switch: &Switch) -> Result<Vec<Rule>> {
     rules.push(Rule::new("list", GROUP, "tenantcontrolplanes", None));
     rules.push(Rule::new("list", "batch", "jobs", None));
     rules.push(Rule::new("list", "", "pods", None));
+    rules.push(Rule::new("list", "apps", "deployments", None));
     for store in [&tenant.source, &tenant.target] {
         rules.extend(
             ["get", "list", "watch"]

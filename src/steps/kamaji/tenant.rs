@@ -96,6 +96,13 @@ impl Tenant {
     }
 }
 
+/// The DataStore that a control plane uses; none while it wants another one.
+pub async fn settled_in(place: &Place, name: &str) -> Result<Option<String>> {
+    let found = read(place, name).await?;
+    let uses = found.status.storage.data_store_name;
+    Ok((found.spec.data_store == uses).then_some(uses))
+}
+
 /// What selects the pods of a Deployment.
 async fn selector(place: &Place, name: &str) -> Result<String> {
     let found = get_opt(&place.api::<Deployment>(), name).await?;

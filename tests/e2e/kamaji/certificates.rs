@@ -3,7 +3,7 @@ use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth},
-    IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 /// A certificate and its key, as PEM.
@@ -44,6 +44,15 @@ impl Authority {
     pub fn client(&self, name: &str) -> Result<Pair> {
         let mut wanted = named(name);
         wanted.extended_key_usages = vec![ClientAuth];
+        self.issue(&wanted)
+    }
+
+    /// For a client whose time is over.
+    pub fn expired(&self, name: &str) -> Result<Pair> {
+        let mut wanted = named(name);
+        wanted.extended_key_usages = vec![ClientAuth];
+        wanted.not_before = date_time_ymd(2001, 1, 1);
+        wanted.not_after = date_time_ymd(2002, 1, 1);
         self.issue(&wanted)
     }
 

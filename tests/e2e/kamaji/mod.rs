@@ -1,9 +1,12 @@
 //! Kamaji's stand-in with stores and tenants, and what it does of its own.
+mod blocked;
 mod certificates;
+mod client;
 mod direct;
 mod forward;
 mod gate;
 mod job;
+mod kills;
 mod limits;
 mod place;
 mod store;

@@ -1,122 +1,138 @@
-//! `switch-datastore`: a tenant with a client that writes all the time moves to another store.
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
-
+//! `switch-datastore`: a tenant that is written to and watched all the time moves to another store, and back.
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::{
-    super::support::end,
+    super::support::{Ended, end},
+    client::{Watching, Writer},
     place::{GOLD, SILVER},
     tenant::Tenant,
 };
 
-/// What a client was told: what it made, and what it deleted again.
-#[derive(Default)]
-struct Acknowledged {
-    made: BTreeSet<String>,
-    deleted: BTreeSet<String>,
-    refused: usize,
+/// The program's switch to a store.
+pub(super) fn switch(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Ended> {
+    let args = ["switch-datastore", &tenant.name, "--to", to, "--yes"];
+    end(tenant.namespace.migrate(&[&args[..], flags].concat())?)
 }
 
-/// Makes ConfigMaps, and deletes every second one again, until it is to stop.
-fn write(tenant: &Tenant, stop: &AtomicBool) -> Acknowledged {
-    let mut told = Acknowledged::default();
-    let mut number = 0_u32;
-    while !stop.load(Ordering::Relaxed) {
-        let name = format!("written-{number}");
-        let value = format!("--from-literal=number={number}");
-        // One that is cut off may have been made or not; only an answer counts.
-        if tenant
-            .kubectl(&["create", "configmap", &name, &value])
-            .is_err()
-        {
-            told.refused += 1;
-            number += 1;
-            continue;
-        }
-        if number % 2 == 1 && tenant.kubectl(&["delete", "configmap", &name]).is_ok() {
-            told.deleted.insert(name);
-        } else if number % 2 == 0 {
-            told.made.insert(name);
-        }
-        number += 1;
-    }
-    told
+/// The name of a switch's migration.
+pub(super) fn migration(tenant: &Tenant, to: &str) -> String {
+    format!("switch-{}-{to}", tenant.name)
 }
 
-#[test]
-fn a_tenant_that_is_written_to_loses_nothing_and_nothing_comes_back() -> Result<()> {
-    let tenant = Tenant::new("switch", SILVER)?;
-    let schema = tenant.schema()?;
-    let stop = AtomicBool::new(false);
-    let told = thread::scope(|scope| {
-        let writer = scope.spawn(|| write(&tenant, &stop));
-        let run = tenant
-            .namespace
-            .migrate(&["switch-datastore", "switch", "--to", GOLD, "--yes"]);
-        let ended = run.and_then(end).and_then(|ended| ended.with_code(0));
-        stop.store(true, Ordering::Relaxed);
-        let told = writer.join().expect("the writer");
-        ended.map(|_| told)
+/// Moves while clients write and watch; gives the report.
+fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
+    let watching = Watching::start(&tenant.kubeconfig())?;
+    let writer = Writer::start(&tenant.kubeconfig(), &format!("to-{to}"));
+    tenant.until("the writer to be seen", || {
+        let seen = watching.known().ever.len();
+        Ok((seen > 20).then_some(()))
     })?;
+    let ended = switch(tenant, to, flags);
+    let told = writer.end()?;
+    ended?.with_code(0)?;
+    tenant.write(&format!("after-{to}"))?;
+    tenant.until("the watcher to see what was made after the switch", || {
+        Ok(watching
+            .known()
+            .present
+            .contains(&format!("after-{to}"))
+            .then_some(()))
+    })?;
+    let known = watching.known();
+    let there = tenant.kubectl(&["get", "configmaps", "-o", "json"])?;
+    told.holds(&serde_json::from_str(&there)?)?;
     ensure!(
-        !told.made.is_empty() && !told.deleted.is_empty(),
-        "nothing was written"
+        told.made.len() > 10 && told.deleted.len() > 10,
+        "too little was written: {told:?}"
     );
-    let names = tenant.kubectl(&["get", "configmaps", "-o", "name"])?;
-    let there: BTreeSet<_> = names
-        .lines()
-        .filter_map(|line| line.strip_prefix("configmap/"))
-        .collect();
-    for name in &told.made {
+    for name in told.made.keys() {
         ensure!(
-            there.contains(name.as_str()),
-            "{name} was acknowledged and is lost"
+            known.ever.contains(name) && known.present.contains(name),
+            "the watcher missed {name}"
         );
     }
     for name in &told.deleted {
         ensure!(
-            !there.contains(name.as_str()),
-            "{name} was deleted and is back"
+            !known.present.contains(name),
+            "the watcher missed that {name} was deleted"
         );
     }
-    tenant.until_ready_on(GOLD)?;
-    ensure!(tenant.get()?["metadata"]["annotations"]["kamaji.clastix.io/paused"].is_null());
-    ensure!(tenant.place.gold.count(&schema)? > 0);
-    let report = tenant.namespace.report("switch-switch-gold")?;
-    ensure!(report["state"] == "done", "{report}");
-    ensure!(report["outputs"]["verify"]["different"] == 0, "{report}");
-    ensure!(
-        report["outputs"]["thaw"]["restart_kubelets"] == false,
-        "{report}"
+    let report = tenant.namespace.report(&migration(tenant, to))?;
+    println!(
+        "to {to}: {} writes kept, {} deleted, {} refused, none accepted for {:.1?}; the watcher listed {} times",
+        told.made.len(),
+        told.deleted.len(),
+        told.refused,
+        told.gap,
+        known.relisted
     );
+    Ok(report)
+}
+
+fn is_proven(tenant: &Tenant, on: &str, report: &Value) -> Result<()> {
+    tenant.until_ready_on(on)?;
+    tenant.is_served_from(on)?;
+    let object = tenant.get()?;
+    ensure!(
+        object["metadata"]["annotations"]["kamaji.clastix.io/paused"].is_null(),
+        "{object}"
+    );
+    ensure!(tenant.policies()?.is_empty(), "the freeze is left behind");
+    let outputs = &report["outputs"];
+    ensure!(report["state"] == "done", "{report}");
+    ensure!(
+        outputs["verify"]["different"] == 0 && outputs["verify"]["keys"].as_u64() > Some(100),
+        "{outputs}"
+    );
+    ensure!(outputs["roll-out"]["later"]["writes"] == 0, "{outputs}");
+    ensure!(outputs["thaw"]["restart_kubelets"] == false, "{outputs}");
     Ok(())
 }
 
 #[test]
-fn until_the_flip_a_switch_goes_back() -> Result<()> {
-    let tenant = Tenant::new("switch-back", SILVER)?;
-    let schema = tenant.schema()?;
-    tenant.write("before")?;
-    // Kamaji's definition has no such store: preflight names it, and nothing is changed.
-    let absent =
-        tenant
-            .namespace
-            .migrate(&["switch-datastore", "switch-back", "--to", "none", "--yes"])?;
-    end(absent)?
-        .with_code(10)?
-        .says(&["datastore none", "does not exist"])?;
-    let same =
-        tenant
-            .namespace
-            .migrate(&["switch-datastore", "switch-back", "--to", SILVER, "--yes"])?;
-    end(same)?
-        .with_code(10)?
-        .says(&["is the one that the tenant uses already"])?;
-    ensure!(tenant.place.gold.count(&schema)? == 0);
-    ensure!(tenant.get()?["metadata"]["annotations"]["kamaji.clastix.io/paused"].is_null());
-    Ok(())
+fn a_tenant_that_is_written_to_and_watched_moves_there_and_back() -> Result<()> {
+    let tenant = Tenant::new("switch", SILVER)?;
+    let (schema, place) = (tenant.schema()?, tenant.place);
+    let report = move_it(&tenant, GOLD, &[])?;
+    is_proven(&tenant, GOLD, &report)?;
+
+    // What the first left would come to life again: it has to be removed by its name.
+    switch(&tenant, SILVER, &[])?.with_code(10)?.says(&[
+        "target data",
+        "datastore silver",
+        "cleanup",
+    ])?;
+    ensure!(place.silver.count(&schema)? > 0);
+    let name = migration(&tenant, GOLD);
+    let cleanup = |flags: &[&str]| {
+        let args = ["cleanup", &name, "--old-data"];
+        end(tenant.namespace.migrate(&[&args[..], flags].concat())?)
+    };
+    let told = cleanup(&["--dry-run=client"])?.with_code(0)?;
+    let deleted = format!("schema {schema} in datastore silver deleted (dry run)");
+    ensure!(told.out.contains(&deleted), "{told:?}");
+    cleanup(&["--confirm", &name])?
+        .with_code(2)?
+        .says(&[&schema])?;
+    ensure!(place.silver.count(&schema)? > 0, "removed without its name");
+    cleanup(&["--confirm", &schema])?.with_code(0)?;
+    ensure!(place.silver.count(&schema)? == 0, "the old data is left");
+    let users = place.silver.etcdctl(&["user", "list"])?;
+    let roles = place.silver.etcdctl(&["role", "list"])?;
+    ensure!(
+        !users.contains(&schema) && !roles.contains(&schema),
+        "{users}{roles}"
+    );
+    ensure!(place.gold.count(&schema)? > 0, "the new data is gone");
+    cleanup(&["--confirm", &schema])?
+        .with_code(0)?
+        .says(&["left nothing behind"])?;
+    switch(&tenant, GOLD, &["--error-unchanged"])?
+        .with_code(3)?
+        .says(&["unchanged: it is in datastore gold"])?;
+
+    // Back, and with nobody who could write at all.
+    let report = move_it(&tenant, SILVER, &["--freeze", "offline"])?;
+    is_proven(&tenant, SILVER, &report)
 }

@@ -196,6 +196,20 @@ impl Tenant {
         Ok(self.place.system.get(&format!("job/{}", self.job()?)).ok())
     }
 
+    /// Makes an object inside the tenant.
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        let file = self.folder.path().join("object.json");
+        std::fs::write(&file, object.to_string())?;
+        self.kubectl(&["apply", "-f", &file.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// The policies in the tenant that refuse writes.
+    pub fn policies(&self) -> Result<String> {
+        let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        self.kubectl(&["get", kinds, "-o", "name"])
+    }
+
     /// Whether the controller's freeze is in the tenant.
     pub fn is_frozen(&self) -> Result<bool> {
         let found = self.kubectl(&[

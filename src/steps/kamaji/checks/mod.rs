@@ -1,5 +1,6 @@
 //! What can be known before a switch, each with its evidence and its cure.
 mod control_plane;
+mod controller;
 mod data;
 mod leftovers;
 mod stores;
@@ -30,6 +31,7 @@ impl Look for TenantLook {
             )]);
         }
         let mut checks = switch.check_control_plane(&tenant);
+        checks.push(switch.check_controller().await);
         checks.extend(switch.check_leftovers(&tenant).await);
         let (stores, usable) = switch.check_stores(&tenant).await?;
         checks.extend(stores);
