@@ -46,9 +46,10 @@ impl OldStore {
         let tenant = tenant.context("the migration is of no tenant")?;
         let plan: Plan = serde_json::from_value(seen.header.plan.clone())?;
         let switch = playbooks::switch_of(&plan, sides, tenant);
-        let look = switch.old_data(&cx.get(&LAST)?).await?;
         // A cleanup that was cut off may have left nothing but the user.
         let cut_off = matches!(state.last(ID), Some(Record::Started));
+        let last = cx.get(&LAST)?;
+        let look = switch.old_data(Some(&last).filter(|_| !cut_off)).await?;
         Ok((look.keys > 0 || cut_off).then_some(Self { switch, look }))
     }
 

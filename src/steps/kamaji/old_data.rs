@@ -13,33 +13,43 @@ use crate::{
     engine::{Failure, Kind},
 };
 
+/// Keys that are shown of those that were written later.
+const SHOWN: usize = 5;
+
 impl Switch {
-    /// What the old store holds of the tenant. Refused with everything that speaks for keeping it: `last` is
-    /// what the last copy left in the journal.
-    pub async fn old_data(&self, last: &Rounds) -> Result<StoreLook> {
+    /// What the old store holds of the tenant. Refused with everything that speaks for keeping it. `last` is
+    /// what the last copy left in the journal; none once the removal has begun, which changes the store itself.
+    pub async fn old_data(&self, last: Option<&Rounds>) -> Result<StoreLook> {
         let control_plane = self.control_plane().await?;
         let mut reasons = self.unsettled(&control_plane);
         reasons.extend(self.served_from_source().await?);
         reasons.extend(self.others_in_source().await?);
         reasons.extend(self.still_used().await?);
-        if reasons.is_empty()
-            && let Some(later) = later_of(&self.stores, last).await?
-            && later.writes > 0
-        {
-            reasons.push(format!(
-                "{} writes came there after the last copy: {}",
-                later.writes,
-                later.keys.join(", ")
-            ));
+        let mut look = None;
+        if reasons.is_empty() {
+            let found = self.stores.pair().await?.look().await?.source;
+            if found.keys > 0
+                && let Some(last) = last
+                && let Some(later) = later_of(&self.stores, last).await?
+                && later.writes > 0
+            {
+                let first: Vec<_> = later.keys.into_iter().take(SHOWN).collect();
+                reasons.push(format!(
+                    "{} writes came there after the last copy, the first to {}",
+                    later.writes,
+                    first.join(", ")
+                ));
+            }
+            look = Some(found);
         }
-        if !reasons.is_empty() {
+        let Some(look) = look.filter(|_| reasons.is_empty()) else {
             let (source, schema) = (&self.tenant.source, &self.tenant.schema);
             let why = format!("schema {schema} in datastore {source} is kept");
             return Err(Failure::new(Kind::Blocked, why)
                 .with_evidence(reasons)
                 .into());
-        }
-        Ok(self.stores.pair().await?.look().await?.source)
+        };
+        Ok(look)
     }
 
     /// Removes it, with its user.

@@ -80,7 +80,7 @@ impl Writer {
         Self { stop, thread }
     }
 
-    /// What it was told until now.
+    /// What it was told, until the next write that is accepted.
     pub fn end(self) -> Result<Acknowledged> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
@@ -109,8 +109,10 @@ async fn write(api: &Api<ConfigMap>, prefix: &str, stop: &AtomicBool) -> Result<
     let mut told = Acknowledged::default();
     let mut pace = interval(PACE);
     let mut accepted = Instant::now();
+    let mut last = false;
     for number in 0_u32.. {
-        if stop.load(Ordering::Relaxed) {
+        // The gap ends with an accepted write only.
+        if stop.load(Ordering::Relaxed) && last {
             break;
         }
         pace.tick().await;
@@ -141,6 +143,7 @@ async fn write(api: &Api<ConfigMap>, prefix: &str, stop: &AtomicBool) -> Result<
             }
         }
         for answer in answers {
+            last = matches!(answer, Told::Accepted);
             match answer {
                 Told::Accepted => {
                     told.gap = told.gap.max(accepted.elapsed());

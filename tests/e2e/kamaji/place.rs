@@ -2,10 +2,12 @@
 use std::{path::Path, sync::OnceLock};
 
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::json;
 
 use super::{
     super::support::{Namespace, On, wait_for},
     store::Store,
+    tenant::object,
 };
 
 /// Where the controller, its Jobs and the stores are.
@@ -59,6 +61,17 @@ impl Place {
             Ok::<_, anyhow::Error>((silver, gold))
         })?;
         system.ready("deployment/kamaji")?;
+        // What the API server calls by a Service may still lead to the pod before this one.
+        let tenant = folder.path().join("tenant.json");
+        std::fs::write(
+            &tenant,
+            object("probe", SYSTEM, SILVER, &json!({}))?.to_string(),
+        )?;
+        let tenant = tenant.to_string_lossy();
+        wait_for("Kamaji's webhook", || {
+            let asked = system.kubectl(&["create", "--dry-run=server", "-f", &tenant]);
+            Ok(asked.ok())
+        })?;
         let (silver, gold) = stores;
         for store in [&silver, &gold] {
             wait_for(&format!("datastore {}", store.name), || store.is_ready())?;

@@ -12,6 +12,8 @@ use super::{
 const IN_FLIGHT: usize = 256;
 /// The source goes on moving: after each round it is looked at again.
 const ROUNDS: usize = 20;
+/// The part of the margin by which the target is raised beyond it.
+const AHEAD: u64 = 4;
 
 /// Raises the target's revision `margin` above the source's.
 pub(super) async fn raise(pair: &EtcdPair, margin: u64) -> Result<Raised, DatastoreError> {
@@ -27,7 +29,8 @@ pub(super) async fn raise(pair: &EtcdPair, margin: u64) -> Result<Raised, Datast
         if missing == 0 {
             break;
         }
-        write(&pair.target, &pair.schema, missing).await?;
+        // The source moves while this is written: a little more, so that it need not be done again for each write.
+        write(&pair.target, &pair.schema, missing + margin / AHEAD).await?;
         remove_marker(&pair.target, &pair.schema).await?;
         raised = look(pair).await?;
     }
