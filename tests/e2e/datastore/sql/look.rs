@@ -1,20 +1,11 @@
 //! What is found beforehand, and what may be removed afterwards.
-use anyhow::{Context as _, Result, ensure};
-use kubectl_migrate::adapters::datastore::{BasicAuth, Finding, Look, Pair as _, PostgresPair};
+use anyhow::{Result, ensure};
+use kubectl_migrate::adapters::datastore::{Look, Pair as _};
 
-use super::{
-    super::sql::{PASSWORD, Tenant, quiet, refusal},
-    server::Servers,
-};
+use super::{super::quiet, Servers, Sql, Tenant, finding, refusal};
 
-fn finding<'a>(look: &'a Look, check: &str) -> Result<&'a Finding> {
-    let found = look.findings.iter().find(|finding| finding.check == check);
-    found.with_context(|| format!("no finding {check} in {look:?}"))
-}
-
-#[tokio::test]
-async fn both_sides_are_described() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "look");
+pub async fn both_sides_are_described<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "look");
     servers.source.make(schema).await?;
     servers
         .source
@@ -50,14 +41,13 @@ async fn both_sides_are_described() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn what_stands_in_the_way_is_found() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "findings");
+pub async fn what_stands_in_the_way_is_found<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "findings");
     let pair = servers.pair(schema)?;
     let look = pair.look().await?;
     let none = finding(&look, "kine table")?;
     ensure!(
-        none.blocks && none.evidence.contains("has no database findings"),
+        none.blocks && none.evidence.contains(S::NO_SCHEMA),
         "{none:?}"
     );
     servers.source.make(schema).await?;
@@ -87,45 +77,14 @@ async fn what_stands_in_the_way_is_found() -> Result<()> {
     ensure!(error.contains("do not both have"), "{error}");
     let missing = refusal(servers.pair("nowhere")?.copy(None, &quiet()).await)?.to_string();
     ensure!(
-        missing == "datastore silver: database nowhere has no table kine",
+        missing == format!("{}: database nowhere has no table kine", S::STORE),
         "{missing}"
-    );
-
-    let make = format!(
-        "CREATE ROLE weak LOGIN PASSWORD '{}'",
-        PASSWORD.replace('\'', "''")
-    );
-    servers.target.run("postgres", &make).await?;
-    let mut weak = servers.target.connection();
-    weak.basic = Some(BasicAuth {
-        user: "weak".to_owned(),
-        password: PASSWORD.into(),
-    });
-    let (source, schema) = (servers.source.connection(), "weakly");
-    servers.source.make(schema).await?;
-    let pair = PostgresPair::open(&source, &weak, schema)?;
-    let look = pair.look().await?;
-    ensure!(
-        finding(&look, "right to create databases")?.blocks,
-        "{look:?}"
-    );
-    ensure!(
-        finding(&look, "right to create roles")?
-            .cure
-            .ends_with("ALTER ROLE \"weak\" CREATEROLE"),
-        "{look:?}"
-    );
-    let error = refusal(pair.copy(None, &quiet()).await)?.to_string();
-    ensure!(
-        error.contains("refuses us: permission denied to create database"),
-        "{error}"
     );
     Ok(())
 }
 
-#[tokio::test]
-async fn only_a_copy_is_removed() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "clear.1");
+pub async fn only_a_copy_is_removed<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "clear.1");
     let mut tenant = Tenant::new(1);
     let begin = tenant.begin();
     servers.source.make(schema).await?;
@@ -149,7 +108,10 @@ async fn only_a_copy_is_removed() -> Result<()> {
     servers.target.run(schema, &last).await?;
     let error = refusal(pair.clear_target().await)?.to_string();
     ensure!(
-        error.contains("(/registry/pods/of-another) is not at datastore silver"),
+        error.contains(&format!(
+            "(/registry/pods/of-another) is not at {}",
+            S::STORE
+        )),
         "{error}"
     );
     pair.copy(None, &quiet()).await?;
