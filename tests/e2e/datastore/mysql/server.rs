@@ -78,9 +78,12 @@ impl Sql for Server {
     fn start() -> Result<Self> {
         let home = Home::new()?;
         let ([port], data) = (free_ports()?, format!("--datadir={}", home.text("data")));
+        // Whichever begins removes what looks left over where temporary tables are: in /tmp those of all.
+        let temporary = format!("--tmpdir={}", home.text(""));
         let init = [
             "--no-defaults",
             &data,
+            &temporary,
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ];
@@ -92,6 +95,7 @@ impl Sql for Server {
         command.args([
             "--no-defaults",
             &data,
+            &temporary,
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             "--skip-log-bin",

@@ -1,8 +1,11 @@
 //! Copies that go on from an earlier one.
 use anyhow::{Result, ensure};
-use kubectl_migrate::adapters::datastore::{DatastoreError, Pair as _};
+use kubectl_migrate::adapters::datastore::{Copied, DatastoreError, Pair as _};
 
-use super::{super::quiet, Servers, Sql, Tenant, refusal};
+use super::{
+    super::{differences, quiet},
+    Servers, Sql, Tenant, refusal,
+};
 
 pub async fn a_table_is_copied_with_its_changes_and_compactions<S: Sql>() -> Result<()> {
     let (servers, schema) = (Servers::<S>::shared()?, "copy-1.shop");
@@ -114,5 +117,82 @@ pub async fn a_target_that_lost_its_table_gets_all_of_it<S: Sql>() -> Result<()>
     servers.target.run(schema, "DROP TABLE kine").await?;
     let second = pair.copy(Some(&first.position), &quiet()).await?;
     ensure!(second.anew && second.written == first.written, "{second:?}");
+    Ok(())
+}
+
+/// Ids between an old part of a tenant's life and a new one: more than there may be late rows.
+const AGES: i64 = 50_000;
+
+/// A tenant of two ages in the source's table, and a copy of it.
+async fn aged<S: Sql>(servers: &Servers<S>, schema: &str) -> Result<(Tenant, Copied)> {
+    let mut tenant = Tenant::new(1);
+    let begin = tenant.begin();
+    servers.source.make(schema).await?;
+    servers.source.write(schema, &[begin]).await?;
+    servers.source.write(schema, &tenant.changes(400)).await?;
+    tenant.next += AGES;
+    servers.source.write(schema, &tenant.changes(200)).await?;
+    let copied = servers.pair(schema)?.copy(None, &quiet()).await?;
+    Ok((tenant, copied))
+}
+
+pub async fn a_compaction_is_done_again_at_the_target<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "compacts again");
+    let (mut tenant, first) = aged(&servers, schema).await?;
+    let revision = tenant.next - 50;
+    servers.source.write(schema, &tenant.changes(200)).await?;
+    let compacted = servers.source.compact(schema, revision).await?;
+    let pair = servers.pair(schema)?;
+    let second = pair.copy(Some(&first.position), &quiet()).await?;
+    ensure!(
+        second.removed == compacted && compacted > 100,
+        "{second:?} {compacted}"
+    );
+    ensure!(servers.target.digest(schema).await? == servers.source.digest(schema).await?);
+    // Once more, with nothing else.
+    let compacted = servers.source.compact(schema, revision + 40).await?;
+    let third = pair.copy(Some(&second.position), &quiet()).await?;
+    ensure!(
+        (third.read, third.written, third.removed) == (0, 1, compacted),
+        "{third:?} {compacted}"
+    );
+    ensure!(servers.target.digest(schema).await? == servers.source.digest(schema).await?);
+    Ok(())
+}
+
+/// An object that is deleted behind the position, and whose end is compacted before it is copied, leaves nothing that
+/// would tell of it.
+pub async fn a_key_whose_end_was_compacted_before_its_copy_stays_gone<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "ends");
+    let (mut tenant, first) = aged(&servers, schema).await?;
+    servers.source.write(schema, &tenant.changes(300)).await?;
+    servers.source.compact(schema, tenant.next - 50).await?;
+    let pair = servers.pair(schema)?;
+    let stale = pair.compare(&quiet()).await?;
+    let alive = differences(&stale);
+    ensure!(
+        alive
+            .iter()
+            .any(|told| told.ends_with("only at the target")),
+        "{stale:?}"
+    );
+    let second = pair.copy(Some(&first.position), &quiet()).await?;
+    ensure!(!second.anew && second.removed > 100, "{second:?}");
+    ensure!(servers.target.digest(schema).await? == servers.source.digest(schema).await?);
+    Ok(())
+}
+
+pub async fn a_row_that_only_the_target_has_goes<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "surplus");
+    let (_, first) = aged(&servers, schema).await?;
+    let surplus = format!(
+        "INSERT INTO kine (id, name, deleted, prev_revision) VALUES ({}, '/registry/pods/of-another', 0, 0)",
+        first.revision + 5
+    );
+    servers.target.run(schema, &surplus).await?;
+    let pair = servers.pair(schema)?;
+    let second = pair.copy(Some(&first.position), &quiet()).await?;
+    ensure!((second.written, second.removed) == (0, 1), "{second:?}");
+    ensure!(servers.target.digest(schema).await? == servers.source.digest(schema).await?);
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! What is found beforehand, and what may be removed afterwards.
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kubectl_migrate::adapters::datastore::{Look, Pair as _};
 
 use super::{super::quiet, Servers, Sql, Tenant, finding, refusal};
@@ -138,5 +138,65 @@ pub async fn only_a_copy_is_removed<S: Sql>() -> Result<()> {
     );
     pair.clear_target().await?;
     ensure!(servers.target.digest(neighbour).await? == before);
+    Ok(())
+}
+
+/// Ids below the compaction's revision are no proof: a store where few things happened has no others.
+pub async fn rows_of_another_below_the_compaction_are_kept<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "low ids");
+    let mut tenant = Tenant::new(1_000);
+    let begin = tenant.begin();
+    servers.source.make(schema).await?;
+    servers.source.write(schema, &[begin]).await?;
+    servers.source.write(schema, &tenant.changes(400)).await?;
+    servers.source.compact(schema, 1_300).await?;
+    let another = Tenant::new(1).changes(50);
+    servers.target.make(schema).await?;
+    servers.target.write(schema, &another).await?;
+    let pair = servers.pair(schema)?;
+    let error = refusal(pair.clear_target().await)?.to_string();
+    ensure!(error.contains("it was not copied from there"), "{error}");
+
+    // A copy in which one row is another's, where the source has its own.
+    pair.copy(None, &quiet()).await?;
+    let lowest = "SELECT min(id) FROM kine WHERE name LIKE '/registry/pods/%'";
+    let lowest = servers.target.ask(schema, lowest).await?;
+    let lowest = lowest.context("a row")?;
+    ensure!(lowest.parse::<u32>()? < 1_300, "{lowest}");
+    let change = format!("UPDATE kine SET name = '/registry/pods/of-another' WHERE id = {lowest}");
+    servers.target.run(schema, &change).await?;
+    let error = refusal(pair.clear_target().await)?.to_string();
+    ensure!(
+        error.contains(&format!(
+            "row {lowest} (/registry/pods/of-another) is not at"
+        )),
+        "{error}"
+    );
+    Ok(())
+}
+
+pub async fn a_copy_whose_source_is_gone_is_kept<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "orphan");
+    servers.source.make(schema).await?;
+    servers
+        .source
+        .write(schema, &Tenant::new(1).changes(50))
+        .await?;
+    let pair = servers.pair(schema)?;
+    pair.copy(None, &quiet()).await?;
+    servers.source.run(schema, "DROP TABLE kine").await?;
+    let error = refusal(pair.clear_target().await)?.to_string();
+    ensure!(
+        error.contains("is not at the source, which has no table kine"),
+        "{error}"
+    );
+    // What any API server writes by itself is worth nothing.
+    let left = "DELETE FROM kine WHERE name NOT LIKE '/registry/events/%'";
+    servers.target.run(schema, left).await?;
+    pair.clear_target().await?;
+    ensure!(
+        servers.target.database(schema).await.is_err(),
+        "it is still there"
+    );
     Ok(())
 }

@@ -34,6 +34,9 @@ macro_rules! every_case {
                 a_row_that_is_committed_late_is_not_lost,
                 a_source_that_went_back_is_told,
                 a_target_that_lost_its_table_gets_all_of_it,
+                a_compaction_is_done_again_at_the_target,
+                a_key_whose_end_was_compacted_before_its_copy_stays_gone,
+                a_row_that_only_the_target_has_goes,
             }
             compare {
                 each_difference_is_found_and_named,
@@ -56,9 +59,11 @@ macro_rules! every_case {
                 both_sides_are_described,
                 what_stands_in_the_way_is_found,
                 only_a_copy_is_removed,
+                rows_of_another_below_the_compaction_are_kept,
+                a_copy_whose_source_is_gone_is_kept,
             }
             speed {
-                no_change_is_found_fast_whatever_the_size,
+                few_changes_are_copied_fast_whatever_the_size,
             }
             trust {
                 a_wrong_password_is_refused,
