@@ -13,7 +13,7 @@ use crate::adapters::datastore::{Connection, DatastoreError, Identity};
 
 /// Refuses certificates and keys that are none, or not of each other. The driver would tell it late, and with all
 /// of a certificate's text.
-pub(in super::super) fn check_credentials(connection: &Connection) -> Result<(), DatastoreError> {
+pub(super) fn check_credentials(connection: &Connection) -> Result<(), DatastoreError> {
     let unusable = |what: &str, cause: String| DatastoreError::Credentials {
         store: connection.name.clone(),
         what: what.to_owned(),

@@ -7,11 +7,14 @@ mod class;
 mod compare;
 mod copy;
 mod credentials;
+mod definition;
+mod findings;
 mod later;
 mod merge;
 mod ours;
 mod relay;
 mod row;
+mod server;
 mod stream;
 mod table;
 mod writers;
@@ -19,13 +22,17 @@ mod writers;
 pub(super) use bound::{CONNECT_BOUND, SILENCE_BOUND, STATEMENT_BOUND, within};
 pub(super) use compare::compare;
 pub(super) use copy::{At, copy_all, copy_since};
-pub(super) use credentials::check_credentials;
+pub(super) use definition::Definition;
+pub(super) use findings::{Seen, finding, findings};
 pub(super) use later::later;
 pub(super) use ours::refuse_foreign_rows;
 pub(super) use relay::Relay;
 pub(super) use row::Row;
+pub(super) use server::{Dialect, Meaning, Server};
 pub(super) use stream::{Rows, Sink};
 pub(super) use table::{Batch, Selection, Table};
+
+use credentials::check_credentials;
 
 /// The row whose `prev_revision` is the revision that kine has compacted to. It is changed in place.
 pub(super) const COMPACT_KEY: &str = "compact_rev_key";

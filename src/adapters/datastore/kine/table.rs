@@ -9,8 +9,8 @@ use crate::adapters::datastore::DatastoreError;
 pub(in super::super) enum Selection {
     /// All rows, whole.
     All,
-    /// The ids of all rows.
-    Ids,
+    /// The ids of rows above this one.
+    IdsAbove(i64),
     /// The ids and names of all rows.
     Names,
     /// These rows, whole.
@@ -55,6 +55,10 @@ pub(in super::super) trait Table: Clone + Send + Sync + 'static {
 
     /// The revision that it was compacted to, 0 where it never was.
     async fn compacted(&self) -> Result<i64, DatastoreError>;
+
+    /// Removes, in one transaction, what a compaction to a revision removes that one to an earlier revision did not;
+    /// how many rows that were.
+    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError>;
 
     /// Which of these rows a compaction to this revision removes.
     async fn removed_by_compaction(

@@ -1,5 +1,5 @@
 //! Batches on their way to a server: several at once, each in a transaction of its own.
-use std::sync::Arc;
+use std::{ops::AddAssign, sync::Arc};
 
 use tokio::{
     sync::{
@@ -12,14 +12,20 @@ use tokio::{
 use super::{Batch, Row, Table};
 use crate::adapters::datastore::DatastoreError;
 
-/// Connections that write: their order does not matter, as all rows of the source are there at once.
+/// Connections that write rows: the order does not matter, as all rows of the source are there at once.
 const WRITERS: usize = 3;
 /// Rows and bytes of a batch: a commit each costs little, and some of them in memory, too.
 const ROWS: usize = 4_000;
 const BYTES: usize = 4 << 20;
 
-/// Writes to a table. What is in flight is given up when this is dropped.
+/// Changes a table. What is in flight is given up when this is dropped.
 pub(super) struct Writers {
+    rows: Lane,
+    removals: Lane,
+}
+
+/// Batches, and those who write them.
+struct Lane {
     sender: Sender<Batch>,
     tasks: JoinSet<Result<(), DatastoreError>>,
     batch: Batch,
@@ -30,18 +36,63 @@ pub(super) struct Writers {
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
+    /// Rows that are there now.
     pub rows: u64,
+    /// Rows that are there no more.
     pub removed: u64,
+    /// Bytes of the rows.
     pub bytes: u64,
+}
+
+impl AddAssign for Written {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.removed += more.removed;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Writers {
     /// Gets ready: connections are made when there is something to write.
+    ///
+    /// Rows are removed one batch after the other: what a key stood at before goes before the row of its end, or a copy
+    /// that is given up in between would bring the key back to life.
     pub fn start<T: Table>(table: &T) -> Self {
+        Self {
+            rows: Lane::start(table, WRITERS),
+            removals: Lane::start(table, 1),
+        }
+    }
+
+    /// Writes a row.
+    pub async fn put(&mut self, row: Row) -> Result<(), DatastoreError> {
+        self.rows.batch.bytes += row.bytes().len();
+        self.rows.batch.rows.push(row);
+        self.rows.send_if_full().await
+    }
+
+    /// Removes a row; they come by their ids.
+    pub async fn remove(&mut self, id: i64) -> Result<(), DatastoreError> {
+        self.removals.batch.remove.push(id);
+        self.removals.send_if_full().await
+    }
+
+    /// Waits until all is committed.
+    pub async fn finish(self) -> Result<Written, DatastoreError> {
+        let (rows, removals) = tokio::try_join!(self.rows.finish(), self.removals.finish())?;
+        Ok(Written {
+            removed: removals.removed,
+            ..rows
+        })
+    }
+}
+
+impl Lane {
+    fn start<T: Table>(table: &T, connections: usize) -> Self {
         let (sender, receiver) = channel(1);
         let receiver = Arc::new(Mutex::new(receiver));
         let mut tasks = JoinSet::new();
-        for _ in 0..WRITERS {
+        for _ in 0..connections {
             tasks.spawn(work(table.clone(), receiver.clone()));
         }
         Self {
@@ -51,19 +102,6 @@ impl Writers {
             written: Written::default(),
             store: table.store().to_owned(),
         }
-    }
-
-    /// Writes a row.
-    pub async fn put(&mut self, row: Row) -> Result<(), DatastoreError> {
-        self.batch.bytes += row.bytes().len();
-        self.batch.rows.push(row);
-        self.send_if_full().await
-    }
-
-    /// Removes a row.
-    pub async fn remove(&mut self, id: i64) -> Result<(), DatastoreError> {
-        self.batch.remove.push(id);
-        self.send_if_full().await
     }
 
     async fn send_if_full(&mut self) -> Result<(), DatastoreError> {
@@ -93,8 +131,7 @@ impl Writers {
         Err(self.lost("every connection has ended"))
     }
 
-    /// Waits until all is committed.
-    pub async fn finish(mut self) -> Result<Written, DatastoreError> {
+    async fn finish(mut self) -> Result<Written, DatastoreError> {
         self.send().await?;
         // They end when nobody can send any more.
         self.sender = channel(1).0;

@@ -4,11 +4,9 @@ use sqlx::{MySqlConnection, Row as _};
 use super::server::{Server, quoted};
 use crate::adapters::datastore::{
     DatastoreError,
-    kine::{STATEMENT_BOUND, within},
+    kine::{Definition, STATEMENT_BOUND, within},
 };
 
-/// Columns that this program knows the meaning of.
-const KNOWN: [&str; 4] = ["id", "name", "deleted", "prev_revision"];
 const DOING: &str = "reading the table's definition";
 
 /// The definition of a table.
@@ -55,15 +53,6 @@ impl Layout {
         if columns.is_empty() {
             return Ok(None);
         }
-        if let Some(missing) = KNOWN
-            .iter()
-            .find(|name| columns.iter().all(|column| column.name != **name))
-        {
-            return Err(server.unexpected(format!(
-                "table kine of database {} has no column {missing}: it is none of kine's",
-                server.schema
-            )));
-        }
         let sql = format!("SHOW CREATE TABLE {}", server.table());
         let statement = within(
             STATEMENT_BOUND,
@@ -83,38 +72,13 @@ impl Layout {
         )
         .await
         .map_err(failed)?;
-        Ok(Some(Self {
+        let layout = Self {
             columns,
             statement,
             charset,
-        }))
-    }
-
-    /// Columns that one has and the other has not.
-    pub fn strange_columns(&self, other: &Self) -> Vec<String> {
-        let lacks =
-            |columns: &[Column], name: &str| columns.iter().all(|column| column.name != name);
-        let ours = self
-            .columns
-            .iter()
-            .filter(|column| lacks(&other.columns, &column.name));
-        let others = other
-            .columns
-            .iter()
-            .filter(|column| lacks(&self.columns, &column.name));
-        ours.chain(others)
-            .map(|column| column.name.clone())
-            .collect()
-    }
-
-    /// Whether a revision has no more than 32 bits.
-    pub fn is_narrow(&self) -> bool {
-        let revisions = ["id", "create_revision", "prev_revision"];
-        let mut columns = self
-            .columns
-            .iter()
-            .filter(|column| revisions.contains(&column.name.as_str()));
-        columns.any(|column| column.kind.starts_with("int"))
+        };
+        layout.check(server)?;
+        Ok(Some(layout))
     }
 
     /// The names of the columns, for a statement.
@@ -156,5 +120,14 @@ impl Layout {
                 self.statement
             ))),
         }
+    }
+}
+
+impl Definition for Layout {
+    const NARROW: &str = "int";
+
+    fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        let columns = self.columns.iter();
+        columns.map(|column| (column.name.as_str(), column.kind.as_str()))
     }
 }

@@ -4,22 +4,16 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::{MySqlPair, layout::Layout, server::Server, table::packet_of};
 use crate::adapters::datastore::{
     DatastoreError, Finding, Look, StoreLook,
-    kine::{STATEMENT_BOUND, within},
+    kine::{STATEMENT_BOUND, Seen, finding, findings, within},
 };
 
-/// The largest 32-bit id.
-const LARGEST_NARROW: u64 = i32::MAX as u64;
-/// Ids that a busy tenant uses in some weeks: a table that has no more left is told of.
-const ROOM: u64 = 50_000_000;
+/// How kine gives its ids more bits.
+const WIDEN: &str = "ALTER TABLE kine MODIFY id BIGINT …";
 /// What a row needs in a packet besides its values: its name and numbers.
 const ENVELOPE: u64 = 4 << 10;
 
-/// What is in a schema.
-struct Seen {
-    store: StoreLook,
-    layout: Option<Layout>,
-    /// Tables, views and routines besides kine's.
-    others: Vec<String>,
+/// What counts when rows are sent.
+struct Sizes {
     /// Bytes of the largest row.
     largest: u64,
     /// What the server takes in one packet.
@@ -28,8 +22,10 @@ struct Seen {
 
 /// Looks at both.
 pub(super) async fn look(pair: &MySqlPair) -> Result<Look, DatastoreError> {
-    let (source, target) = tokio::try_join!(see(&pair.source), see(&pair.target))?;
-    let findings = findings(pair, &source, &target);
+    let ((source, sent), (target, taken)) = tokio::try_join!(see(&pair.source), see(&pair.target))?;
+    let no_table = format!("{} has no table kine", source.place);
+    let mut findings = findings(&source, &target, no_table, WIDEN);
+    findings.extend(large_row(pair, &sent, &taken));
     Ok(Look {
         source: source.store,
         target: target.store,
@@ -37,7 +33,7 @@ pub(super) async fn look(pair: &MySqlPair) -> Result<Look, DatastoreError> {
     })
 }
 
-async fn see(server: &Server) -> Result<Seen, DatastoreError> {
+async fn see(server: &Server) -> Result<(Seen<Layout>, Sizes), DatastoreError> {
     let mut connection = server.connect().await?;
     let version = within(
         STATEMENT_BOUND,
@@ -50,7 +46,8 @@ async fn see(server: &Server) -> Result<Seen, DatastoreError> {
         Some(layout) => figures(server, layout, &mut connection).await?,
         None => [0; 4],
     };
-    Ok(Seen {
+    let seen = Seen {
+        place: server.place(),
         store: StoreLook {
             version,
             revision,
@@ -59,9 +56,10 @@ async fn see(server: &Server) -> Result<Seen, DatastoreError> {
         },
         layout,
         others: others(server, &mut connection).await?,
-        largest,
-        packet: packet_of(server, &mut connection).await?,
-    })
+    };
+    let packet = packet_of(server, &mut connection).await?;
+    server.give_back(connection);
+    Ok((seen, Sizes { largest, packet }))
 }
 
 async fn figures(
@@ -110,83 +108,21 @@ pub(super) async fn others(
     .map_err(|error| server.failed("listing its tables", &error))
 }
 
-fn findings(pair: &MySqlPair, source: &Seen, target: &Seen) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let place = |server: &Server| format!("database {} of {}", server.schema, server.store);
-    let mut found = |check: &str, blocks: bool, evidence: String, cure: &str| {
-        findings.push(Finding {
-            check: check.to_owned(),
-            blocks,
-            evidence,
-            cure: cure.to_owned(),
-        });
-    };
-    let at_source = place(&pair.source);
-    if !source.others.is_empty() {
-        let evidence = format!("{at_source} also holds {}", source.others.join(", "));
-        let cure = "only kine's table is copied; copy the others by hand if they are needed";
-        found("other tables", false, evidence, cure);
-    }
-    let Some(wanted) = &source.layout else {
-        let cure = "look at the schema's name, and whether the tenant is served from there";
-        found(
-            "kine table",
+/// A row that the target would hang up on.
+fn large_row(pair: &MySqlPair, sent: &Sizes, taken: &Sizes) -> Option<Finding> {
+    let needed = sent.largest + ENVELOPE;
+    (needed > taken.packet).then(|| {
+        finding(
+            "max_allowed_packet",
             true,
-            format!("{at_source} has no table kine"),
-            cure,
-        );
-        return findings;
-    };
-    if source.largest + ENVELOPE > target.packet {
-        let evidence = format!(
-            "the largest row of {} has {} bytes, and {} takes {} in a packet",
-            pair.source.store, source.largest, pair.target.store, target.packet
-        );
-        let cure = format!(
-            "run there: SET GLOBAL max_allowed_packet = {}, and put it into its configuration",
-            (source.largest + ENVELOPE).next_multiple_of(16 << 20)
-        );
-        found("max_allowed_packet", true, evidence, &cure);
-    }
-    let revision = source.store.revision;
-    // Where the target has no table it gets the source's types.
-    let (server, layout) = match &target.layout {
-        Some(layout) => (&pair.target, layout),
-        None => (&pair.source, wanted),
-    };
-    if layout.is_narrow() && revision + ROOM >= LARGEST_NARROW {
-        let evidence = format!(
-            "table kine of {} has 32-bit ids, and the source is at revision {revision}",
-            place(server)
-        );
-        let cure = match target.layout {
-            Some(_) => {
-                "drop that table if nothing needs it: it is made anew with the source's types"
-            }
-            None => {
-                "let kine widen the source's columns first (ALTER TABLE kine MODIFY id BIGINT …)"
-            }
-        };
-        found(
-            "32-bit ids",
-            target.layout.is_some() || revision >= LARGEST_NARROW,
-            evidence,
-            cure,
-        );
-    }
-    let strange = target
-        .layout
-        .as_ref()
-        .map(|layout| wanted.strange_columns(layout))
-        .unwrap_or_default();
-    if !strange.is_empty() {
-        let columns = strange.join(", ");
-        let evidence = format!(
-            "table kine of {} and the source's do not both have {columns}",
-            place(&pair.target)
-        );
-        let cure = "drop that table if nothing needs it: it is made anew like the source's";
-        found("table columns", true, evidence, cure);
-    }
-    findings
+            format!(
+                "the largest row of {} has {} bytes, and {} takes {} in a packet",
+                pair.source.store, sent.largest, pair.target.store, taken.packet
+            ),
+            format!(
+                "run there: SET GLOBAL max_allowed_packet = {}, and put it into its configuration",
+                needed.next_multiple_of(16 << 20)
+            ),
+        )
+    })
 }

@@ -7,11 +7,11 @@ mod table;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::Row as _;
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, compare, copy_all, copy_since, later, refuse_foreign_rows},
+    kine::{At, Definition as _, compare, copy_all, copy_since, later, refuse_foreign_rows},
 };
 use layout::Layout;
 use server::{Server, quoted};
@@ -37,33 +37,24 @@ impl MySqlPair {
         })
     }
 
+    async fn layout_of(server: &Server) -> Result<Option<Layout>, DatastoreError> {
+        let mut connection = server.connect().await?;
+        let layout = Layout::read(server, &mut connection).await?;
+        server.give_back(connection);
+        Ok(layout)
+    }
+
     async fn source_layout(&self) -> Result<Arc<Layout>, DatastoreError> {
-        let mut connection = self.source.connect().await?;
-        let layout = Layout::read(&self.source, &mut connection).await?;
-        let missing = || {
-            self.source
-                .unexpected(format!("database {} has no table kine", self.source.schema))
-        };
-        layout.map(Arc::new).ok_or_else(missing)
+        let layout = Self::layout_of(&self.source).await?;
+        layout.map(Arc::new).ok_or_else(|| self.source.no_table())
     }
 
-    async fn target_layout(&self) -> Result<Option<Layout>, DatastoreError> {
-        Layout::read(&self.target, &mut self.target.connect().await?).await
-    }
-
-    /// Both tables, whether or not the target has one.
-    fn tables(&self, layout: &Arc<Layout>) -> (MySqlTable, MySqlTable) {
-        let table = |server: &Arc<Server>| MySqlTable {
-            server: server.clone(),
-            layout: layout.clone(),
-        };
-        (table(&self.source), table(&self.target))
-    }
-
-    /// Makes the target's database and table where they are missing.
-    async fn make_target(&self, layout: &Layout) -> Result<(), DatastoreError> {
+    /// Makes the target's database and table where they are missing; whether they were.
+    async fn make_target(&self, layout: &Layout) -> Result<bool, DatastoreError> {
         let mut connection = self.target.connect().await?;
-        if Layout::read(&self.target, &mut connection).await?.is_none() {
+        let mut found = Layout::read(&self.target, &mut connection).await?;
+        let made = found.is_none();
+        if made {
             let database = layout.database_statement(&self.target);
             self.target
                 .run(&mut connection, "making the database", database)
@@ -72,35 +63,29 @@ impl MySqlPair {
             self.target
                 .run(&mut connection, "making the table", table)
                 .await?;
+            found = Layout::read(&self.target, &mut connection).await?;
         }
-        let found = Layout::read(&self.target, &mut connection).await?;
-        let found = found.ok_or_else(|| self.target.unexpected("its table kine is gone"))?;
-        let strange = layout.strange_columns(&found);
-        if !strange.is_empty() {
-            return Err(self.target.unexpected(format!(
-                "its table kine and the source's do not both have {}; drop it if nothing needs it",
-                strange.join(", ")
-            )));
-        }
+        let found = found.ok_or_else(|| self.target.no_table())?;
+        layout.check_target(&found, &self.target)?;
         // A transaction of a call that was dropped may still be on its way.
         let doing = "waiting for others to end their writes";
         let lock = format!("LOCK TABLES {} WRITE", self.target.table());
         self.target.run(&mut connection, doing, lock).await?;
         self.target
             .run(&mut connection, doing, "UNLOCK TABLES".to_owned())
-            .await
+            .await?;
+        self.target.give_back(connection);
+        Ok(made)
     }
 
     /// The largest id at a server, and what its next row gets.
-    async fn ids(
-        server: &Server,
-        connection: &mut MySqlConnection,
-    ) -> Result<(u64, u64), DatastoreError> {
+    async fn ids(server: &Server) -> Result<(u64, u64), DatastoreError> {
+        let mut connection = server.connect().await?;
         let doing = "reading the table's next id";
         let failed = |error: sqlx::Error| server.failed(doing, &error);
         // Only where the server keeps the figure for a day (MySQL 8) it has to be told not to.
         let fresh = "/*!80000 SET SESSION information_schema_stats_expiry = 0 */".to_owned();
-        server.run(connection, doing, fresh).await?;
+        server.run(&mut connection, doing, fresh).await?;
         let sql = format!(
             "SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED),
                 (SELECT CAST(COALESCE(MAX(auto_increment), 0) AS UNSIGNED) FROM information_schema.tables
@@ -109,21 +94,22 @@ impl MySqlPair {
             server.table()
         );
         let rows = server
-            .ask(connection, doing, sql, &[&server.schema])
+            .ask(&mut connection, doing, sql, &[&server.schema])
             .await?;
         let row = rows
             .first()
             .ok_or_else(|| server.unexpected("it counts nothing"))?;
-        Ok((
+        let ids = (
             row.try_get(0).map_err(failed)?,
             row.try_get(1).map_err(failed)?,
-        ))
+        );
+        server.give_back(connection);
+        Ok(ids)
     }
 
     /// The next row gets the id behind the largest: one far above leaves a gap that kine fills number by number.
     async fn advance(&self) -> Result<(), DatastoreError> {
-        let mut connection = self.target.connect().await?;
-        let (largest, next) = Self::ids(&self.target, &mut connection).await?;
+        let (largest, next) = Self::ids(&self.target).await?;
         if next == largest + 1 {
             return Ok(());
         }
@@ -132,9 +118,19 @@ impl MySqlPair {
             self.target.table(),
             largest + 1
         );
+        let mut connection = self.target.connect().await?;
         self.target
             .run(&mut connection, "setting the next id", sql)
-            .await
+            .await?;
+        self.target.give_back(connection);
+        Ok(())
+    }
+}
+
+fn table(server: &Arc<Server>, layout: &Arc<Layout>) -> MySqlTable {
+    MySqlTable {
+        server: server.clone(),
+        layout: layout.clone(),
     }
 }
 
@@ -149,26 +145,29 @@ impl Pair for MySqlPair {
         since: Option<&Position>,
         meter: &Meter,
     ) -> Result<Copied, DatastoreError> {
-        let layout = self.source_layout().await?;
-        let (source, target) = self.tables(&layout);
         let since = since
             .map(|position| At::read(position, &self.source.store))
             .transpose()?;
-        let anew = since.is_some() && self.target_layout().await?.is_none();
-        self.make_target(&layout).await?;
+        let layout = self.source_layout().await?;
+        let source = table(&self.source, &layout);
+        let target = table(&self.target, &layout);
+        let made = self.make_target(&layout).await?;
         let copied = match since {
-            Some(since) if !anew => copy_since(&source, &target, since, meter).await?,
+            Some(since) if !made => copy_since(&source, &target, since, meter).await?,
             _ => copy_all(&source, &target, meter).await?,
         };
         self.advance().await?;
-        Ok(Copied { anew, ..copied })
+        Ok(Copied {
+            anew: made && since.is_some(),
+            ..copied
+        })
     }
 
     async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
-        let (source, _) = Self::ids(&self.source, &mut self.source.connect().await?).await?;
-        let (_, before) = Self::ids(&self.target, &mut self.target.connect().await?).await?;
+        let (source, _) = Self::ids(&self.source).await?;
+        let (_, before) = Self::ids(&self.target).await?;
         self.advance().await?;
-        let (_, now) = Self::ids(&self.target, &mut self.target.connect().await?).await?;
+        let (_, now) = Self::ids(&self.target).await?;
         Ok(Raised {
             source,
             before: before.saturating_sub(1),
@@ -178,36 +177,28 @@ impl Pair for MySqlPair {
 
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         let layout = self.source_layout().await?;
-        if self.target_layout().await?.is_none() {
-            let database = &self.target.schema;
-            return Err(self
-                .target
-                .unexpected(format!("database {database} has no table kine")));
+        if Self::layout_of(&self.target).await?.is_none() {
+            return Err(self.target.no_table());
         }
-        let (source, target) = self.tables(&layout);
-        compare(&source, &target, meter).await
+        let source = table(&self.source, &layout);
+        compare(&source, &table(&self.target, &layout), meter).await
     }
 
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
         let since = At::read(since, &self.source.store)?;
-        let (source, _) = self.tables(&self.source_layout().await?);
-        later(&source, since).await.map(Some)
+        let layout = self.source_layout().await?;
+        later(&table(&self.source, &layout), since).await.map(Some)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         let mut connection = self.target.connect().await?;
         let others = look::others(&self.target, &mut connection).await?;
-        if !others.is_empty() {
-            return Err(self.target.unexpected(format!(
-                "database {} also holds {}: nothing is removed; move them elsewhere first",
-                self.target.schema,
-                others.join(", ")
-            )));
-        }
-        if Layout::read(&self.target, &mut connection).await?.is_some() {
-            let layout = self.source_layout().await?;
-            let (source, target) = self.tables(&layout);
-            refuse_foreign_rows(&source, &target).await?;
+        self.target.refuse_others(&others)?;
+        if let Some(found) = Layout::read(&self.target, &mut connection).await? {
+            let source = Self::layout_of(&self.source).await?.map(Arc::new);
+            let layout = source.clone().unwrap_or_else(|| Arc::new(found));
+            let source = source.map(|layout| table(&self.source, &layout));
+            refuse_foreign_rows(source.as_ref(), &table(&self.target, &layout)).await?;
         }
         let sql = format!("DROP DATABASE IF EXISTS {}", quoted(&self.target.schema));
         self.target

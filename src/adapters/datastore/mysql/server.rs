@@ -1,13 +1,13 @@
 //! A MySQL or MariaDB server: how it is logged in to, and what its failures mean.
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, MySqlConnection,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, MySql, MySqlConnection,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode},
 };
 
 use super::super::{
-    Connection, DatastoreError, Endpoint,
-    kine::{CONNECT_BOUND, Relay, STATEMENT_BOUND, check_credentials, within},
+    DatastoreError, Endpoint,
+    kine::{self, CONNECT_BOUND, Dialect, Meaning, Relay, STATEMENT_BOUND, within},
 };
 
 /// The server's own limit of a name.
@@ -20,51 +20,35 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_O
     net_write_timeout = 600, net_read_timeout = 600, lock_wait_timeout = 60, innodb_lock_wait_timeout = 60";
 
 /// A server, and the schema's database there.
-#[derive(Clone, Debug)]
-pub(super) struct Server {
-    /// What it is called for people.
-    pub store: String,
-    /// The schema: a database of that name.
-    pub schema: String,
-    connection: Connection,
-    endpoint: Endpoint,
+pub(super) type Server = kine::Server<MySql>;
+
+impl Dialect for MySql {
+    fn takes(schema: &str) -> bool {
+        let mut reserved = RESERVED.iter();
+        schema.chars().count() <= LONGEST_NAME
+            && !schema.ends_with(' ')
+            && !reserved.any(|name| schema.eq_ignore_ascii_case(name))
+    }
+
+    fn meaning(error: &sqlx::Error) -> Meaning {
+        match number(error) {
+            // Too many connections, it ends, too many of this user.
+            Some(1040 | 1053 | 1203) => Meaning::Busy,
+            // No right to a database, wrong password, no right to a statement or table, none at all.
+            Some(1044 | 1045 | 1142 | 1227 | 1698) => Meaning::Refused,
+            // Disk full, table full.
+            Some(1021 | 1114) => Meaning::Full,
+            _ => Meaning::Other,
+        }
+    }
 }
 
 impl Server {
-    /// Nothing is dialled yet.
-    pub fn new(connection: &Connection, schema: &str) -> Result<Self, DatastoreError> {
-        check_credentials(connection)?;
-        let store = connection.name.clone();
-        let Some(endpoint) = connection.endpoints.first() else {
-            return Err(DatastoreError::Unexpected {
-                store,
-                what: "its DataStore names no endpoint".to_owned(),
-            });
-        };
-        let fits =
-            !schema.is_empty() && schema.chars().count() <= LONGEST_NAME && !schema.ends_with(' ');
-        let reserved = RESERVED
-            .iter()
-            .any(|name| schema.eq_ignore_ascii_case(name));
-        if !fits || reserved || schema.contains(char::is_control) {
-            return Err(DatastoreError::Unexpected {
-                store,
-                what: format!(
-                    "`{}` cannot be a tenant's database; look at the schema's name",
-                    schema.escape_debug()
-                ),
-            });
-        }
-        Ok(Self {
-            store,
-            schema: schema.to_owned(),
-            connection: connection.clone(),
-            endpoint: endpoint.clone(),
-        })
-    }
-
     /// Logs in, to no database.
     pub async fn connect(&self) -> Result<MySqlConnection, DatastoreError> {
+        if let Some(connection) = self.idle().await {
+            return Ok(connection);
+        }
         within(CONNECT_BOUND, self.dial())
             .await
             .map_err(|error| self.unreachable(&error))
@@ -102,44 +86,6 @@ impl Server {
         }
         connection.execute(SESSION).await?;
         Ok(connection)
-    }
-
-    fn unreachable(&self, error: &sqlx::Error) -> DatastoreError {
-        // It has no connection left, or is stopping.
-        let busy = matches!(number(error), Some(1040 | 1053 | 1203));
-        match error {
-            sqlx::Error::Database(_) if !busy => self.failed("logging in", error),
-            _ => DatastoreError::Unreachable {
-                store: self.store.clone(),
-                endpoint: self.endpoint.shown.clone(),
-                cause: cause_of(error),
-            },
-        }
-    }
-
-    /// What a failure of a request means.
-    pub fn failed(&self, doing: &str, error: &sqlx::Error) -> DatastoreError {
-        let store = self.store.clone();
-        let cause = cause_of(error);
-        match number(error) {
-            // No right to a database, wrong password, no right to a statement or table, none at all.
-            Some(1044 | 1045 | 1142 | 1227 | 1698) => DatastoreError::Refused { store, cause },
-            // Disk full, table full.
-            Some(1021 | 1114) => DatastoreError::Full { store, cause },
-            _ => DatastoreError::Lost {
-                store,
-                doing: doing.to_owned(),
-                cause,
-            },
-        }
-    }
-
-    /// What cannot be copied safely.
-    pub fn unexpected(&self, what: impl Into<String>) -> DatastoreError {
-        DatastoreError::Unexpected {
-            store: self.store.clone(),
-            what: what.into(),
-        }
     }
 
     /// The table's name for a statement.
@@ -192,21 +138,14 @@ pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// The cause, without the driver's words around it.
-fn cause_of(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Tls(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use super::{super::super::Driver, *};
+    use super::{
+        super::super::{Connection, Driver},
+        *,
+    };
 
     #[test]
     fn only_a_tenants_name_is_taken() {

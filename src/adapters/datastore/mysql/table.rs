@@ -50,7 +50,7 @@ impl MySqlTable {
     fn query(&self, selection: &Selection) -> String {
         let (columns, filter) = match selection {
             Selection::All => (self.layout.names(), String::new()),
-            Selection::Ids => ("id".to_owned(), String::new()),
+            Selection::IdsAbove(last) => ("id".to_owned(), format!("WHERE id > {last}")),
             Selection::Names => ("id, name".to_owned(), String::new()),
             Selection::NamesAbove(id) => ("id, name".to_owned(), format!("WHERE id > {id}")),
             Selection::These(ids) => (self.layout.names(), format!("WHERE id IN ({})", list(ids))),
@@ -142,12 +142,15 @@ impl Table for MySqlTable {
         loop {
             let next = within(SILENCE_BOUND, stream.try_next());
             let Some(row) = next.await.map_err(failed)? else {
-                return Ok(());
+                break;
             };
             if !sink.put(row_of(&row).map_err(failed)?).await {
                 return Ok(());
             }
         }
+        drop(stream);
+        self.server.give_back(connection);
+        Ok(())
     }
 
     async fn writer(&self) -> Result<Writer, DatastoreError> {
@@ -170,7 +173,8 @@ impl Table for MySqlTable {
                 return Err(self.failed_writing(&error));
             }
             tracing::debug!(%error, "a batch is written again");
-            let rolled_back = writer.connection.execute("ROLLBACK").await;
+            let rolled_back = writer.connection.execute("ROLLBACK");
+            let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
             rolled_back.map_err(|error| self.failed_writing(&error))?;
         }
         Ok(())
@@ -180,15 +184,13 @@ impl Table for MySqlTable {
         let sql =
             "SELECT CAST(COALESCE(MAX(table_rows), 0) AS UNSIGNED) FROM information_schema.tables
             WHERE table_schema = ? AND table_name = 'kine'";
+        let query = sqlx::query_scalar(sql).bind(&self.server.schema);
         let mut connection = self.server.connect().await?;
-        within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(sql)
-                .bind(&self.server.schema)
-                .fetch_one(&mut connection),
-        )
-        .await
-        .map_err(|error| self.server.failed("counting rows", &error))
+        let rows = within(STATEMENT_BOUND, query.fetch_one(&mut connection))
+            .await
+            .map_err(|error| self.server.failed("counting rows", &error))?;
+        self.server.give_back(connection);
+        Ok(rows)
     }
 
     async fn compacted(&self) -> Result<i64, DatastoreError> {
@@ -196,16 +198,36 @@ impl Table for MySqlTable {
             "SELECT CAST(COALESCE(MAX(prev_revision), 0) AS SIGNED) FROM {} WHERE name = '{COMPACT_KEY}'",
             self.server.table()
         );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
         let mut connection = self.server.connect().await?;
-        within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection),
-        )
-        .await
-        .map_err(|error| {
-            self.server
-                .failed("reading the compaction's revision", &error)
-        })
+        let revision = within(STATEMENT_BOUND, query.fetch_one(&mut connection))
+            .await
+            .map_err(|error| {
+                self.server
+                    .failed("reading the compaction's revision", &error)
+            })?;
+        self.server.give_back(connection);
+        Ok(revision)
+    }
+
+    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError> {
+        let table = self.server.table();
+        let between = format!("id > {earlier} AND id <= {revision}");
+        // Its whole name, as an alias would be looked for in a database of this connection, which is in none.
+        let sql = format!(
+            "DELETE {table} FROM {table} INNER JOIN (
+                SELECT prev_revision AS id FROM {table}
+                    WHERE {between} AND prev_revision <> 0 AND name <> '{COMPACT_KEY}'
+                UNION SELECT id FROM {table} WHERE {between} AND deleted <> 0
+            ) gone ON {table}.id = gone.id"
+        );
+        let mut connection = self.server.connect().await?;
+        let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        let done = within(STATEMENT_BOUND, done)
+            .await
+            .map_err(|error| self.server.failed("compacting", &error))?;
+        self.server.give_back(connection);
+        Ok(done.rows_affected())
     }
 
     async fn removed_by_compaction(
@@ -219,13 +241,13 @@ impl Table for MySqlTable {
             AND (k.deleted <> 0 OR EXISTS (SELECT 1 FROM {table} n \
                 WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= {revision}))"
         );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
         let mut connection = self.server.connect().await?;
-        within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection),
-        )
-        .await
-        .map_err(|error| self.server.failed("reading rows", &error))
+        let removed = within(STATEMENT_BOUND, query.fetch_all(&mut connection))
+            .await
+            .map_err(|error| self.server.failed("reading rows", &error))?;
+        self.server.give_back(connection);
+        Ok(removed)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The schema's database: made like the source's, and removed.
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::server::{Server, has_code, quoted};
 use crate::adapters::datastore::{
@@ -20,7 +20,7 @@ pub(super) struct Locale {
 
 impl Server {
     /// Makes the schema's database, like the source's.
-    pub async fn make_database(&self, like: &Locale) -> Result<(), DatastoreError> {
+    pub(super) async fn make_database(&self, like: &Locale) -> Result<(), DatastoreError> {
         let mut connection = self.connect_maintenance().await?;
         let name = quoted(&self.schema);
         let encoding = text(&like.encoding);
@@ -43,10 +43,7 @@ impl Server {
             Err(error) if !has_code(&error, &["42P04", "23505"]) => {
                 Err(self.failed("making the database", &error))
             }
-            _ => {
-                connection.close().await.ok();
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -59,7 +56,7 @@ impl Server {
     }
 
     /// Removes the schema's database, whoever is connected to it.
-    pub async fn drop_database(&self) -> Result<(), DatastoreError> {
+    pub(super) async fn drop_database(&self) -> Result<(), DatastoreError> {
         let mut connection = self.connect_maintenance().await?;
         let doing = "removing the database";
         let name = quoted(&self.schema);

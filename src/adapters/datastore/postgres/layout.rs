@@ -7,13 +7,8 @@ use super::{
 };
 use crate::adapters::datastore::{
     DatastoreError,
-    kine::{STATEMENT_BOUND, within},
+    kine::{Definition, STATEMENT_BOUND, within},
 };
-
-/// Columns that this program knows the meaning of.
-const KNOWN: [&str; 4] = ["id", "name", "deleted", "prev_revision"];
-/// 32-bit integers, as the catalogue names them.
-pub(super) const NARROW: &str = "integer";
 
 /// The definition of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +93,6 @@ impl Layout {
         if columns.is_empty() {
             return Ok(None);
         }
-        if let Some(missing) = KNOWN
-            .iter()
-            .find(|name| columns.iter().all(|column| column.name != **name))
-        {
-            return Err(server.unexpected(format!(
-                "table kine of database {} has no column {missing}: it is none of kine's",
-                server.schema
-            )));
-        }
         let constraints = sqlx::query_as(CONSTRAINTS);
         let constraints = within(STATEMENT_BOUND, constraints.fetch_all(&mut *connection))
             .await
@@ -126,45 +112,19 @@ impl Layout {
             collate,
             ctype,
         };
-        Ok(Some(Self {
+        let layout = Self {
             columns,
             constraints,
             indexes,
             locale,
-        }))
+        };
+        layout.check(server)?;
+        Ok(Some(layout))
     }
 
     /// Whether rows of one fit into the other as they are sent.
     pub fn fits(&self, other: &Self) -> bool {
-        let kinds = |layout: &Self| -> Vec<(String, String)> {
-            let columns = layout.columns.iter();
-            columns
-                .map(|column| (column.name.clone(), column.kind.clone()))
-                .collect()
-        };
-        kinds(self) == kinds(other)
-    }
-
-    /// Columns that one has and the other has not.
-    pub fn strange_columns(&self, other: &Self) -> Vec<String> {
-        let lacks =
-            |columns: &[Column], name: &str| columns.iter().all(|column| column.name != name);
-        let ours = self
-            .columns
-            .iter()
-            .filter(|column| lacks(&other.columns, &column.name));
-        let others = other
-            .columns
-            .iter()
-            .filter(|column| lacks(&self.columns, &column.name));
-        ours.chain(others)
-            .map(|column| column.name.clone())
-            .collect()
-    }
-
-    /// A column by its name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
+        self.columns().eq(other.columns())
     }
 
     /// The names of the columns, for a statement.
@@ -224,6 +184,15 @@ impl Layout {
         let has = |name: &String| self.indexes.iter().any(|(ours, _)| ours == name);
         let missing = of.indexes.iter().filter(|(name, _)| !has(name));
         missing.map(|(_, definition)| definition.clone()).collect()
+    }
+}
+
+impl Definition for Layout {
+    const NARROW: &str = "integer";
+
+    fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        let columns = self.columns.iter();
+        columns.map(|column| (column.name.as_str(), column.kind.as_str()))
     }
 }
 

@@ -3,33 +3,30 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{
     PostgresPair,
-    layout::{Layout, NARROW},
-    server::Server,
+    layout::Layout,
+    server::{Server, quoted},
 };
 use crate::adapters::datastore::{
     DatastoreError, Finding, Look, StoreLook,
-    kine::{STATEMENT_BOUND, within},
+    kine::{STATEMENT_BOUND, Seen, finding, findings, within},
 };
 
-/// The largest 32-bit id.
-const LARGEST_NARROW: u64 = i32::MAX as u64;
-/// Ids that a busy tenant uses in some weeks: a table that has no more left is told of.
-const ROOM: u64 = 50_000_000;
-
-/// What is in a schema.
-struct Seen {
-    store: StoreLook,
-    layout: Option<Layout>,
-    /// Relations besides kine's.
-    others: Vec<String>,
-    database: bool,
-}
+/// How kine gives its ids more bits.
+const WIDEN: &str = "ALTER TABLE kine ALTER COLUMN id TYPE bigint";
 
 /// Looks at both.
 pub(super) async fn look(pair: &PostgresPair) -> Result<Look, DatastoreError> {
-    let (source, target) = tokio::try_join!(see(&pair.source), see(&pair.target))?;
-    let mut findings = source_findings(&pair.source, &source);
-    findings.extend(target_findings(pair, &source, &target).await?);
+    let ((source, at_source), (target, at_target)) =
+        tokio::try_join!(see(&pair.source), see(&pair.target))?;
+    let no_table = if at_source {
+        format!("{} has no table kine", source.place)
+    } else {
+        let Server { store, schema, .. } = pair.source.as_ref();
+        format!("{store} has no database {schema}")
+    };
+    let mut findings = findings(&source, &target, no_table, WIDEN);
+    findings.extend(other_encoding(&source, &target));
+    findings.extend(missing_rights(&pair.target, at_target).await?);
     Ok(Look {
         source: source.store,
         target: target.store,
@@ -37,38 +34,38 @@ pub(super) async fn look(pair: &PostgresPair) -> Result<Look, DatastoreError> {
     })
 }
 
-async fn see(server: &Server) -> Result<Seen, DatastoreError> {
+/// What is in a schema, and whether there is a database for it.
+async fn see(server: &Server) -> Result<(Seen<Layout>, bool), DatastoreError> {
+    let mut seen = Seen {
+        place: server.place(),
+        store: StoreLook {
+            version: String::new(),
+            revision: 0,
+            keys: 0,
+            bytes: 0,
+        },
+        layout: None,
+        others: Vec::new(),
+    };
     let Some(mut connection) = server.connect().await? else {
         let mut connection = server.connect_maintenance().await?;
-        return Ok(Seen {
-            store: StoreLook {
-                version: server.version(&mut connection).await?,
-                revision: 0,
-                keys: 0,
-                bytes: 0,
-            },
-            layout: None,
-            others: Vec::new(),
-            database: false,
-        });
+        seen.store.version = server.version(&mut connection).await?;
+        return Ok((seen, false));
     };
-    let version = server.version(&mut connection).await?;
-    let layout = Layout::read(server, &mut connection).await?;
-    let (revision, keys, bytes) = match layout {
-        Some(_) => figures(server, &mut connection).await?,
-        None => (0, 0, 0),
-    };
-    Ok(Seen {
-        store: StoreLook {
-            version,
+    seen.store.version = server.version(&mut connection).await?;
+    seen.layout = Layout::read(server, &mut connection).await?;
+    if seen.layout.is_some() {
+        let (revision, keys, bytes) = figures(server, &mut connection).await?;
+        seen.store = StoreLook {
+            version: seen.store.version,
             revision,
             keys,
             bytes,
-        },
-        layout,
-        others: others(server, &mut connection).await?,
-        database: true,
-    })
+        };
+    }
+    seen.others = others(server, &mut connection).await?;
+    server.give_back(connection);
+    Ok((seen, true))
 }
 
 async fn figures(
@@ -111,115 +108,20 @@ pub(super) async fn others(
     .map_err(|error| server.failed("listing its tables", &error))
 }
 
-fn source_findings(server: &Server, seen: &Seen) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if seen.layout.is_none() {
-        findings.push(Finding {
-            check: "kine table".to_owned(),
-            blocks: true,
-            evidence: if seen.database {
-                format!(
-                    "database {} of {} has no table kine",
-                    server.schema, server.store
-                )
-            } else {
-                format!("{} has no database {}", server.store, server.schema)
-            },
-            cure: "look at the schema's name, and whether the tenant is served from there"
-                .to_owned(),
-        });
-    }
-    if !seen.others.is_empty() {
-        findings.push(Finding {
-            check: "other tables".to_owned(),
-            blocks: false,
-            evidence: format!(
-                "database {} of {} also holds {}",
-                server.schema,
-                server.store,
-                seen.others.join(", ")
+/// Text that would be read as another.
+fn other_encoding(source: &Seen<Layout>, target: &Seen<Layout>) -> Option<Finding> {
+    let wanted = &source.layout.as_ref()?.locale.encoding;
+    let found = &target.layout.as_ref()?.locale.encoding;
+    (found != wanted).then(|| {
+        finding(
+            "encoding",
+            true,
+            format!(
+                "table kine of {} is in {found}, the source's in {wanted}",
+                target.place
             ),
-            cure: "only kine's table is copied; copy the others by hand if they are needed"
-                .to_owned(),
-        });
-    }
-    findings
-}
-
-async fn target_findings(
-    pair: &PostgresPair,
-    source: &Seen,
-    target: &Seen,
-) -> Result<Vec<Finding>, DatastoreError> {
-    let mut findings = missing_rights(&pair.target, target.database).await?;
-    let Some(wanted) = &source.layout else {
-        return Ok(findings);
-    };
-    findings.extend(narrow_ids(pair, source, target));
-    let Some(found) = &target.layout else {
-        return Ok(findings);
-    };
-    let place = format!(
-        "table kine of database {} of {}",
-        pair.target.schema, pair.target.store
-    );
-    let strange = wanted.strange_columns(found);
-    if !strange.is_empty() {
-        findings.push(Finding {
-            check: "table columns".to_owned(),
-            blocks: true,
-            evidence: format!(
-                "{place} and the source's do not both have {}",
-                strange.join(", ")
-            ),
-            cure: "drop that table if nothing needs it: it is made anew like the source's"
-                .to_owned(),
-        });
-    }
-    if found.locale.encoding != wanted.locale.encoding {
-        findings.push(Finding {
-            check: "encoding".to_owned(),
-            blocks: true,
-            evidence: format!(
-                "{place} is in {}, the source's in {}",
-                found.locale.encoding, wanted.locale.encoding
-            ),
-            cure: "drop that database if nothing needs it: it is made anew like the source's"
-                .to_owned(),
-        });
-    }
-    Ok(findings)
-}
-
-/// Ids that do not fit, or soon will not.
-fn narrow_ids(pair: &PostgresPair, source: &Seen, target: &Seen) -> Option<Finding> {
-    let narrow = |layout: &Layout| {
-        let columns = ["id", "prev_revision", "create_revision"].into_iter();
-        columns
-            .filter_map(|name| layout.column(name))
-            .any(|column| column.kind == NARROW)
-    };
-    // Where the target has no table it gets the source's types.
-    let (server, layout) = match &target.layout {
-        Some(layout) => (&pair.target, layout),
-        None => (&pair.source, source.layout.as_ref()?),
-    };
-    let revision = source.store.revision;
-    if !narrow(layout) || revision + ROOM < LARGEST_NARROW {
-        return None;
-    }
-    Some(Finding {
-        check: "32-bit ids".to_owned(),
-        blocks: target.layout.is_some() || revision >= LARGEST_NARROW,
-        evidence: format!(
-            "table kine of database {} of {} has 32-bit ids, and the source is at revision {revision}",
-            server.schema, server.store
-        ),
-        cure: match target.layout {
-            Some(_) => "drop that table if nothing needs it: it is made anew with the source's types",
-            None => "let kine widen the source's columns first (ALTER TABLE kine ALTER COLUMN id TYPE bigint)",
-        }
-        .to_owned(),
+            "drop that database if nothing needs it: it is made anew like the source's",
+        )
     })
 }
 
@@ -235,11 +137,13 @@ async fn missing_rights(server: &Server, database: bool) -> Result<Vec<Finding>,
     )
     .await
     .map_err(|error| server.failed(doing, &error))?;
-    let missing = |check: &str, right: &str| Finding {
-        check: check.to_owned(),
-        blocks: true,
-        evidence: format!("user {user} of {} lacks {right}", server.store),
-        cure: format!("run there: ALTER ROLE \"{user}\" {right}"),
+    let missing = |check: &str, right: &str| {
+        finding(
+            check,
+            true,
+            format!("user {user} of {} lacks {right}", server.store),
+            format!("run there: ALTER ROLE {} {right}", quoted(&user)),
+        )
     };
     let mut findings = Vec::new();
     if !databases && !database {

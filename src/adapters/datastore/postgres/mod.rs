@@ -13,7 +13,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, compare, copy_all, copy_since, later, refuse_foreign_rows},
+    kine::{At, Definition as _, compare, copy_all, copy_since, later, refuse_foreign_rows},
 };
 use layout::Layout;
 use server::Server;
@@ -50,48 +50,46 @@ impl PostgresPair {
         })
     }
 
-    async fn source_layout(&self) -> Result<Layout, DatastoreError> {
-        self.layout_of_source().await?.ok_or_else(|| {
-            self.source
-                .unexpected(format!("database {} has no table kine", self.source.schema))
-        })
+    async fn layout_of(server: &Server) -> Result<Option<Layout>, DatastoreError> {
+        let Some(mut connection) = server.connect().await? else {
+            return Ok(None);
+        };
+        let layout = Layout::read(server, &mut connection).await?;
+        server.give_back(connection);
+        Ok(layout)
     }
 
-    async fn layout_of_source(&self) -> Result<Option<Layout>, DatastoreError> {
-        match self.source.connect().await? {
-            Some(mut connection) => Layout::read(&self.source, &mut connection).await,
-            None => Ok(None),
-        }
+    async fn source_layout(&self) -> Result<Arc<Layout>, DatastoreError> {
+        let layout = Self::layout_of(&self.source).await?;
+        layout.map(Arc::new).ok_or_else(|| self.source.no_table())
     }
 
     /// Both tables, whether or not the target has one.
     async fn tables(&self) -> Result<(PgTable, PgTable), DatastoreError> {
-        let layout = Arc::new(self.source_layout().await?);
+        let layout = self.source_layout().await?;
         Ok((table(&self.source, &layout), table(&self.target, &layout)))
     }
 
-    /// The target's table, made where it is missing.
-    async fn make_target(&self, layout: &Arc<Layout>) -> Result<PgTable, DatastoreError> {
+    /// The target's table, and whether it was missing and is made now.
+    async fn make_target(&self, layout: &Arc<Layout>) -> Result<(PgTable, bool), DatastoreError> {
         let target = table(&self.target, layout);
-        if self.target.connect().await?.is_none() {
+        let mut connection = if let Some(connection) = self.target.connect().await? {
+            connection
+        } else {
             self.target.make_database(&layout.locale).await?;
-        }
-        let mut connection = target.connect().await?;
-        if Layout::read(&self.target, &mut connection).await?.is_none() {
+            target.connect().await?
+        };
+        let mut found = Layout::read(&self.target, &mut connection).await?;
+        let made = found.is_none();
+        if made {
+            let statements = layout.statements();
             self.target
-                .run(&mut connection, "making the table", layout.statements())
+                .run(&mut connection, "making the table", statements)
                 .await?;
+            found = Layout::read(&self.target, &mut connection).await?;
         }
-        let found = Layout::read(&self.target, &mut connection)
-            .await?
-            .ok_or_else(|| self.target.unexpected("its table kine is gone"))?;
-        let strange = layout.strange_columns(&found);
-        if !strange.is_empty() {
-            return Err(self.target.unexpected(format!(
-                "its table kine and the source's do not both have {}; drop it if nothing needs it",
-                strange.join(", ")
-            )));
-        }
+        let found = found.ok_or_else(|| self.target.no_table())?;
+        layout.check_target(&found, &self.target)?;
         // A transaction of a call that was dropped may still be on its way; readers are not in the way.
         let lock = "BEGIN; LOCK TABLE public.kine IN SHARE ROW EXCLUSIVE MODE; COMMIT".to_owned();
         self.target
@@ -113,10 +111,12 @@ impl PostgresPair {
         if !empty {
             self.make_indexes(&mut connection, &found, layout).await?;
         }
-        Ok(PgTable {
+        self.target.give_back(connection);
+        let target = PgTable {
             empty: empty && layout.fits(&found),
             ..target
-        })
+        };
+        Ok((target, made))
     }
 
     async fn make_indexes(
@@ -146,7 +146,9 @@ impl PostgresPair {
                 .run(&mut connection, "counting rows", analyze)
                 .await?;
         }
-        self.advance(&mut connection).await
+        self.advance(&mut connection).await?;
+        self.target.give_back(connection);
+        Ok(())
     }
 
     async fn advance(&self, connection: &mut PgConnection) -> Result<(), DatastoreError> {
@@ -154,24 +156,6 @@ impl PostgresPair {
             .ask(connection, "setting the sequence of ids", ADVANCE)
             .await
             .map(drop)
-    }
-
-    async fn copy_anew(
-        &self,
-        layout: Arc<Layout>,
-        meter: &Meter,
-    ) -> Result<Copied, DatastoreError> {
-        let target = self.make_target(&layout).await?;
-        let copied = copy_all(&table(&self.source, &layout), &target, meter).await?;
-        self.finish(&target, copied.written).await?;
-        Ok(copied)
-    }
-
-    async fn target_has_table(&self) -> Result<bool, DatastoreError> {
-        Ok(match self.target.connect().await? {
-            Some(mut connection) => Layout::read(&self.target, &mut connection).await?.is_some(),
-            None => false,
-        })
     }
 }
 
@@ -194,22 +178,21 @@ impl Pair for PostgresPair {
         since: Option<&Position>,
         meter: &Meter,
     ) -> Result<Copied, DatastoreError> {
-        let layout = Arc::new(self.source_layout().await?);
-        let Some(since) = since else {
-            return self.copy_anew(layout, meter).await;
+        let since = since
+            .map(|position| At::read(position, &self.source.store))
+            .transpose()?;
+        let layout = self.source_layout().await?;
+        let source = table(&self.source, &layout);
+        let (target, made) = self.make_target(&layout).await?;
+        let copied = match since {
+            Some(since) if !made => copy_since(&source, &target, since, meter).await?,
+            _ => copy_all(&source, &target, meter).await?,
         };
-        let since = At::read(since, &self.source.store)?;
-        if !self.target_has_table().await? {
-            let copied = self.copy_anew(layout, meter).await?;
-            return Ok(Copied {
-                anew: true,
-                ..copied
-            });
-        }
-        let target = self.make_target(&layout).await?;
-        let copied = copy_since(&table(&self.source, &layout), &target, since, meter).await?;
         self.finish(&target, copied.written).await?;
-        Ok(copied)
+        Ok(Copied {
+            anew: made && since.is_some(),
+            ..copied
+        })
     }
 
     async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
@@ -247,19 +230,16 @@ impl Pair for PostgresPair {
 
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         let (source, target) = self.tables().await?;
-        if !self.target_has_table().await? {
-            let database = &self.target.schema;
-            return Err(self
-                .target
-                .unexpected(format!("database {database} has no table kine")));
+        if Self::layout_of(&self.target).await?.is_none() {
+            return Err(self.target.no_table());
         }
         compare(&source, &target, meter).await
     }
 
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
         let since = At::read(since, &self.source.store)?;
-        let (source, _) = self.tables().await?;
-        later(&source, since).await.map(Some)
+        let layout = Arc::new(self.source_layout().await?);
+        later(&table(&self.source, &layout), since).await.map(Some)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {
@@ -267,16 +247,12 @@ impl Pair for PostgresPair {
             return Ok(());
         };
         let others = look::others(&self.target, &mut connection).await?;
-        if !others.is_empty() {
-            return Err(self.target.unexpected(format!(
-                "database {} also holds {}: nothing is removed; move them elsewhere first",
-                self.target.schema,
-                others.join(", ")
-            )));
-        }
-        if Layout::read(&self.target, &mut connection).await?.is_some() {
-            let (source, target) = self.tables().await?;
-            refuse_foreign_rows(&source, &target).await?;
+        self.target.refuse_others(&others)?;
+        if let Some(found) = Layout::read(&self.target, &mut connection).await? {
+            let source = Self::layout_of(&self.source).await?.map(Arc::new);
+            let layout = source.clone().unwrap_or_else(|| Arc::new(found));
+            let source = source.map(|layout| table(&self.source, &layout));
+            refuse_foreign_rows(source.as_ref(), &table(&self.target, &layout)).await?;
         }
         drop(connection);
         self.target.drop_database().await

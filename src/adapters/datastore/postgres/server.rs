@@ -1,13 +1,14 @@
 //! A PostgreSQL server: how it is logged in to, and what its failures mean.
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Row as _,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Postgres, Row as _,
+    error::DatabaseError,
     postgres::{PgConnectOptions, PgSslMode},
 };
 
 use super::super::{
-    Connection, DatastoreError, Endpoint,
-    kine::{CONNECT_BOUND, Relay, STATEMENT_BOUND, check_credentials, within},
+    DatastoreError, Endpoint,
+    kine::{self, CONNECT_BOUND, Dialect, Meaning, Relay, STATEMENT_BOUND, within},
 };
 
 /// The database that is always there, from which others are made.
@@ -22,49 +23,33 @@ const SESSION: &str = "SET statement_timeout = 0; SET idle_in_transaction_sessio
     SET lock_timeout = '60s'; SET enable_sort = off; SET jit = off; SET search_path = public";
 
 /// A server, and the schema's database there.
-#[derive(Clone, Debug)]
-pub(super) struct Server {
-    /// What it is called for people.
-    pub store: String,
-    /// The schema: a database of that name.
-    pub schema: String,
-    connection: Connection,
-    endpoint: Endpoint,
+pub(super) type Server = kine::Server<Postgres>;
+
+impl Dialect for Postgres {
+    fn takes(schema: &str) -> bool {
+        schema.len() <= LONGEST_NAME && !RESERVED.contains(&schema)
+    }
+
+    fn meaning(error: &sqlx::Error) -> Meaning {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        match code.as_deref() {
+            // It ends, it crashed, it begins, too many connections.
+            Some("57P01" | "57P02" | "57P03" | "53300") => Meaning::Busy,
+            // Invalid authorization, wrong password, no right.
+            Some("28000" | "28P01" | "42501") => Meaning::Refused,
+            // Disk full.
+            Some("53100") => Meaning::Full,
+            _ => Meaning::Other,
+        }
+    }
 }
 
 impl Server {
-    /// Nothing is dialled yet.
-    pub fn new(connection: &Connection, schema: &str) -> Result<Self, DatastoreError> {
-        check_credentials(connection)?;
-        let store = connection.name.clone();
-        let Some(endpoint) = connection.endpoints.first() else {
-            return Err(DatastoreError::Unexpected {
-                store,
-                what: "its DataStore names no endpoint".to_owned(),
-            });
-        };
-        let usable = !schema.is_empty()
-            && schema.len() <= LONGEST_NAME
-            && !schema.contains(char::is_control);
-        if !usable || RESERVED.contains(&schema) {
-            return Err(DatastoreError::Unexpected {
-                store,
-                what: format!(
-                    "`{}` cannot be a tenant's database; look at the schema's name",
-                    schema.escape_debug()
-                ),
-            });
-        }
-        Ok(Self {
-            store,
-            schema: schema.to_owned(),
-            connection: connection.clone(),
-            endpoint: endpoint.clone(),
-        })
-    }
-
     /// Logs in to the database of the schema; none where there is no such database.
     pub async fn connect(&self) -> Result<Option<PgConnection>, DatastoreError> {
+        if let Some(connection) = self.idle().await {
+            return Ok(Some(connection));
+        }
         match self.log_in(&self.schema).await {
             Ok(connection) => Ok(Some(connection)),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("3D000") => {
@@ -122,48 +107,6 @@ impl Server {
         Ok(connection)
     }
 
-    /// What a failure to log in means.
-    fn unreachable(&self, error: &sqlx::Error) -> DatastoreError {
-        // It is starting or stopping, or has no connection left.
-        let busy = has_code(error, &["57P01", "57P02", "57P03", "53300"]);
-        match error {
-            sqlx::Error::Database(_) if !busy => self.failed("logging in", error),
-            _ => DatastoreError::Unreachable {
-                store: self.store.clone(),
-                endpoint: self.endpoint.shown.clone(),
-                cause: cause_of(error),
-            },
-        }
-    }
-
-    /// What a failure of a request means.
-    pub fn failed(&self, doing: &str, error: &sqlx::Error) -> DatastoreError {
-        let store = self.store.clone();
-        let cause = cause_of(error);
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        match code.as_deref() {
-            // Invalid authorization, wrong password, no right.
-            Some("28000" | "28P01" | "42501") => DatastoreError::Refused { store, cause },
-            // Disk full.
-            Some("53100") => DatastoreError::Full { store, cause },
-            _ => DatastoreError::Lost {
-                store,
-                doing: doing.to_owned(),
-                cause,
-            },
-        }
-    }
-
-    /// What cannot be copied safely.
-    pub fn unexpected(&self, what: impl Into<String>) -> DatastoreError {
-        DatastoreError::Unexpected {
-            store: self.store.clone(),
-            what: what.into(),
-        }
-    }
-
     /// Asks for one row.
     pub async fn ask(
         &self,
@@ -202,9 +145,7 @@ impl Server {
 
 /// Whether the server named one of these errors.
 pub(super) fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
@@ -213,21 +154,14 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The cause, without the driver's words around it.
-fn cause_of(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Tls(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use super::{super::super::Driver, *};
+    use super::{
+        super::super::{Connection, Driver},
+        *,
+    };
 
     #[test]
     fn only_a_tenants_name_is_taken() {

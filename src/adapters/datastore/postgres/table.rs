@@ -55,7 +55,7 @@ impl PgTable {
         let id = format!("id::{}", self.layout.columns[0].kind);
         let (columns, filter) = match selection {
             Selection::All => (self.layout.casts(), String::new()),
-            Selection::Ids => (id, String::new()),
+            Selection::IdsAbove(last) => (id, format!("WHERE id > {last}")),
             Selection::Names => (format!("{id}, name"), String::new()),
             Selection::NamesAbove(above) => (format!("{id}, name"), format!("WHERE id > {above}")),
             Selection::These(ids) => {
@@ -129,6 +129,17 @@ impl PgTable {
         connection.execute("COMMIT").await.map(drop)
     }
 
+    /// The only column of the only row.
+    async fn figure(&self, doing: &str, sql: &str) -> Result<i64, DatastoreError> {
+        let mut connection = self.connect().await?;
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection);
+        let figure = within(STATEMENT_BOUND, query)
+            .await
+            .map_err(|error| self.server.failed(doing, &error))?;
+        self.server.give_back(connection);
+        Ok(figure)
+    }
+
     fn failed_writing(&self, error: &sqlx::Error) -> DatastoreError {
         // Numeric value out of range.
         if has_code(error, &["22003"]) {
@@ -170,7 +181,9 @@ impl Table for PgTable {
                 }
             }
         }
+        drop(stream);
         if tuples.whole() {
+            self.server.give_back(connection);
             return Ok(());
         }
         Err(failed(sqlx::Error::Protocol(
@@ -202,7 +215,8 @@ impl Table for PgTable {
                 return Err(self.failed_writing(&error));
             }
             tracing::debug!(%error, "a batch is written again");
-            let rolled_back = writer.connection.execute("ROLLBACK").await;
+            let rolled_back = writer.connection.execute("ROLLBACK");
+            let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
             rolled_back.map_err(|error| self.failed_writing(&error))?;
         }
         Ok(())
@@ -212,30 +226,34 @@ impl Table for PgTable {
         // Before the first ANALYZE the server has no estimate.
         let sql = "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM public.kine) \
             ELSE reltuples::bigint END FROM pg_class WHERE oid = 'public.kine'::regclass";
-        let mut connection = self.connect().await?;
-        let rows: i64 = within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(sql).fetch_one(&mut connection),
-        )
-        .await
-        .map_err(|error| self.server.failed("counting rows", &error))?;
+        let rows: i64 = self.figure("counting rows", sql).await?;
         Ok(rows.unsigned_abs())
     }
 
     async fn compacted(&self) -> Result<i64, DatastoreError> {
-        let sql = "SELECT coalesce(max(prev_revision), 0)::bigint FROM public.kine WHERE name = $1";
+        let sql = format!(
+            "SELECT coalesce(max(prev_revision), 0)::bigint FROM public.kine WHERE name = '{COMPACT_KEY}'"
+        );
+        self.figure("reading the compaction's revision", &sql).await
+    }
+
+    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError> {
+        let between = format!("id > {earlier} AND id <= {revision}");
+        // All of them are found by their ids; the server would rather read the table.
+        let sql = format!(
+            "BEGIN; SET LOCAL enable_seqscan = off; DELETE FROM public.kine k USING (
+                SELECT prev_revision AS id FROM public.kine
+                    WHERE {between} AND prev_revision <> 0 AND name <> '{COMPACT_KEY}'
+                UNION SELECT id FROM public.kine WHERE {between} AND deleted <> 0
+            ) gone WHERE k.id = gone.id; COMMIT"
+        );
         let mut connection = self.connect().await?;
-        within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(sql)
-                .bind(COMPACT_KEY)
-                .fetch_one(&mut connection),
-        )
-        .await
-        .map_err(|error| {
-            self.server
-                .failed("reading the compaction's revision", &error)
-        })
+        let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        let done = within(STATEMENT_BOUND, done)
+            .await
+            .map_err(|error| self.server.failed("compacting", &error))?;
+        self.server.give_back(connection);
+        Ok(done.rows_affected())
     }
 
     async fn removed_by_compaction(
@@ -246,14 +264,11 @@ impl Table for PgTable {
         let sql = "SELECT k.id::bigint FROM public.kine k WHERE k.id = ANY($1) AND k.id <= $2 AND (k.deleted <> 0 \
             OR EXISTS (SELECT FROM public.kine n WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= $2))";
         let mut connection = self.connect().await?;
-        within(
-            STATEMENT_BOUND,
-            sqlx::query_scalar(sql)
-                .bind(ids)
-                .bind(revision)
-                .fetch_all(&mut connection),
-        )
-        .await
-        .map_err(|error| self.server.failed("reading rows", &error))
+        let query = sqlx::query_scalar(sql).bind(ids).bind(revision);
+        let removed = within(STATEMENT_BOUND, query.fetch_all(&mut connection))
+            .await
+            .map_err(|error| self.server.failed("reading rows", &error))?;
+        self.server.give_back(connection);
+        Ok(removed)
     }
 }

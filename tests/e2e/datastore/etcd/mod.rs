@@ -1,5 +1,4 @@
 //! etcd to etcd: copies, changes, comparisons, and what stands in their way.
-mod authority;
 mod breaks;
 mod changes;
 mod compare;
@@ -11,8 +10,9 @@ mod speed;
 mod trust;
 
 use anyhow::Result;
-use kubectl_migrate::adapters::datastore::{EtcdPair, Meter};
+use kubectl_migrate::adapters::datastore::EtcdPair;
 
+use super::{authority, free_ports, quiet};
 use server::{Row, Server, row};
 
 /// The tenant's schema; `/t10/` is a neighbour whose name begins with it.
@@ -30,10 +30,6 @@ async fn stores() -> Result<(Server, Server)> {
 async fn pair(source: &Server, target: &Server) -> Result<EtcdPair> {
     let (source, target) = (source.connection(), target.connection());
     Ok(Box::pin(EtcdPair::open(&source, &target, SCHEMA)).await?)
-}
-
-fn quiet() -> Meter {
-    Meter::new(|_| ())
 }
 
 /// So many keys with values of so many bytes, each its own.

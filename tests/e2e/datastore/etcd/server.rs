@@ -1,7 +1,7 @@
 //! A real etcd on this machine, with TLS and users as Kamaji wants them.
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -12,7 +12,7 @@ use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, PutOptions, Txn,
 use kubectl_migrate::adapters::datastore::{Connection, Driver, Endpoint, Identity};
 use secrecy::ExposeSecret;
 
-use super::authority::Authority;
+use super::{authority::Authority, free_ports};
 use crate::support::{output_of, wait_for};
 
 /// The host that its certificate is for, as Kamaji's stores are named.
@@ -234,16 +234,4 @@ impl From<KeyValue> for Row {
         let (key, value) = found.into_key_value();
         Self { key, value, lease }
     }
-}
-
-/// Ports that nobody listens on, for now.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut ports = [0; N];
-    let mut held = Vec::new();
-    for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }

@@ -1,7 +1,5 @@
 //! MySQL to MySQL, by MariaDB.
-mod compare;
-mod copy;
-mod ids;
-mod look;
+mod packet;
 mod server;
-mod trust;
+
+super::sql::every_case!(crate::datastore::mysql::server::Server);

@@ -1,7 +1,5 @@
 //! PostgreSQL to PostgreSQL.
-mod compare;
-mod copy;
-mod ids;
-mod look;
+mod rights;
 mod server;
-mod trust;
+
+super::sql::every_case!(crate::datastore::postgres::server::Server);

@@ -1,17 +1,17 @@
 //! A server's process, as a user without rights: these servers refuse to be root.
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener},
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, getuid, kill_process};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
-use super::super::super::support::output_of;
+use super::super::{super::support::output_of, authority::Authority};
 
 /// The user `nobody`, as Debian numbers it.
 const NOBODY: u32 = 65_534;
@@ -48,8 +48,12 @@ impl Home {
         own(&path)
     }
 
-    pub fn write_secret(&self, name: &str, text: &SecretString) -> Result<()> {
-        self.write(name, text.expose_secret())
+    /// The files of a server's certificate for a host: `server.crt`, `server.key` and `ca.crt`.
+    pub fn certify(&self, authority: &Authority, host: &str) -> Result<()> {
+        let identity = authority.certify(host, &[host])?;
+        self.write("server.crt", &identity.certificate)?;
+        self.write("server.key", identity.key.expose_secret())?;
+        self.write("ca.crt", &authority.pem())
     }
 
     /// A program as the folder's user.
@@ -124,8 +128,28 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free now.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
+/// A server that runs until it is dropped.
+pub struct Running {
+    process: Mutex<Process>,
+    pub home: Home,
+    pub port: u16,
+    /// Who has signed its certificate.
+    pub authority: Authority,
+}
+
+impl Running {
+    pub fn new(process: Process, home: Home, port: u16, authority: Authority) -> Self {
+        Self {
+            process: Mutex::new(process),
+            home,
+            port,
+            authority,
+        }
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        let process = self.process.lock();
+        process.unwrap_or_else(PoisonError::into_inner).stop();
+    }
 }

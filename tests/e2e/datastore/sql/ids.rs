@@ -1,33 +1,26 @@
-//! Ids: the sequence behind them, and how many bits they have.
+//! Ids: what the next row gets, and how many bits they have.
 use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::{Pair as _, Raised};
 
-use super::{
-    super::sql::{Row, Tenant, quiet, refusal},
-    server::{KAMAJI, Servers},
-};
+use super::{super::quiet, Row, Servers, Sql, Tenant, finding, refusal};
 
 const INSERT: &str = "INSERT INTO kine (name, prev_revision) VALUES ('/registry/new', 0)";
 const NEWEST: &str = "SELECT id FROM kine WHERE name = '/registry/new'";
 
-/// The sequence trap: a COPY leaves the sequence where it was, and kine's next rows get ids that are taken or old.
-#[tokio::test]
-async fn a_row_after_the_copy_gets_the_next_id() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "sequence");
+pub async fn a_row_after_the_copy_gets_the_next_id<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "sequence");
     let mut tenant = Tenant::new(1_000);
     servers.source.make(schema).await?;
     servers.source.write(schema, &tenant.changes(100)).await?;
     let pair = servers.pair(schema)?;
     let first = pair.copy(None, &quiet()).await?;
     let last = first.revision;
-    servers
-        .target
-        .run(schema, "SELECT setval('kine_id_seq', 1, false)")
-        .await?;
+    let (lost, before) = S::LOST_IDS;
+    servers.target.run(schema, lost).await?;
     let raised = pair.raise(500).await?;
     let expected = Raised {
         source: last,
-        before: 0,
+        before,
         now: last,
     };
     ensure!(raised == expected, "{raised:?}");
@@ -42,9 +35,8 @@ async fn a_row_after_the_copy_gets_the_next_id() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_empty_table_begins_with_one() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "empty");
+pub async fn an_empty_table_begins_with_one<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "empty");
     servers.source.make(schema).await?;
     let pair = servers.pair(schema)?;
     let copied = pair.copy(None, &quiet()).await?;
@@ -54,9 +46,8 @@ async fn an_empty_table_begins_with_one() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn ids_beyond_32_bits_are_kept_and_a_table_without_room_is_told() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "wide");
+pub async fn ids_beyond_32_bits_are_kept_and_a_table_without_room_is_told<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "wide");
     let rows = Tenant::new(i64::from(i32::MAX) - 20).changes(50);
     servers.source.make(schema).await?;
     servers.source.write(schema, &rows).await?;
@@ -65,13 +56,9 @@ async fn ids_beyond_32_bits_are_kept_and_a_table_without_room_is_told() -> Resul
     ensure!(servers.target.digest(schema).await? == servers.source.digest(schema).await?);
     pair.clear_target().await?;
 
-    servers.target.make_with(schema, KAMAJI).await?;
+    servers.target.make_with(schema, S::NARROW).await?;
     let look = pair.look().await?;
-    let finding = look
-        .findings
-        .iter()
-        .find(|finding| finding.check == "32-bit ids");
-    ensure!(finding.is_some_and(|finding| finding.blocks), "{look:?}");
+    ensure!(finding(&look, "32-bit ids")?.blocks, "{look:?}");
     let error = refusal(pair.copy(None, &quiet()).await)?.to_string();
     ensure!(
         error.contains("its table has 32-bit ids, and the source's are larger"),
@@ -80,13 +67,12 @@ async fn ids_beyond_32_bits_are_kept_and_a_table_without_room_is_told() -> Resul
     Ok(())
 }
 
-#[tokio::test]
-async fn a_table_of_kamajis_is_filled_while_ids_fit() -> Result<()> {
-    let (servers, schema) = (Servers::shared()?, "narrow");
+pub async fn a_narrow_table_is_filled_while_ids_fit<S: Sql>() -> Result<()> {
+    let (servers, schema) = (Servers::<S>::shared()?, "narrow");
     let mut tenant = Tenant::new(1);
     servers.source.make(schema).await?;
     servers.source.write(schema, &tenant.changes(200)).await?;
-    servers.target.make_with(schema, KAMAJI).await?;
+    servers.target.make_with(schema, S::NARROW).await?;
     let pair = servers.pair(schema)?;
     let first = pair.copy(None, &quiet()).await?;
     let more: Vec<Row> = tenant.changes(50);
