@@ -66,10 +66,7 @@ impl FromStr for Frozen {
             {
                 Ok(Self::Tenant(name.to_owned()))
             }
-            _ => text
-                .parse()
-                .map(Self::Workload)
-                .map_err(|error: <Workload as FromStr>::Err| error.to_string()),
+            _ => text.parse().map(Self::Workload),
         }
     }
 }

@@ -18,6 +18,7 @@ fn the_help_of_every_verb() -> Result<()> {
         "report",
         "freeze",
         "thaw",
+        "switch-datastore",
         "copy",
         "completion",
         "version",

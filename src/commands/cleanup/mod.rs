@@ -115,7 +115,7 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
             _ => "this deletes the journal, which is all that tells what was done",
         };
         // Whoever types a schema's name has looked whose it is.
-        let name = items.store.as_ref().map_or(&*args.name, OldStore::name);
+        let name = items.store.as_ref().map_or(&*args.name, OldStore::schema);
         cx.ui.confirm_irreversible(what, name)?;
     } else if !cx.ui.confirm("Delete all of these?")? {
         cx.ui.say(&format!(
@@ -212,7 +212,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     }
     let (mut old_data, mut store) = (Vec::new(), None);
     if args.old_data && plan::Playbook::KamajiDatastore.name() == seen.header.playbook {
-        store = OldStore::of(seen, &report, sides).await?;
+        store = Box::pin(OldStore::of(seen, &report, sides)).await?;
     } else if args.old_data {
         old_data = source::items(seen, &report, sides).await?;
     }

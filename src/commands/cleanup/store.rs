@@ -54,7 +54,7 @@ impl OldStore {
     }
 
     /// What has to be typed.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn schema(&self) -> &str {
         &self.switch.tenant.schema
     }
 
@@ -88,7 +88,7 @@ impl OldStore {
     /// What the journal keeps of it.
     pub(super) fn told(&self) -> serde_json::Value {
         json!({
-            "deleted": [format!("schema {} in datastore {}", self.name(), self.switch.tenant.source)],
+            "deleted": [format!("schema {} in datastore {}", self.schema(), self.switch.tenant.source)],
             "keys": self.look.keys, "bytes": self.look.bytes, "revision": self.look.revision,
         })
     }

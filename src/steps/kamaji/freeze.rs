@@ -29,14 +29,14 @@ pub struct Frozen {
     /// The API servers that were seen to refuse a write; none where they were stopped.
     pub refused_by: Vec<String>,
     /// Since when the proof stands.
-    pub frozen_at: Timestamp,
+    pub since: Timestamp,
 }
 
 /// What the freeze leaves in the journal.
 pub const FROZEN: Key<Frozen> = Key::new("freeze");
 
 /// A policy is in force within a second; an API server that takes so long has another trouble.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(60);
+const IN_FORCE_WITHIN: Duration = Duration::from_mins(1);
 /// Between two probes: each is a small request, and writes are accepted meanwhile.
 const BETWEEN_PROBES: Duration = Duration::from_millis(100);
 
@@ -190,7 +190,7 @@ impl Step for FreezeTenant {
         Ok(Outcome::Done(serde_json::to_value(Frozen {
             how: self.0.freeze.to_string(),
             refused_by,
-            frozen_at: Timestamp::now(),
+            since: Timestamp::now(),
         })?))
     }
 

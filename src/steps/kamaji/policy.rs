@@ -1,7 +1,7 @@
 //! The freeze `read-only`: a policy in the tenant that refuses every write.
 //!
 //! It covers what Kamaji's own webhook lets through: `kube-system`, subresources such as `status`, and tokens.
-//! Leases are exempt: without them the scheduler and the controllers would restart, and nodes go NotReady.
+//! Leases are exempt: without them the scheduler and the controllers would restart, and nodes would not be ready.
 use anyhow::{Result, bail};
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,

@@ -74,7 +74,7 @@ fn content(text: &str) -> Value {
     json!({"content": STANDARD.encode(text)})
 }
 
-fn annotate(tenant: &Tenant, key: &str, value: Value) -> Result<()> {
+fn annotate(tenant: &Tenant, key: &str, value: &Value) -> Result<()> {
     tenant.patch(&json!({"metadata": {"annotations": {key: value}}}))
 }
 
@@ -226,12 +226,16 @@ fn what_is_wrong_with_the_tenant_is_found() -> Result<()> {
     blocks("migration pod", "may write to a store at any time")?;
     drop(orphan);
 
-    annotate(&tenant, "kamaji.clastix.io/migration-timeout", json!("30m"))?;
+    annotate(
+        &tenant,
+        "kamaji.clastix.io/migration-timeout",
+        &json!("30m"),
+    )?;
     finds(&tenant, GOLD, "warn", "leftovers", "migration-timeout=30m")?;
-    annotate(&tenant, "kamaji.clastix.io/migration-timeout", Value::Null)?;
-    annotate(&tenant, "meta.helm.sh/release-name", json!("tenants"))?;
+    annotate(&tenant, "kamaji.clastix.io/migration-timeout", &Value::Null)?;
+    annotate(&tenant, "meta.helm.sh/release-name", &json!("tenants"))?;
     finds(&tenant, GOLD, "warn", "owner", "Helm")?;
-    annotate(&tenant, "meta.helm.sh/release-name", Value::Null)?;
+    annotate(&tenant, "meta.helm.sh/release-name", &Value::Null)?;
     tenant.until_ready_on(SILVER)?;
 
     // Whatever is changed from here on, the controller leaves as it is.
@@ -282,5 +286,7 @@ fn what_is_wrong_with_the_tenant_is_found() -> Result<()> {
         let pods = tenant.namespace.kubectl(&["get", "pods", "-o", "name"])?;
         Ok(pods.is_empty().then_some(()))
     })?;
-    blocks("freeze", "no API server runs")
+    blocks("freeze", "no API server runs")?;
+    // The controller lets go of it only when it may work on it.
+    tenant.pause(false)
 }

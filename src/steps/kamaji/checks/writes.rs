@@ -4,7 +4,7 @@ use super::super::{
 };
 use crate::{engine::Check, plan::TenantFreeze};
 
-/// The first Kubernetes whose API servers have ValidatingAdmissionPolicy as a matter of course.
+/// The first Kubernetes whose API servers have `ValidatingAdmissionPolicy` as a matter of course.
 const POLICIES_SINCE: (u32, u32) = (1, 30);
 
 impl Switch {
