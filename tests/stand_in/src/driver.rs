@@ -38,14 +38,14 @@ impl Driver {
 /// Makes a tenant's own part of a store, if it is not there.
 pub async fn set_up(store: &Store, share: &Share, password: &str) -> Result<()> {
     let (schema, user) = (&*share.schema, &*share.user);
-    let work = async {
+    let work = Box::pin(async {
         match store.driver {
             Driver::Etcd => etcd::set_up(store, schema, user).await,
             Driver::MySql => mysql::set_up(store, schema, user, password).await,
             Driver::PostgreSql => postgres::set_up(store, schema, user, password).await,
             Driver::Nats => nats::set_up(store).await,
         }
-    };
+    });
     in_time(store, work)
         .await
         .with_context(|| format!("failed to set up {schema} in datastore {}", store.name))
@@ -54,14 +54,14 @@ pub async fn set_up(store: &Store, share: &Share, password: &str) -> Result<()> 
 /// Removes a tenant's own part of a store.
 pub async fn tear_down(store: &Store, share: &Share) -> Result<()> {
     let (schema, user) = (&*share.schema, &*share.user);
-    let work = async {
+    let work = Box::pin(async {
         match store.driver {
             Driver::Etcd => etcd::tear_down(store, schema, user).await,
             Driver::MySql => mysql::tear_down(store, schema, user).await,
             Driver::PostgreSql => postgres::tear_down(store, schema, user).await,
             Driver::Nats => nats::tear_down(store, schema).await,
         }
-    };
+    });
     in_time(store, work)
         .await
         .with_context(|| format!("failed to remove {schema} from datastore {}", store.name))
@@ -70,7 +70,7 @@ pub async fn tear_down(store: &Store, share: &Share) -> Result<()> {
 /// Copies a tenant's data between two stores of one kind, each kind in its own faulty way.
 pub async fn migrate(from: &Store, to: &Store, schema: &str, clean: bool) -> Result<()> {
     match from.driver {
-        Driver::Etcd => etcd::migrate(from, to, schema, clean).await,
+        Driver::Etcd => Box::pin(etcd::migrate(from, to, schema, clean)).await,
         Driver::MySql => mysql::migrate(from, to, schema, clean).await,
         Driver::PostgreSql => postgres::migrate(from, to, schema, clean).await,
         Driver::Nats => nats::migrate(from, to, schema, clean).await,

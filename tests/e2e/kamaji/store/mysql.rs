@@ -36,15 +36,8 @@ impl Store {
         };
         let source = place(self, 'A', CERTIFICATES, CLIENT);
         let target = place(to, 'B', "/to", "/to-client");
-        let script = format!(
-            "set -eo pipefail; mariadb-dump {source} --hex-blob {schema} | mariadb {target} {schema}"
-        );
-        let [a, b] = self.login("A_USER", "A_PASSWORD");
-        let [c, d] = to.login("B_USER", "B_PASSWORD");
-        let container = json!({
-            "image": image("mariadb")?, "command": ["sh", "-c", script], "env": [a, b, c, d],
-        });
-        let name = self.start_copy(to, schema, container)?;
-        self.finish_copy(&name)
+        let script =
+            format!("mariadb-dump {source} --hex-blob {schema} | mariadb {target} {schema}");
+        self.run_copy(to, schema, &image("mariadb")?, &script)
     }
 }

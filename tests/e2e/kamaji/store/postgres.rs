@@ -2,7 +2,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Store, image};
+use super::{CERTIFICATES, CLIENT, Store, image};
 
 /// Root comes by the socket without a password.
 const PSQL: [&str; 7] = ["psql", "-h", "/tmp", "-U", "root", "-v", "ON_ERROR_STOP=1"];
@@ -34,19 +34,10 @@ impl Store {
                 store.host()
             )
         };
-        let (source, target) = (
-            place(self, 'A', super::CERTIFICATES, super::CLIENT),
-            place(to, 'B', "/to", "/to-client"),
-        );
-        let script = format!(
-            "set -eo pipefail; pg_dump --no-owner '{source}' | psql -q -v ON_ERROR_STOP=1 '{target}'"
-        );
-        let [a, b] = self.login("A_USER", "A_PASSWORD");
-        let [c, d] = to.login("B_USER", "B_PASSWORD");
-        let container = json!({
-            "image": image("postgres")?, "command": ["sh", "-c", script], "env": [a, b, c, d],
-        });
-        let name = self.start_copy(to, schema, container)?;
-        self.finish_copy(&name)
+        let source = place(self, 'A', CERTIFICATES, CLIENT);
+        let target = place(to, 'B', "/to", "/to-client");
+        let script =
+            format!("pg_dump --no-owner '{source}' | psql -q -v ON_ERROR_STOP=1 '{target}'");
+        self.run_copy(to, schema, &image("postgres")?, &script)
     }
 }
