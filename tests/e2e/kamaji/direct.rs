@@ -7,6 +7,22 @@ use super::{
     tenant::Tenant,
 };
 
+impl Tenant {
+    /// Moves it without the controller's Job: it is paused and stopped while `copy` copies.
+    pub fn move_by(&self, to: &str, copy: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.pause(true)?;
+        self.wish(to)?;
+        // The paused controller leaves a stopped tenant stopped.
+        self.namespace
+            .kubectl(&["scale", "deployment", &self.name, "--replicas=0"])?;
+        self.until_stopped()?;
+        copy()?;
+        self.patch_status(&json!({"storage": {"dataStoreName": to}}))?;
+        self.pause(false)?;
+        self.until_ready_on(to)
+    }
+}
+
 #[test]
 fn a_tenant_moves_without_a_job() -> Result<()> {
     let tenant = Tenant::new("direct", SILVER)?;
@@ -15,32 +31,21 @@ fn a_tenant_moves_without_a_job() -> Result<()> {
     let config = format!("secret/{name}-datastore-config");
     let password = tenant.namespace.get(&config)?["data"]["DB_PASSWORD"].clone();
 
-    tenant.pause(true)?;
-    tenant.wish(GOLD)?;
-    // The paused controller leaves a stopped tenant stopped.
-    tenant
-        .namespace
-        .kubectl(&["scale", "deployment", &name, "--replicas=0"])?;
-    tenant.until("its pods to be gone", || {
-        let pods = tenant.namespace.kubectl(&["get", "pods", "-o", "name"])?;
-        Ok(pods.is_empty().then_some(()))
+    tenant.move_by(GOLD, || {
+        tenant.place.silver.mirror(&tenant.place.gold, &schema)?;
+        let status = tenant.get()?["status"].clone();
+        ensure!(status["storage"]["dataStoreName"] == SILVER, "{status}");
+        ensure!(
+            status["kubernetesResources"]["version"]["status"] == "Ready",
+            "{status}"
+        );
+        let users = tenant.place.gold.etcdctl(&["user", "list"])?;
+        ensure!(
+            !users.contains(&schema),
+            "a user before the switch: {users}"
+        );
+        Ok(())
     })?;
-    tenant.place.silver.mirror(&tenant.place.gold, &schema)?;
-    let status = tenant.get()?["status"].clone();
-    ensure!(status["storage"]["dataStoreName"] == SILVER, "{status}");
-    ensure!(
-        status["kubernetesResources"]["version"]["status"] == "Ready",
-        "{status}"
-    );
-    let users = tenant.place.gold.etcdctl(&["user", "list"])?;
-    ensure!(
-        !users.contains(&schema),
-        "a user before the switch: {users}"
-    );
-
-    tenant.patch_status(&json!({"storage": {"dataStoreName": GOLD}}))?;
-    tenant.pause(false)?;
-    tenant.until_ready_on(GOLD)?;
     tenant.is_served_from(GOLD)?;
     ensure!(tenant.has("before")?, "lost");
     tenant.write("after")?;

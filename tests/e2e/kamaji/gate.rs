@@ -78,10 +78,7 @@ fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
     // A tenant that does not answer cannot be frozen: so the pause is certain to come first.
     tenant.pause(true)?;
     scale("0")?;
-    tenant.until("its pods to be gone", || {
-        let pods = tenant.namespace.kubectl(&["get", "pods", "-o", "name"])?;
-        Ok(pods.is_empty().then_some(()))
-    })?;
+    tenant.until_stopped()?;
     tenant.wish("gold")?;
     tenant.pause(false)?;
     // The pause must come before the end of the Job, or there is nothing to hold.

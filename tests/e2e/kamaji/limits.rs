@@ -71,12 +71,7 @@ fn a_tenant_that_ends_leaves_nothing_on_the_store_that_it_wished_for() -> Result
 #[test]
 fn a_stopped_tenant_sleeps() -> Result<()> {
     let tenant = Tenant::new("sleeper", SILVER)?;
-    let replicas =
-        |number: u32| json!({"spec": {"controlPlane": {"deployment": {"replicas": number}}}});
-    tenant.patch(&replicas(0))?;
-    tenant.until("Sleeping", || {
-        Ok((tenant.phase()? == "Sleeping").then_some(()))
-    })?;
-    tenant.patch(&replicas(1))?;
+    tenant.sleep()?;
+    tenant.wake()?;
     tenant.until_ready_on(SILVER)
 }

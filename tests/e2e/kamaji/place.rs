@@ -98,9 +98,13 @@ pub fn tenant_image() -> Result<String> {
     std::env::var("TENANT_IMAGE").context("TENANT_IMAGE is not set: run tests/run e2e")
 }
 
+/// The image of the controller and of its Jobs.
+pub fn stand_in_image() -> Result<String> {
+    std::env::var("STAND_IN_IMAGE").context("STAND_IN_IMAGE is not set: run tests/run e2e")
+}
+
 fn manager() -> Result<String> {
-    let image =
-        std::env::var("STAND_IN_IMAGE").context("STAND_IN_IMAGE is not set: run tests/run e2e")?;
+    let image = stand_in_image()?;
     let text = std::fs::read_to_string(Path::new(STAND_IN).join("manager.yaml"))?;
     Ok(text
         .replace("@IMAGE@", &image)

@@ -8,13 +8,13 @@ use super::{
 };
 
 /// What a switch that gets nowhere has in common; then the way back, which is patching the store back.
-fn is_stuck_until_taken_back(tenant: &Tenant) -> Result<()> {
+pub fn is_stuck_until_taken_back(tenant: &Tenant, home: &str) -> Result<()> {
     ensure!(tenant.phase()? == "Migrating", "no longer migrating");
     tenant.until("the freeze", || Ok(tenant.is_frozen()?.then_some(())))?;
-    tenant.wish(SILVER)?;
-    tenant.until_ready_on(SILVER)?;
+    tenant.wish(home)?;
+    tenant.until_ready_on(home)?;
     tenant.until("the thaw", || Ok((!tenant.is_frozen()?).then_some(())))?;
-    tenant.write("after")?;
+    tenant.write(&format!("back-on-{home}"))?;
     let job = tenant.job()?;
     let flags = ["--cascade=foreground", "--timeout=120s"];
     tenant
@@ -33,7 +33,7 @@ fn container(tenant: &Tenant) -> Result<Value> {
 }
 
 /// Waits until the copy has failed, and gives its last words.
-fn last_words(tenant: &Tenant) -> Result<String> {
+pub fn last_words(tenant: &Tenant) -> Result<String> {
     tenant.until("its job's pod to fail", || {
         let restarts = container(tenant)?["restartCount"].as_u64();
         Ok((restarts > Some(0)).then_some(()))
@@ -62,7 +62,7 @@ fn another_driver_is_taken_and_never_gets_anywhere() -> Result<()> {
     tenant.wish(&name)?;
     let told = last_words(&tenant)?;
     ensure!(told.contains("different drivers"), "{told}");
-    is_stuck_until_taken_back(&tenant)?;
+    is_stuck_until_taken_back(&tenant, SILVER)?;
     tenant.place.system.kubectl(&["delete", &other])?;
     Ok(())
 }
@@ -76,7 +76,7 @@ fn an_image_that_cannot_be_pulled_is_waited_for() -> Result<()> {
         let failed = ["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str().unwrap_or(""));
         Ok(failed.then_some(()))
     })?;
-    is_stuck_until_taken_back(&tenant)
+    is_stuck_until_taken_back(&tenant, SILVER)
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_copy_that_takes_too_long_fails() -> Result<()> {
     tenant.wish(GOLD)?;
     let told = last_words(&tenant)?;
     ensure!(told.contains("context deadline exceeded"), "{told}");
-    is_stuck_until_taken_back(&tenant)
+    is_stuck_until_taken_back(&tenant, SILVER)
 }
 
 #[test]

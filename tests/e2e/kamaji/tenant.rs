@@ -1,13 +1,13 @@
 //! A tenant: a real API server on one of the stores, in a namespace of its own.
 use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
     super::support::{Namespace, On, output_of, wait_for},
     forward::Forward,
-    place::{Place, SYSTEM, tenant_image},
+    place::{Place, tenant_image},
 };
 
 const PORT: u16 = 6443;
@@ -184,6 +184,32 @@ impl Tenant {
         self.patch(&json!({"metadata": {"annotations": {"kamaji.clastix.io/paused": value}}}))
     }
 
+    /// Has the controller stop its pods, and waits until there is none.
+    pub fn sleep(&self) -> Result<()> {
+        self.replicate(0)?;
+        self.until("Sleeping", || {
+            Ok((self.phase()? == "Sleeping").then_some(()))
+        })?;
+        self.until_stopped()
+    }
+
+    /// Waits until it has no pods.
+    pub fn until_stopped(&self) -> Result<()> {
+        self.until("its pods to be gone", || {
+            let pods = self.namespace.kubectl(&["get", "pods", "-o", "name"])?;
+            Ok(pods.is_empty().then_some(()))
+        })
+    }
+
+    /// Has the controller start its pods.
+    pub fn wake(&self) -> Result<()> {
+        self.replicate(1)
+    }
+
+    fn replicate(&self, pods: u32) -> Result<()> {
+        self.patch(&json!({"spec": {"controlPlane": {"deployment": {"replicas": pods}}}}))
+    }
+
     /// Its own part of any store.
     pub fn schema(&self) -> Result<String> {
         let schema = self.get()?["status"]["storage"]["setup"]["schema"].clone();
@@ -242,51 +268,22 @@ impl Tenant {
 
     /// Waits until it has moved to a store with all that belongs to that, and is ready.
     pub fn until_ready_on(&self, store: &str) -> Result<()> {
-        self.until(&format!("ready on {store}"), || {
+        self.until_on(store, "Ready")
+    }
+
+    /// Waits until it has moved to a store, and sleeps.
+    pub fn until_asleep_on(&self, store: &str) -> Result<()> {
+        self.until_on(store, "Sleeping")
+    }
+
+    fn until_on(&self, store: &str, phase: &str) -> Result<()> {
+        self.until(&format!("{phase} on {store}"), || {
             let now = self.get()?;
             let status = &now["status"];
             let observed = status["observedGeneration"] == now["metadata"]["generation"];
-            let ready = status["kubernetesResources"]["version"]["status"] == "Ready";
+            let ready = status["kubernetesResources"]["version"]["status"] == phase;
             let there = status["storage"]["dataStoreName"] == store;
             Ok((observed && ready && there).then_some(()))
-        })
-    }
-
-    /// All that follows from its being on a store: pods, their label and server, and who uses which store.
-    pub fn is_served_from(&self, store: &str) -> Result<()> {
-        let label =
-            |operator: &str| format!("component.kamaji.clastix.io/datastore{operator}{store}");
-        self.until("no pod on another store", || {
-            let left =
-                self.namespace
-                    .kubectl(&["get", "pods", "-l", &label("!="), "-o", "name"])?;
-            Ok(left.is_empty().then_some(()))
-        })?;
-        let pods = self
-            .namespace
-            .kubectl(&["get", "pods", "-l", &label("="), "-o", "json"])?;
-        let pods: Value = serde_json::from_str(&pods)?;
-        let server = json!(format!(
-            "--etcd-servers=https://{store}-0.{store}.{SYSTEM}.svc.cluster.local:2379"
-        ));
-        let args = &pods["items"][0]["spec"]["containers"][0]["args"];
-        ensure!(
-            args.as_array().is_some_and(|all| all.contains(&server)),
-            "{args}"
-        );
-        let mine = json!(format!("{}/{}", self.namespace.name, self.name));
-        self.until("the stores to say who uses them", || {
-            let all = self.place.system.get("datastores")?;
-            let all = all["items"].as_array().cloned().unwrap_or_default();
-            let right = all.iter().all(|one| {
-                let users = one["status"]["usedBy"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                let sorted = users.is_sorted_by_key(|user| user.as_str());
-                sorted && users.contains(&mine) == (one["metadata"]["name"] == store)
-            });
-            Ok(right.then_some(()))
         })
     }
 }

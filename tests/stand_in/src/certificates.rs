@@ -18,6 +18,7 @@ pub fn keys() -> Result<(String, String)> {
 }
 
 /// A certificate and its key, both as PEM.
+#[derive(Clone, Default)]
 pub struct Pair {
     pub certificate: String,
     pub key: String,

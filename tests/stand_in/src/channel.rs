@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A channel that connects when it is first used, to whichever server answers.
 pub fn to(store: &Store) -> Result<Channel> {
-    let tls = TlsConnector::from(Arc::new(tls(store)?));
+    let mut tls = tls(store)?;
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let tls = TlsConnector::from(Arc::new(tls));
     let servers = store.endpoints.clone();
     // etcd looks at a client's certificate only in requests that call themselves https.
     let settings = Endpoint::from_static("http://etcd").origin(Uri::from_static("https://etcd"));
@@ -31,20 +33,24 @@ pub fn to(store: &Store) -> Result<Channel> {
     )
 }
 
-fn tls(store: &Store) -> Result<ClientConfig> {
+/// How a store's servers prove who they are, and we prove it to them.
+pub fn tls(store: &Store) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(
-        store.authority.certificate.as_bytes(),
-    )?)?;
-    let certificate = CertificateDer::from_pem_slice(store.identity.certificate.as_bytes())?;
-    let key = PrivateKeyDer::from_pem_slice(store.identity.key.as_bytes())?;
+    if let Some(authority) = &store.authority {
+        roots.add(CertificateDer::from_pem_slice(
+            authority.certificate.as_bytes(),
+        )?)?;
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+        .with_root_certificates(roots);
+    let Some(identity) = &store.identity else {
+        return Ok(config.with_no_client_auth());
+    };
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+    Ok(config.with_client_auth_cert(vec![certificate], key)?)
 }
 
 async fn dial(tls: &TlsConnector, servers: &[String]) -> io::Result<TlsStream<TcpStream>> {

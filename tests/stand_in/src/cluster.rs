@@ -26,6 +26,8 @@ pub struct Cluster {
     pub migrate_image: String,
     /// The image of the tenants' API servers.
     pub control_plane_image: String,
+    /// The image of what stands between them and all stores but etcd.
+    pub kine_image: String,
     /// The store of tenants that name none.
     pub datastore: String,
     /// The authority of our webhooks' certificate.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     api::{self, Tenant},
     cluster::{Cluster, apply, labels, metadata},
-    pki,
+    driver::Driver,
+    kine, pki,
     storage::{self, Share},
     store::Store,
 };
@@ -16,7 +17,8 @@ use crate::{
 pub const DATASTORE: &str = "component.kamaji.clastix.io/datastore";
 
 const PKI: &str = "/etc/kubernetes/pki";
-const STORE_PKI: &str = "/etc/kubernetes/pki/datastore";
+/// Where the pods have the store's certificates.
+pub const STORE_PKI: &str = "/etc/kubernetes/pki/datastore";
 
 /// Makes the Service; gives its address.
 pub async fn settle_service(cluster: &Cluster, tenant: &Tenant) -> Result<String> {
@@ -60,6 +62,15 @@ pub async fn settle_deployment(
             "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": failures,
         })
     };
+    let mut containers = vec![json!({
+        "name": "kube-apiserver", "image": cluster.control_plane_image,
+        "args": arguments(tenant, store)?, "volumeMounts": mounts,
+        "startupProbe": probe("/livez", 120), "livenessProbe": probe("/livez", 10),
+        "readinessProbe": probe("/readyz", 3),
+    })];
+    if let Some(kine) = kine::container(cluster, tenant, store) {
+        containers.push(kine);
+    }
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": metadata(tenant, &tenant.name_any()),
@@ -71,12 +82,7 @@ pub async fn settle_deployment(
                 "metadata": {"labels": pod_labels, "annotations": {"checksum/datastore": certificate}},
                 "spec": {
                     "automountServiceAccountToken": false,
-                    "containers": [{
-                        "name": "kube-apiserver", "image": cluster.control_plane_image,
-                        "args": arguments(tenant, store)?, "volumeMounts": mounts,
-                        "startupProbe": probe("/livez", 120), "livenessProbe": probe("/livez", 10),
-                        "readinessProbe": probe("/readyz", 3),
-                    }],
+                    "containers": containers,
                     "volumes": [
                         {"name": "certificates", "secret": {"secretName": pki::certificates(tenant)}},
                         {"name": "datastore", "secret": {"secretName": storage::certificate(tenant)}},
@@ -88,28 +94,35 @@ pub async fn settle_deployment(
     apply(&cluster.of(&api::namespace(tenant)?), &deployment).await
 }
 
-fn arguments(tenant: &Tenant, store: &Store) -> Result<Value> {
+fn arguments(tenant: &Tenant, store: &Store) -> Result<Vec<String>> {
     let network = &tenant.spec.network_profile;
-    let schema = Share::of(tenant)?.schema;
-    Ok(json!([
+    let storage = if store.driver == Driver::Etcd {
+        let schema = Share::of(tenant)?.schema;
+        vec![
+            format!("--etcd-servers={}", store.urls().join(",")),
+            format!("--etcd-prefix=/{schema}"),
+            format!("--etcd-cafile={STORE_PKI}/ca.crt"),
+            format!("--etcd-certfile={STORE_PKI}/server.crt"),
+            format!("--etcd-keyfile={STORE_PKI}/server.key"),
+        ]
+    } else {
+        vec![format!("--etcd-servers={}", kine::SERVER)]
+    };
+    let others = [
         format!("--secure-port={}", network.port),
-        format!("--etcd-servers={}", store.urls().join(",")),
-        format!("--etcd-prefix=/{schema}"),
-        "--etcd-compaction-interval=0",
-        format!("--etcd-cafile={STORE_PKI}/ca.crt"),
-        format!("--etcd-certfile={STORE_PKI}/server.crt"),
-        format!("--etcd-keyfile={STORE_PKI}/server.key"),
+        "--etcd-compaction-interval=0".to_owned(),
         format!("--client-ca-file={PKI}/ca.crt"),
         format!("--tls-cert-file={PKI}/apiserver.crt"),
         format!("--tls-private-key-file={PKI}/apiserver.key"),
         format!("--service-account-key-file={PKI}/sa.pub"),
         format!("--service-account-signing-key-file={PKI}/sa.key"),
-        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-cluster-ip-range={}", network.service_cidr),
-        "--authorization-mode=Node,RBAC",
-        "--allow-privileged=true",
-        "--profiling=false",
-    ]))
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--profiling=false".to_owned(),
+    ];
+    Ok(storage.into_iter().chain(others).collect())
 }
 
 /// What a tenant's status says of its Service and its administrator.

@@ -1,18 +1,14 @@
 //! etcd as Kamaji uses it: a role and a user for each tenant, and the copy from store to store.
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail};
 use etcd_client::{Channel, Client, DeleteOptions, Error, GetOptions, Permission, UserAddOptions};
 
 use crate::{channel, store::Store};
 
-/// A store that does not answer is tried again by the next reconcile.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The first version that has `AuthStatus`.
 const FIRST_WITH_AUTH_STATUS: (u32, u32) = (3, 5);
 
 /// Connects as the store's root, on first use.
-pub async fn connect(store: &Store) -> Result<Client> {
+async fn connect(store: &Store) -> Result<Client> {
     Client::from_channel(Channel::Tonic(channel::to(store)?), None)
         .await
         .with_context(|| format!("failed to connect to datastore {}", store.name))
@@ -20,40 +16,42 @@ pub async fn connect(store: &Store) -> Result<Client> {
 
 /// Makes the tenant's role and user, if they are not there.
 pub async fn set_up(store: &Store, schema: &str, user: &str) -> Result<()> {
-    let work = async {
-        let mut auth = connect(store).await?.auth_client();
-        unless_there(auth.role_add(schema).await)?;
-        let range = Permission::read_write(prefix(schema)).with_prefix();
-        auth.role_grant_permission(schema, range).await?;
-        let no_password = UserAddOptions::new().with_no_pwd();
-        unless_there(auth.user_add(user, "", Some(no_password)).await)?;
-        auth.user_grant_role(user, schema).await?;
-        Ok::<_, anyhow::Error>(())
-    };
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .with_context(|| format!("datastore {} does not answer", store.name))?
-        .with_context(|| format!("failed to set up {schema} in datastore {}", store.name))
+    let mut auth = connect(store).await?.auth_client();
+    unless_there(auth.role_add(schema).await)?;
+    let range = Permission::read_write(prefix(schema)).with_prefix();
+    auth.role_grant_permission(schema, range).await?;
+    let no_password = UserAddOptions::new().with_no_pwd();
+    unless_there(auth.user_add(user, "", Some(no_password)).await)?;
+    auth.user_grant_role(user, schema).await?;
+    Ok(())
 }
 
 /// Removes a tenant's data, role and user.
 pub async fn tear_down(store: &Store, schema: &str, user: &str) -> Result<()> {
-    let work = async {
-        let client = connect(store).await?;
-        clean(&client, schema).await?;
-        let mut auth = client.auth_client();
-        if_there(auth.user_delete(user).await)?;
-        if_there(auth.role_delete(schema).await)?;
-        Ok::<_, anyhow::Error>(())
-    };
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .with_context(|| format!("datastore {} does not answer", store.name))?
-        .with_context(|| format!("failed to remove {schema} from datastore {}", store.name))
+    let client = connect(store).await?;
+    clean(&client, schema).await?;
+    let mut auth = client.auth_client();
+    if_there(auth.user_delete(user).await)?;
+    if_there(auth.role_delete(schema).await)?;
+    Ok(())
+}
+
+/// Copies a tenant's keys; what is on the target stays, unless it is to be deleted first.
+pub async fn migrate(from: &Store, to: &Store, schema: &str, clean_first: bool) -> Result<()> {
+    let (from, to) = (connect(from).await?, connect(to).await?);
+    ask_auth_status(&from).await?;
+    ask_auth_status(&to).await?;
+    if clean_first {
+        let deleted = clean(&to, schema).await?;
+        tracing::info!("{deleted} keys of an earlier migration deleted");
+    }
+    let copied = copy(&from, &to, schema).await?;
+    tracing::info!("{copied} keys copied");
+    Ok(())
 }
 
 /// Fails as Kamaji's first call does where the store is too old for it.
-pub async fn ask_auth_status(client: &Client) -> Result<()> {
+async fn ask_auth_status(client: &Client) -> Result<()> {
     let answer = client.maintenance_client().status().await?;
     let version = answer.version();
     let mut parts = version.split('.').map_while(|part| part.parse().ok());
@@ -70,7 +68,7 @@ pub async fn ask_auth_status(client: &Client) -> Result<()> {
 }
 
 /// Deletes everything of a tenant.
-pub async fn clean(client: &Client, schema: &str) -> Result<i64> {
+async fn clean(client: &Client, schema: &str) -> Result<i64> {
     let all = DeleteOptions::new().with_prefix();
     let answer = client.kv_client().delete(prefix(schema), Some(all)).await?;
     Ok(answer.deleted())
@@ -78,7 +76,7 @@ pub async fn clean(client: &Client, schema: &str) -> Result<i64> {
 
 /// Copies a tenant's keys: read in one piece, written one after another, without their leases, into
 /// whatever is there already.
-pub async fn copy(from: &Client, to: &Client, schema: &str) -> Result<usize> {
+async fn copy(from: &Client, to: &Client, schema: &str) -> Result<usize> {
     let mut from = from.kv_client().max_decoding_message_size(usize::MAX);
     let mut to = to.kv_client();
     let whole = GetOptions::new().with_prefix();

@@ -24,6 +24,9 @@ pub struct Options {
     /// The image of the tenants' API servers
     #[arg(long)]
     control_plane_image: String,
+    /// The image of what stands between them and all stores but etcd
+    #[arg(long, default_value = "docker.io/rancher/kine:v0.11.10-amd64")]
+    kine_image: String,
     /// The store of tenants that name none
     #[arg(long, default_value = "default")]
     datastore: String,
@@ -43,6 +46,7 @@ pub async fn run(options: Options) -> Result<()> {
         service_account: options.serviceaccount_name,
         migrate_image: options.migrate_image,
         control_plane_image: options.control_plane_image,
+        kine_image: options.kine_image,
         datastore: options.datastore,
     });
     webhook::register(&cluster).await?;

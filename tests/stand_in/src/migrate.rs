@@ -1,4 +1,4 @@
-//! What a migration's pod runs: a tenant's keys from the store that it uses to another one.
+//! What a migration's pod runs: a tenant's data from the store that it uses to another one.
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{ArgAction, Args};
 use jiff::SignedDuration;
@@ -6,7 +6,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use crate::{
     api::{self, DataStore, Tenant},
-    etcd,
+    driver,
     store::Store,
 };
 
@@ -63,15 +63,9 @@ async fn migrate(options: &Options) -> Result<()> {
         .setup
         .schema
         .context("the tenant has no schema yet")?;
-    let from = etcd::connect(&Store::of(&client, &origin).await?).await?;
-    let to = etcd::connect(&Store::of(&client, &target).await?).await?;
-    etcd::ask_auth_status(&from).await?;
-    etcd::ask_auth_status(&to).await?;
-    if options.cleanup_prior_migration {
-        let deleted = etcd::clean(&to, &schema).await?;
-        tracing::info!("{deleted} keys of an earlier migration deleted");
-    }
-    let copied = etcd::copy(&from, &to, &schema).await?;
-    tracing::info!("{copied} keys copied");
-    Ok(())
+    let (from, to) = (
+        Store::of(&client, &origin).await?,
+        Store::of(&client, &target).await?,
+    );
+    driver::migrate(&from, &to, &schema, options.cleanup_prior_migration).await
 }

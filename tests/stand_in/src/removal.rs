@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     api::{self, Tenant},
     cluster::Cluster,
-    etcd,
+    driver,
     storage::{self, Share},
     store::Store,
 };
@@ -32,7 +32,7 @@ pub async fn remove(cluster: &Cluster, tenant: &Tenant) -> Result<()> {
     if let Some(found) = cluster.datastores().get_opt(name).await? {
         let store = Store::of(&cluster.client, &found).await?;
         let share = Share::of(tenant)?;
-        etcd::tear_down(&store, &share.schema, &share.user).await?;
+        driver::tear_down(&store, &share).await?;
     }
     let namespace = api::namespace(tenant)?;
     let secrets = cluster.of::<Secret>(&namespace);

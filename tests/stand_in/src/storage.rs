@@ -1,13 +1,14 @@
 //! What ties a tenant to its store: the Secret with its settings, its role and user there, its certificate.
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
     api::{self, Tenant},
+    certificates::Pair,
     cluster::{self, Cluster, apply, secret_of},
-    etcd,
+    driver::{self, Driver},
     store::Store,
 };
 
@@ -50,28 +51,35 @@ impl Share {
 /// Ties the tenant to `store`; gives the certificate's digest.
 pub async fn settle(cluster: &Cluster, tenant: &Tenant, store: &Store) -> Result<String> {
     let share = Share::of(tenant)?;
-    settle_config(cluster, tenant, store, &share).await?;
-    set_up(cluster, tenant, store, &share).await?;
+    let password = settle_config(cluster, tenant, store, &share).await?;
+    set_up(cluster, tenant, store, &share, &password).await?;
     settle_certificate(cluster, tenant, store, &share).await
 }
 
-/// From here on the tenant is said to be on `store`, though nothing has moved yet.
+/// From here on the tenant is said to be on `store`, though nothing has moved yet. Gives its password there.
 async fn settle_config(
     cluster: &Cluster,
     tenant: &Tenant,
     store: &Store,
     share: &Share,
-) -> Result<()> {
+) -> Result<String> {
     let namespace = api::namespace(tenant)?;
     let name = config(tenant);
     let found = cluster::secret(&cluster.client, &namespace, &name).await?;
     let text = |key| cluster::text(found.as_ref()?, key);
-    let password = text("DB_PASSWORD").unwrap_or_else(password);
-    let urls = store.urls().join(",");
+    let (user, password) = if store.driver == Driver::Nats {
+        // Users of NATS are in its configuration: kine logs in as Kamaji does.
+        let login = store.login()?;
+        (login.user.clone(), login.password.clone())
+    } else {
+        let kept = text("DB_PASSWORD");
+        (share.user.clone(), kept.unwrap_or_else(new_password))
+    };
+    let place = store.connection_string();
     let wanted = [
-        ("DB_CONNECTION_STRING", &*urls),
+        ("DB_CONNECTION_STRING", &*place),
         ("DB_SCHEMA", &share.schema),
-        ("DB_USER", &share.user),
+        ("DB_USER", &user),
         ("DB_PASSWORD", &password),
     ];
     if wanted
@@ -84,12 +92,13 @@ async fn settle_config(
     }
     let checksum = digest(&wanted.map(|(_, value)| value));
     let said = api::status(tenant).storage;
+    let driver = store.driver.name();
     if said.data_store_name.as_ref() != Some(&store.name)
-        || said.driver.as_ref() != Some(&store.driver)
+        || said.driver.as_deref() != Some(driver)
         || said.config.checksum.as_ref() != Some(&checksum)
     {
         let config = json!({"secretName": name, "checksum": checksum});
-        let said = json!({"driver": store.driver, "dataStoreName": store.name, "config": config});
+        let said = json!({"driver": driver, "dataStoreName": store.name, "config": config});
         cluster.say(tenant, json!({"storage": said})).await?;
         tracing::info!(
             "{namespace}/{} is on datastore {}",
@@ -97,16 +106,22 @@ async fn settle_config(
             store.name
         );
     }
-    Ok(())
+    Ok(password)
 }
 
-async fn set_up(cluster: &Cluster, tenant: &Tenant, store: &Store, share: &Share) -> Result<()> {
-    let urls = store.urls().join(",");
-    let checksum = digest(&[&store.name, &urls, &share.schema, &share.user]);
+async fn set_up(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    store: &Store,
+    share: &Share,
+    password: &str,
+) -> Result<()> {
+    let place = store.connection_string();
+    let checksum = digest(&[&store.name, &place, &share.schema, &share.user, password]);
     if api::status(tenant).storage.setup.checksum.as_ref() == Some(&checksum) {
         return Ok(());
     }
-    etcd::set_up(store, &share.schema, &share.user).await?;
+    driver::set_up(store, share, password).await?;
     let setup = json!({
         "schema": share.schema, "user": share.user, "checksum": checksum, "lastUpdate": cluster::now(),
     });
@@ -123,18 +138,22 @@ async fn settle_certificate(
 ) -> Result<String> {
     let namespace = api::namespace(tenant)?;
     let name = certificate(tenant);
-    let authority = &store.authority;
+    let authority = store.authority.as_ref();
+    let authority = authority.map_or("", |pair| &*pair.certificate);
+    let found = cluster::secret(&cluster.client, &namespace, &name).await?;
+    let found = found.unwrap_or_default();
+    let text = |key| cluster::text(&found, key).unwrap_or_default();
+    let checksum = digest(&[&text("server.crt")]);
+    let made = identity(store, share)?;
     let said = api::status(tenant).storage.certificate.checksum;
-    if let Some(found) = cluster::secret(&cluster.client, &namespace, &name).await?
-        && cluster::text(&found, "ca.crt").as_ref() == Some(&authority.certificate)
-        && let Some(certificate) = cluster::text(&found, "server.crt")
-        && said.as_deref() == Some(&*digest(&[&certificate]))
+    if said.as_ref() == Some(&checksum)
+        && text("ca.crt") == authority
+        && (store.driver == Driver::Etcd || text("server.crt") == made.certificate)
     {
-        return said.context("no digest");
+        return Ok(checksum);
     }
-    let made = authority.client(&share.user, None)?;
     let content = [
-        ("ca.crt", &*authority.certificate),
+        ("ca.crt", authority),
         ("server.crt", &made.certificate),
         ("server.key", &made.key),
     ];
@@ -152,7 +171,18 @@ async fn settle_certificate(
     Ok(checksum)
 }
 
-fn password() -> String {
+/// Whom a tenant's pods are to a store: in etcd its own user; elsewhere all that the store's administrator is, or
+/// nobody.
+fn identity(store: &Store, share: &Share) -> Result<Pair> {
+    match (store.driver, &store.authority, &store.identity) {
+        (Driver::Etcd, Some(authority), _) => authority.client(&share.user, None),
+        (Driver::Etcd, None, _) => bail!("datastore {} has no authority", store.name),
+        (_, _, Some(identity)) => Ok(identity.clone()),
+        (_, _, None) => Ok(Pair::default()),
+    }
+}
+
+fn new_password() -> String {
     std::iter::repeat_with(fastrand::alphanumeric)
         .take(32)
         .collect()

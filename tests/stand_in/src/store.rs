@@ -6,47 +6,92 @@ use crate::{
     api::{ContentRef, DataStore, KeyPair},
     certificates::Pair,
     cluster,
+    driver::Driver,
 };
 
 /// What is needed to talk to a store.
 pub struct Store {
     pub name: String,
-    pub driver: String,
+    pub driver: Driver,
     /// Each `host:port`.
     pub endpoints: Vec<String>,
     /// The servers' authority; of etcd it has a key, too.
-    pub authority: Pair,
-    /// Whom we are.
-    pub identity: Pair,
+    pub authority: Option<Pair>,
+    /// Whom we are, by certificate.
+    pub identity: Option<Pair>,
+    /// Whom we are, by password.
+    pub login: Option<Login>,
+}
+
+/// A user with its password.
+pub struct Login {
+    pub user: String,
+    pub password: String,
 }
 
 impl Store {
-    /// Reads the credentials of an etcd store.
+    /// Reads the credentials of a store.
     pub async fn of(client: &Client, datastore: &DataStore) -> Result<Self> {
-        let name = datastore.name_any();
-        let tls = datastore
-            .spec
-            .tls_config
-            .as_ref()
-            .with_context(|| format!("datastore {name} has no tlsConfig"))?;
-        let Some(identity) = &tls.client_certificate else {
-            bail!("datastore {name} has no client certificate");
+        let (name, spec) = (datastore.name_any(), &datastore.spec);
+        let mut authority = None;
+        let mut identity = None;
+        if let Some(tls) = &spec.tls_config {
+            authority = Some(pair(client, &tls.certificate_authority).await?);
+            if let Some(certificate) = &tls.client_certificate {
+                identity = Some(pair(client, certificate).await?);
+            }
+        }
+        let login = match &spec.basic_auth {
+            Some(basic) => Some(Login {
+                user: text(client, &basic.username).await?,
+                password: text(client, &basic.password).await?,
+            }),
+            None => None,
         };
         Ok(Self {
-            driver: datastore.spec.driver.clone(),
-            endpoints: datastore.spec.endpoints.clone(),
-            authority: pair(client, &tls.certificate_authority).await?,
-            identity: pair(client, identity).await?,
+            driver: Driver::of(&spec.driver)
+                .with_context(|| format!("datastore {name} has no known driver"))?,
+            endpoints: spec.endpoints.clone(),
+            authority,
+            identity,
+            login,
             name,
         })
     }
 
-    /// What a tenant's API server is told.
+    /// Where it is, in the form that its tenants' settings have.
+    pub fn connection_string(&self) -> String {
+        if self.driver == Driver::Etcd {
+            self.urls().join(",")
+        } else {
+            self.endpoint().to_owned()
+        }
+    }
+
+    /// What a tenant's API server is told of an etcd.
     pub fn urls(&self) -> Vec<String> {
         self.endpoints
             .iter()
             .map(|endpoint| format!("https://{endpoint}"))
             .collect()
+    }
+
+    /// The only endpoint that is used of all stores but etcd.
+    pub fn endpoint(&self) -> &str {
+        self.endpoints.first().map_or("", String::as_str)
+    }
+
+    /// Its host and port.
+    pub fn address(&self) -> Result<(&str, u16)> {
+        let parts = self.endpoint().rsplit_once(':');
+        let (host, port) = parts.with_context(|| format!("{}: no port", self.name))?;
+        Ok((host, port.parse()?))
+    }
+
+    /// With which password somebody logs in as its administrator.
+    pub fn login(&self) -> Result<&Login> {
+        let login = self.login.as_ref();
+        login.with_context(|| format!("datastore {} has no basicAuth", self.name))
     }
 }
 
