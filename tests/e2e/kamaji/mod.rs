@@ -13,6 +13,7 @@ mod nats;
 mod place;
 mod postgres;
 mod served;
+mod sql;
 mod store;
 mod stuck;
 mod switch;
