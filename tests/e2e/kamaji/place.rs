@@ -2,10 +2,12 @@
 use std::{path::Path, sync::OnceLock};
 
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::json;
 
 use super::{
     super::support::{Namespace, On, wait_for},
     store::Store,
+    tenant,
 };
 
 /// Where the controller, its Jobs and the stores are.
@@ -59,6 +61,7 @@ impl Place {
             Ok::<_, anyhow::Error>((silver, gold))
         })?;
         system.ready("deployment/kamaji")?;
+        until_asked(system, folder.path())?;
         let (silver, gold) = stores;
         for store in [&silver, &gold] {
             wait_for(&format!("datastore {}", store.name), || store.is_ready())?;
@@ -77,6 +80,21 @@ pub fn system() -> &'static Namespace {
     NAMESPACE.get_or_init(|| Namespace {
         on: On::A,
         name: SYSTEM.to_owned(),
+    })
+}
+
+/// Waits until the API server reaches the controller's webhook: a pod that is ready is not yet behind its Service.
+fn until_asked(system: &Namespace, folder: &Path) -> Result<()> {
+    let file = folder.join("probe.json");
+    let probe = tenant::object("probe", SYSTEM, "no-such-store", &json!({}))?;
+    std::fs::write(&file, probe.to_string())?;
+    let create = ["create", "--dry-run=server", "-f", &file.to_string_lossy()];
+    wait_for("the controller to refuse a tenant on no store", || {
+        let refused = system.kubectl(&create).err();
+        let said = refused.map(|error| format!("{error:#}"));
+        Ok(said
+            .is_some_and(|said| said.contains("DataStore does not exist"))
+            .then_some(()))
     })
 }
 

@@ -32,14 +32,18 @@ fn container(tenant: &Tenant) -> Result<Value> {
     Ok(pods["items"][0]["status"]["containerStatuses"][0].clone())
 }
 
-/// Waits until the copy has failed, and gives its last words.
-pub fn last_words(tenant: &Tenant) -> Result<String> {
+/// Waits until the copy has failed with this text. Logs are asked for again: for a moment after a restart there are
+/// none, or kubectl says that it has none as if that were them.
+pub fn until_job_fails(tenant: &Tenant, text: &str) -> Result<()> {
     tenant.until("its job's pod to fail", || {
         let restarts = container(tenant)?["restartCount"].as_u64();
         Ok((restarts > Some(0)).then_some(()))
     })?;
     let selector = format!("batch.kubernetes.io/job-name={}", tenant.job()?);
-    tenant.place.system.kubectl(&["logs", "-l", &selector])
+    tenant.until(&format!("its job's pod to say `{text}`"), || {
+        let told = tenant.place.system.kubectl(&["logs", "-l", &selector]);
+        Ok(told.is_ok_and(|told| told.contains(text)).then_some(()))
+    })
 }
 
 #[test]
@@ -60,8 +64,7 @@ fn another_driver_is_taken_and_never_gets_anywhere() -> Result<()> {
         Ok((*ready == true).then_some(()))
     })?;
     tenant.wish(&name)?;
-    let told = last_words(&tenant)?;
-    ensure!(told.contains("different drivers"), "{told}");
+    until_job_fails(&tenant, "different drivers")?;
     is_stuck_until_taken_back(&tenant, SILVER)?;
     tenant.place.system.kubectl(&["delete", &other])?;
     Ok(())
@@ -84,8 +87,7 @@ fn a_copy_that_takes_too_long_fails() -> Result<()> {
     let timeout = json!({"kamaji.clastix.io/migration-timeout": "1ms"});
     let tenant = Tenant::with("timeout", SILVER, &timeout)?;
     tenant.wish(GOLD)?;
-    let told = last_words(&tenant)?;
-    ensure!(told.contains("context deadline exceeded"), "{told}");
+    until_job_fails(&tenant, "context deadline exceeded")?;
     is_stuck_until_taken_back(&tenant, SILVER)
 }
 

@@ -12,6 +12,23 @@ use super::{
 
 const PORT: u16 = 6443;
 
+/// The TenantControlPlane of a new tenant.
+pub fn object(name: &str, namespace: &str, store: &str, annotations: &Value) -> Result<Value> {
+    // The definition's own words for its version.
+    let image = tenant_image()?;
+    let version = image.rsplit(':').next().context("an image without a tag")?;
+    Ok(json!({
+        "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane",
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
+        "spec": {
+            "dataStore": store,
+            "controlPlane": {"deployment": {"replicas": 1}, "service": {"serviceType": "ClusterIP"}},
+            "kubernetes": {"version": version, "kubelet": {"cgroupfs": "cgroupfs"}},
+            "networkProfile": {"port": PORT},
+        },
+    }))
+}
+
 /// A tenant that is ready, until it is dropped.
 pub struct Tenant {
     pub place: &'static Place,
@@ -33,19 +50,7 @@ impl Tenant {
         let place = Place::get()?;
         let namespace = Namespace::new(On::A, name, &[])?;
         let folder = tempfile::tempdir()?;
-        // The definition's own words for its version.
-        let image = tenant_image()?;
-        let version = image.rsplit(':').next().context("an image without a tag")?;
-        let object = json!({
-            "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane",
-            "metadata": {"name": name, "namespace": namespace.name, "annotations": annotations},
-            "spec": {
-                "dataStore": store,
-                "controlPlane": {"deployment": {"replicas": 1}, "service": {"serviceType": "ClusterIP"}},
-                "kubernetes": {"version": version, "kubelet": {"cgroupfs": "cgroupfs"}},
-                "networkProfile": {"port": PORT},
-            },
-        });
+        let object = object(name, &namespace.name, store, annotations)?;
         let file = folder.path().join("tenant.json");
         std::fs::write(&file, object.to_string())?;
         // `apply` would leave an annotation, and any annotation changes what the controller does.
