@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     place::stand_in_image,
     store::{Kind, Store},
-    stuck::{is_stuck_until_taken_back, last_words},
+    stuck::{is_stuck_until_taken_back, until_job_fails},
     tenant::Tenant,
 };
 
@@ -46,12 +46,9 @@ fn the_job_makes_no_bucket_in_nats_and_resets_revisions() -> Result<()> {
     ensure!(tenant.setting("DB_USER")? == "root");
     tenant.write("before")?;
     let schema = tenant.schema()?;
+    let missing = format!("bucket {schema} not found");
     tenant.wish(&gold.name)?;
-    let told = last_words(&tenant)?;
-    ensure!(
-        told.contains("bucket") && told.contains("not found"),
-        "{told}"
-    );
+    until_job_fails(&tenant, &missing)?;
     is_stuck_until_taken_back(&tenant, &silver.name)?;
 
     gold.make_bucket(&schema)?;
@@ -66,7 +63,6 @@ fn the_job_makes_no_bucket_in_nats_and_resets_revisions() -> Result<()> {
     let clean = json!({"kamaji.clastix.io/cleanup-prior-migration": "true"});
     tenant
         .patch(&json!({"metadata": {"annotations": clean}, "spec": {"dataStore": silver.name}}))?;
-    let told = last_words(&tenant)?;
-    ensure!(told.contains("not found"), "{told}");
+    until_job_fails(&tenant, &missing)?;
     is_stuck_until_taken_back(&tenant, &gold.name)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     super::support::{Namespace, On, wait_for},
     store::Store,
-    tenant::object,
+    tenant,
 };
 
 /// Where the controller, its Jobs and the stores are.
@@ -61,17 +61,7 @@ impl Place {
             Ok::<_, anyhow::Error>((silver, gold))
         })?;
         system.ready("deployment/kamaji")?;
-        // What the API server calls by a Service may still lead to the pod before this one.
-        let tenant = folder.path().join("tenant.json");
-        std::fs::write(
-            &tenant,
-            object("probe", SYSTEM, SILVER, &json!({}))?.to_string(),
-        )?;
-        let tenant = tenant.to_string_lossy();
-        wait_for("Kamaji's webhook", || {
-            let asked = system.kubectl(&["create", "--dry-run=server", "-f", &tenant]);
-            Ok(asked.ok())
-        })?;
+        until_asked(system, folder.path())?;
         let (silver, gold) = stores;
         for store in [&silver, &gold] {
             wait_for(&format!("datastore {}", store.name), || store.is_ready())?;
@@ -90,6 +80,21 @@ pub fn system() -> &'static Namespace {
     NAMESPACE.get_or_init(|| Namespace {
         on: On::A,
         name: SYSTEM.to_owned(),
+    })
+}
+
+/// Waits until the API server reaches the controller's webhook: a pod that is ready is not yet behind its Service.
+fn until_asked(system: &Namespace, folder: &Path) -> Result<()> {
+    let file = folder.join("probe.json");
+    let probe = tenant::object("probe", SYSTEM, "no-such-store", &json!({}))?;
+    std::fs::write(&file, probe.to_string())?;
+    let create = ["create", "--dry-run=server", "-f", &file.to_string_lossy()];
+    wait_for("the controller to refuse a tenant on no store", || {
+        let refused = system.kubectl(&create).err();
+        let said = refused.map(|error| format!("{error:#}"));
+        Ok(said
+            .is_some_and(|said| said.contains("DataStore does not exist"))
+            .then_some(()))
     })
 }
 

@@ -12,17 +12,7 @@ use super::{
 
 const PORT: u16 = 6443;
 
-/// A tenant that is ready, until it is dropped.
-pub struct Tenant {
-    pub place: &'static Place,
-    pub namespace: Namespace,
-    /// Of its TenantControlPlane.
-    pub name: String,
-    folder: tempfile::TempDir,
-    forward: Forward,
-}
-
-/// A TenantControlPlane on a store.
+/// The TenantControlPlane of a new tenant.
 pub fn object(name: &str, namespace: &str, store: &str, annotations: &Value) -> Result<Value> {
     // The definition's own words for its version.
     let image = tenant_image()?;
@@ -37,6 +27,16 @@ pub fn object(name: &str, namespace: &str, store: &str, annotations: &Value) -> 
             "networkProfile": {"port": PORT},
         },
     }))
+}
+
+/// A tenant that is ready, until it is dropped.
+pub struct Tenant {
+    pub place: &'static Place,
+    pub namespace: Namespace,
+    /// Of its TenantControlPlane.
+    pub name: String,
+    folder: tempfile::TempDir,
+    forward: Forward,
 }
 
 impl Tenant {
