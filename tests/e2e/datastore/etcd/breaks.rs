@@ -18,8 +18,8 @@ fn at(keys: u64, action: impl Fn() + Send + Sync + 'static) -> Meter {
     })
 }
 
-/// What a store is spoken to by: one connection for requests, one for watches, one for leases at most.
-const CONNECTIONS: usize = 3;
+/// Errors of what was on its way when a store died; more of them are another fault.
+const ON_ITS_WAY: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_dropped_goes_on_with_what_is_missing() -> Result<()> {
@@ -167,7 +167,7 @@ async fn a_store_that_dies_under_a_copy_is_named() -> Result<()> {
         let error = loop {
             match pair.copy(None, &quiet()).await {
                 Err(error @ DatastoreError::Unreachable { .. }) => break error,
-                Err(error @ DatastoreError::Lost { .. }) if told.len() < CONNECTIONS => {
+                Err(error @ DatastoreError::Lost { .. }) if told.len() < ON_ITS_WAY => {
                     told.push(error);
                 }
                 other => bail!("{other:?} of a {dies} that is dead, after {told:?}"),
