@@ -13,11 +13,7 @@ pub async fn set_up(store: &Store) -> Result<()> {
 
 /// Removes a tenant's bucket.
 pub async fn tear_down(store: &Store, schema: &str) -> Result<()> {
-    let server = connect(store).await?;
-    if server.get_key_value(schema).await.is_ok() {
-        server.delete_key_value(schema).await?;
-    }
-    Ok(())
+    delete(&connect(store).await?, schema).await
 }
 
 /// Copies a tenant's entries, one after another, into whatever is in the target's bucket. That one is never made
@@ -25,7 +21,7 @@ pub async fn tear_down(store: &Store, schema: &str) -> Result<()> {
 pub async fn migrate(from: &Store, to: &Store, schema: &str, clean: bool) -> Result<()> {
     let (from, to) = (connect(from).await?, connect(to).await?);
     if clean {
-        to.delete_key_value(schema).await?;
+        delete(&to, schema).await?;
     }
     let origin = from.get_key_value(schema).await?;
     let target = to.get_key_value(schema).await;
@@ -37,6 +33,14 @@ pub async fn migrate(from: &Store, to: &Store, schema: &str, clean: bool) -> Res
         }
     }
     tracing::info!("{} entries copied", keys.len());
+    Ok(())
+}
+
+/// Deletes a bucket that may be gone already.
+async fn delete(server: &jetstream::Context, schema: &str) -> Result<()> {
+    if server.get_key_value(schema).await.is_ok() {
+        server.delete_key_value(schema).await?;
+    }
     Ok(())
 }
 
