@@ -28,7 +28,7 @@ debian_packages() {
 
 # What the programs are made of. Another version of any of it, and they are built again.
 build_digest() {
-  (cd "$here" && sha256sum go.mod go.sum dns/go.mod dns/go.sum dns/main.go etcd/go.mod etcd/go.sum install.sh | sha256sum | cut -d' ' -f1)
+  (cd "$here" && sha256sum {,dns/,etcd/,kine/,nats/}go.{mod,sum} dns/main.go install.sh | sha256sum | cut -d' ' -f1)
 }
 
 build() {
@@ -37,22 +37,27 @@ build() {
   command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
   command -v go >/dev/null || fail "go is missing: install Go 1.26 or later (https://go.dev/dl)"
   # Go 1.27's default JSON breaks Kubernetes 1.36's /openapi/v2; another Go fetches the one in go.mod.
-  case $(go env GOVERSION) in go1.26*) ;; *) export GOTOOLCHAIN=go1.26.0 ;; esac
+  case $(go env GOVERSION) in go1.26*) ;; *) export GOTOOLCHAIN=go1.26.5 ;; esac
   rm -f "$bin/.done"
   mkdir -p "$bin/etcd-build"
   local pkg=k8s.io/component-base/version minor=${version#v1.}
   # CGO off: static programs. gitVersion: clients refuse an API server that calls itself v0.0.0.
   # GOGC: memory for fewer collections in the compilers, a tenth of their time.
   export CGO_ENABLED=0 GOBIN=$bin GOGC=400 GOFLAGS=-trimpath
-  # All three at once: while one downloads, computes its graph or links, another compiles.
+  # All at once: while one downloads, computes its graph or links, another compiles.
   (cd "$here/dns" && go install -ldflags "-s -w" .) &
   local dns=$!
   # Debian's etcd 3.4 is too old for Kamaji (no AuthStatus).
   (cd "$here/etcd" && GOBIN=$bin/etcd-build go install -ldflags "-s -w" tool) &
   local etcd=$!
+  # kine and nats-server: what a tenant stands on where that is not etcd.
+  (cd "$here/kine" && go install -ldflags "-s -w" tool) &
+  local kine=$!
+  (cd "$here/nats" && go install -ldflags "-s -w" tool) &
+  local nats=$!
   (cd "$here" && go install -ldflags "-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}" tool) &
   local one
-  for one in $! $dns $etcd; do wait "$one" || fail "the Go build failed: see above"; done
+  for one in $! $dns $etcd $kine $nats; do wait "$one" || fail "the Go build failed: see above"; done
   mv "$bin/etcd-build/server" "$bin/etcd"
   mv "$bin/etcd-build/etcdctl" "$bin/etcdctl"
   rmdir "$bin/etcd-build"
@@ -63,8 +68,10 @@ build() {
 # localhost/host:1     nothing but links; a pod that mounts this machine's /usr and /etc (read-only
 #                      hostPath) has every program installed here: java, rsync, PostgreSQL, …
 # localhost/etcd:3.6   etcd and etcdctl
+# localhost/kine:1     what stands between an API server and a database
+# localhost/nats:2     nats-server
 base_images() (
-  [ "$home/images/localhost_etcd_3.6.tar" -nt "$bin/.done" ] && return
+  [ "$home/images/localhost_nats_2.tar" -nt "$bin/.done" ] && return
   root=$(mktemp -d)
   trap 'rm -rf "$root"' EXIT
   mkdir -p "$root"/busybox/{bin,tmp,etc,root} "$root"/host/{usr,etc,tmp,var,run,proc,sys,dev,root,home,data}
@@ -78,4 +85,6 @@ base_images() (
   image localhost/busybox:1 "$root/busybox"
   image localhost/host:1 "$root/host"
   image localhost/etcd:3.6 "$root/etcd" etcd
+  single "$bin/kine" kine localhost/kine:1
+  single "$bin/nats-server" nats-server localhost/nats:2
 )
