@@ -7,7 +7,8 @@ use super::Tenant;
 use crate::{
     adapters::{
         datastore::{
-            Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, Pair, PostgresPair, Reading,
+            Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, NatsPair, Pair, PostgresPair,
+            Reading,
         },
         kamaji::{DataStore, data_stores, read_credentials},
         kube::{Cluster, Tunnel, get_opt},
@@ -62,10 +63,7 @@ impl Stores {
             Driver::Etcd => Box::new(EtcdPair::open(&source, &target, schema).await?),
             Driver::PostgreSQL => Box::new(PostgresPair::open(&source, &target, schema)?),
             Driver::MySQL => Box::new(MySqlPair::open(&source, &target, schema)?),
-            driver @ Driver::Nats => {
-                let why = format!("driver {driver} cannot be switched by this version");
-                return Err(Failure::new(Kind::Blocked, why).into());
-            }
+            Driver::Nats => Box::new(NatsPair::open(&source, &target, schema)?),
         };
         Ok(Open {
             pair,

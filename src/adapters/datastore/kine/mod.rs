@@ -19,11 +19,12 @@ pub(super) use bound::{CONNECT_BOUND, SILENCE_BOUND, STATEMENT_BOUND, within};
 pub(super) use compare::compare;
 pub(super) use copy::{At, copy_all, copy_since};
 pub(super) use credentials::check_credentials;
+pub(super) use merge::{Merge, Side};
 pub(super) use ours::refuse_foreign_rows;
 pub(super) use relay::Relay;
 pub(super) use row::Row;
 pub(super) use stream::{Rows, Sink};
-pub(super) use table::{Batch, Selection, Table};
+pub(super) use table::{Batch, Readable, Selection, Table};
 
 /// The row whose `prev_revision` is the revision that kine has compacted to. It is changed in place.
 pub(super) const COMPACT_KEY: &str = "compact_rev_key";

@@ -1,6 +1,6 @@
 //! Whether a table holds nothing that is worth keeping.
 use super::{
-    Selection, Table,
+    Readable, Selection,
     class::class_of,
     merge::{Merge, Side},
 };
@@ -8,7 +8,7 @@ use crate::adapters::datastore::DatastoreError;
 
 /// Refuses a target with rows that the source does not have, and that its compaction did not remove: a tenant has
 /// written there, or it is another's. Rows that any API server writes by itself do not count.
-pub(in super::super) async fn refuse_foreign_rows<T: Table>(
+pub(in super::super) async fn refuse_foreign_rows<T: Readable>(
     source: &T,
     target: &T,
 ) -> Result<(), DatastoreError> {

@@ -14,7 +14,8 @@ use super::{
     super::{
         DatastoreError,
         kine::{
-            Batch, COMPACT_KEY, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+            Batch, COMPACT_KEY, Readable, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink,
+            Table, within,
         },
     },
     layout::Layout,
@@ -127,9 +128,7 @@ impl MySqlTable {
 }
 
 #[async_trait]
-impl Table for MySqlTable {
-    type Writer = Writer;
-
+impl Readable for MySqlTable {
     fn store(&self) -> &str {
         &self.server.store
     }
@@ -147,32 +146,6 @@ impl Table for MySqlTable {
                 return Ok(());
             }
         }
-    }
-
-    async fn writer(&self) -> Result<Writer, DatastoreError> {
-        let mut connection = self.server.connect().await?;
-        let packet = packet_of(&self.server, &mut connection).await?;
-        Ok(Writer {
-            connection,
-            packet: usize::try_from(packet).unwrap_or(usize::MAX),
-        })
-    }
-
-    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
-        self.refuse_large(writer, batch)?;
-        for tried in 1..=TRIES {
-            let Err(error) = within(STATEMENT_BOUND, self.write_once(writer, batch)).await else {
-                return Ok(());
-            };
-            let again = number(&error).is_some_and(|number| AGAIN.contains(&number));
-            if !again || tried == TRIES {
-                return Err(self.failed_writing(&error));
-            }
-            tracing::debug!(%error, "a batch is written again");
-            let rolled_back = writer.connection.execute("ROLLBACK").await;
-            rolled_back.map_err(|error| self.failed_writing(&error))?;
-        }
-        Ok(())
     }
 
     async fn estimate(&self) -> Result<u64, DatastoreError> {
@@ -225,6 +198,37 @@ impl Table for MySqlTable {
         )
         .await
         .map_err(|error| self.server.failed("reading rows", &error))
+    }
+}
+
+#[async_trait]
+impl Table for MySqlTable {
+    type Writer = Writer;
+
+    async fn writer(&self) -> Result<Writer, DatastoreError> {
+        let mut connection = self.server.connect().await?;
+        let packet = packet_of(&self.server, &mut connection).await?;
+        Ok(Writer {
+            connection,
+            packet: usize::try_from(packet).unwrap_or(usize::MAX),
+        })
+    }
+
+    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
+        self.refuse_large(writer, batch)?;
+        for tried in 1..=TRIES {
+            let Err(error) = within(STATEMENT_BOUND, self.write_once(writer, batch)).await else {
+                return Ok(());
+            };
+            let again = number(&error).is_some_and(|number| AGAIN.contains(&number));
+            if !again || tried == TRIES {
+                return Err(self.failed_writing(&error));
+            }
+            tracing::debug!(%error, "a batch is written again");
+            let rolled_back = writer.connection.execute("ROLLBACK").await;
+            rolled_back.map_err(|error| self.failed_writing(&error))?;
+        }
+        Ok(())
     }
 }
 

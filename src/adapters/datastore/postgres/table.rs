@@ -9,7 +9,8 @@ use super::{
     super::{
         DatastoreError,
         kine::{
-            Batch, COMPACT_KEY, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+            Batch, COMPACT_KEY, Readable, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table,
+            within,
         },
     },
     layout::Layout,
@@ -140,9 +141,7 @@ impl PgTable {
 }
 
 #[async_trait]
-impl Table for PgTable {
-    type Writer = Writer;
-
+impl Readable for PgTable {
     fn store(&self) -> &str {
         &self.server.store
     }
@@ -175,36 +174,6 @@ impl Table for PgTable {
         Err(failed(sqlx::Error::Protocol(
             "it ended before the last row".to_owned(),
         )))
-    }
-
-    async fn writer(&self) -> Result<Writer, DatastoreError> {
-        Ok(Writer {
-            connection: self.connect().await?,
-            staged: false,
-        })
-    }
-
-    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
-        for tried in 0..TRIES {
-            // A COPY alone is a transaction, too.
-            let written = if self.empty && tried == 0 && batch.remove.is_empty() {
-                within(
-                    STATEMENT_BOUND,
-                    self.put(&mut writer.connection, "public.kine", batch),
-                )
-                .await
-            } else {
-                within(STATEMENT_BOUND, self.replace(writer, batch)).await
-            };
-            let Err(error) = written else { return Ok(()) };
-            if !has_code(&error, &AGAIN) || tried + 1 == TRIES {
-                return Err(self.failed_writing(&error));
-            }
-            tracing::debug!(%error, "a batch is written again");
-            let rolled_back = writer.connection.execute("ROLLBACK").await;
-            rolled_back.map_err(|error| self.failed_writing(&error))?;
-        }
-        Ok(())
     }
 
     async fn estimate(&self) -> Result<u64, DatastoreError> {
@@ -254,5 +223,40 @@ impl Table for PgTable {
         )
         .await
         .map_err(|error| self.server.failed("reading rows", &error))
+    }
+}
+
+#[async_trait]
+impl Table for PgTable {
+    type Writer = Writer;
+
+    async fn writer(&self) -> Result<Writer, DatastoreError> {
+        Ok(Writer {
+            connection: self.connect().await?,
+            staged: false,
+        })
+    }
+
+    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
+        for tried in 0..TRIES {
+            // A COPY alone is a transaction, too.
+            let written = if self.empty && tried == 0 && batch.remove.is_empty() {
+                within(
+                    STATEMENT_BOUND,
+                    self.put(&mut writer.connection, "public.kine", batch),
+                )
+                .await
+            } else {
+                within(STATEMENT_BOUND, self.replace(writer, batch)).await
+            };
+            let Err(error) = written else { return Ok(()) };
+            if !has_code(&error, &AGAIN) || tried + 1 == TRIES {
+                return Err(self.failed_writing(&error));
+            }
+            tracing::debug!(%error, "a batch is written again");
+            let rolled_back = writer.connection.execute("ROLLBACK").await;
+            rolled_back.map_err(|error| self.failed_writing(&error))?;
+        }
+        Ok(())
     }
 }
