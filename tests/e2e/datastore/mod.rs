@@ -1,5 +1,6 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
 mod etcd;
 mod mysql;
+mod nats;
 mod postgres;
 mod sql;

@@ -1,5 +1,5 @@
 //! etcd to etcd: copies, changes, comparisons, and what stands in their way.
-mod authority;
+pub(super) mod authority;
 mod breaks;
 mod changes;
 mod compare;
