@@ -34,7 +34,10 @@ const STORAGE: &str = "storage";
 const FILE: &str = "file";
 /// What belongs to the servers that keep a bucket, and not to the bucket.
 pub(super) const REPLICAS: &str = "num_replicas";
-pub(super) const PLACEMENT: &str = "placement";
+const PLACEMENT: &str = "placement";
+/// What people write to a bucket, and what servers do.
+const METADATA: &str = "metadata";
+const REMARK: &str = "_nats.";
 
 /// Where a copy ended: every message up to this one is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,6 +350,13 @@ fn place(config: &mut Value, there: Option<&Value>, clustered: bool) {
         return;
     };
     config.remove(PLACEMENT);
+    // Older servers would keep what newer ones remark there, and kine starts only before settings that it knows.
+    if let Some(Value::Object(metadata)) = config.get_mut(METADATA) {
+        metadata.retain(|name, _| !name.starts_with(REMARK));
+        if metadata.is_empty() {
+            config.remove(METADATA);
+        }
+    }
     if let Some(there) = there {
         for name in [REPLICAS, PLACEMENT] {
             if let Some(value) = there.get(name) {
@@ -360,8 +370,8 @@ fn place(config: &mut Value, there: Option<&Value>, clustered: bool) {
 }
 
 /// The settings of a bucket that are its own, without those that a server adds by itself.
-pub(super) fn settings(config: &Value) -> serde_json::Map<String, Value> {
-    let theirs = [REPLICAS, PLACEMENT, "metadata", "description"];
+fn settings(config: &Value) -> serde_json::Map<String, Value> {
+    let theirs = [REPLICAS, PLACEMENT, METADATA, "description"];
     let settings = config.as_object().cloned().unwrap_or_default();
     settings
         .into_iter()
@@ -434,6 +444,12 @@ mod tests {
             placed(None, false),
             json!({"name": "KV_t1", "num_replicas": 1})
         );
+        let mut remarked = json!({"metadata": {"_nats.ver": "2.15.2", "team": "blue"}});
+        place(&mut remarked, None, true);
+        assert_eq!(remarked, json!({"metadata": {"team": "blue"}}));
+        let mut remarked = json!({"metadata": {"_nats.ver": "2.15.2"}});
+        place(&mut remarked, None, true);
+        assert_eq!(remarked, json!({}));
         let there = json!({"num_replicas": 5, "placement": {"cluster": "new"}});
         assert_eq!(
             placed(Some(&there), true),
