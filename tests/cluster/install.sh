@@ -28,7 +28,7 @@ debian_packages() {
 
 # What the programs are made of. Another version of any of it, and they are built again.
 build_digest() {
-  (cd "$here" && sha256sum {,dns/,etcd/,kine/,nats/}go.{mod,sum} dns/main.go install.sh | sha256sum | cut -d' ' -f1)
+  (cd "$here" && sha256sum {,dns/,etcd/,kine/,kine-0.11/,nats/}go.{mod,sum} dns/main.go install.sh | sha256sum | cut -d' ' -f1)
 }
 
 build() {
@@ -39,7 +39,7 @@ build() {
   # Go 1.27's default JSON breaks Kubernetes 1.36's /openapi/v2; another Go fetches the one in go.mod.
   case $(go env GOVERSION) in go1.26*) ;; *) export GOTOOLCHAIN=go1.26.5 ;; esac
   rm -f "$bin/.done"
-  mkdir -p "$bin/etcd-build"
+  mkdir -p "$bin/etcd-build" "$bin/kine-build"
   local pkg=k8s.io/component-base/version minor=${version#v1.}
   # CGO off: static programs. gitVersion: clients refuse an API server that calls itself v0.0.0.
   # GOGC: memory for fewer collections in the compilers, a tenth of their time.
@@ -53,14 +53,18 @@ build() {
   # kine and nats-server: what a tenant stands on where that is not etcd.
   (cd "$here/kine" && go install -ldflags "-s -w" tool) &
   local kine=$!
+  # The one that Kamaji brings: it keeps a bucket in another way.
+  (cd "$here/kine-0.11" && GOBIN=$bin/kine-build go install -ldflags "-s -w" tool) &
+  local older=$!
   (cd "$here/nats" && go install -ldflags "-s -w" tool) &
   local nats=$!
   (cd "$here" && go install -ldflags "-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}" tool) &
   local one
-  for one in $! $dns $etcd $kine $nats; do wait "$one" || fail "the Go build failed: see above"; done
+  for one in $! $dns $etcd $kine $older $nats; do wait "$one" || fail "the Go build failed: see above"; done
   mv "$bin/etcd-build/server" "$bin/etcd"
   mv "$bin/etcd-build/etcdctl" "$bin/etcdctl"
-  rmdir "$bin/etcd-build"
+  mv "$bin/kine-build/kine" "$bin/kine-0.11"
+  rmdir "$bin/etcd-build" "$bin/kine-build"
   echo "$digest" >"$bin/.done"
 }
 

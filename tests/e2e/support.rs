@@ -75,6 +75,18 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> R
     }
 }
 
+/// What this process has held at most since `clear_refs` was written to, in MiB.
+pub fn peak_memory() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let digits: String = line
+        .unwrap_or_default()
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
+    Ok(digits.parse::<u64>()? / 1024)
+}
+
 /// A namespace of its own, deleted at the end.
 pub struct Namespace {
     pub on: On,

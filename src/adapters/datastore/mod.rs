@@ -7,13 +7,16 @@ mod error;
 mod etcd;
 mod kine;
 mod mysql;
+mod nats;
 mod pair;
 mod postgres;
+mod tls;
 
 pub use connection::{BasicAuth, Connection, Driver, Endpoint, Identity};
 pub use error::DatastoreError;
 pub use etcd::EtcdPair;
 pub use mysql::MySqlPair;
+pub use nats::NatsPair;
 pub use pair::{
     Comparison, Copied, Difference, Finding, Ignored, Later, Look, Meter, Pair, Position, Raised,
     Reading, StoreLook,

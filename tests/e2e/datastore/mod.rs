@@ -2,6 +2,7 @@
 mod authority;
 mod etcd;
 mod mysql;
+mod nats;
 mod postgres;
 mod sql;
 

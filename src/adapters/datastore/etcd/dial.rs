@@ -1,7 +1,6 @@
 //! Connections to a store's servers: dialled, encrypted, and made again when they break.
 use std::{
     io,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +10,6 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -20,8 +18,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint as ChannelSettings};
 
-use super::{
-    super::{Connection, DatastoreError, Endpoint},
+use super::super::{
+    Connection, DatastoreError, Endpoint,
     tls::{self, Reason},
 };
 
@@ -63,7 +61,7 @@ impl Dialler {
         Ok(Self {
             store: connection.name.as_str().into(),
             endpoints: connection.endpoints.as_slice().into(),
-            tls: tls::connector(connection)?,
+            tls: connector(connection)?,
             first: Arc::default(),
         })
     }
@@ -159,7 +157,7 @@ impl Dialler {
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
         };
-        let name = server_name(&endpoint.host)?;
+        let name = tls::server_name(&endpoint.host)?;
         Ok(Box::new(tls.connect(name, stream).await?))
     }
 
@@ -181,9 +179,11 @@ impl Dialler {
     }
 }
 
-fn server_name(host: &str) -> io::Result<ServerName<'static>> {
-    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(ServerName::from(address));
-    }
-    ServerName::try_from(host.to_owned()).map_err(io::Error::other)
+/// What makes TLS connections, for what gRPC is spoken over.
+fn connector(connection: &Connection) -> Result<Option<TlsConnector>, DatastoreError> {
+    let config = tls::client_config(connection)?;
+    Ok(config.map(|mut config| {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }))
 }

@@ -18,7 +18,6 @@ mod raise;
 mod recheck;
 mod store;
 mod stretches;
-mod tls;
 mod version;
 mod walk;
 mod writer;

@@ -1,10 +1,13 @@
 //! Rows that a working API server, kine or Kamaji changes by itself, frozen or not.
 use super::COMPACT_KEY;
 
+/// Where newer versions of kine keep the revision that the API server compacts to.
+const API_COMPACT_KEY: &str = "compact_rev_key_apiserver";
+
 /// How a class knows its rows' names.
 enum Names {
     Under(&'static str),
-    Only(&'static str),
+    Only(&'static [&'static str]),
 }
 
 /// Every class with its name.
@@ -29,9 +32,12 @@ const CLASSES: [(&str, Names); 9] = [
     ),
     (
         "Kamaji's freeze",
-        Names::Only("/registry/validatingwebhookconfigurations/kamaji-freeze"),
+        Names::Only(&["/registry/validatingwebhookconfigurations/kamaji-freeze"]),
     ),
-    ("kine's compaction", Names::Only(COMPACT_KEY)),
+    (
+        "kine's compaction",
+        Names::Only(&[COMPACT_KEY, API_COMPACT_KEY]),
+    ),
     ("kine's gaps", Names::Under("gap-")),
 ];
 
@@ -44,7 +50,7 @@ pub(super) const COMPACTED: &str = "compacted at the source";
 pub(super) fn class_of(name: &[u8]) -> Option<usize> {
     CLASSES.iter().position(|(_, names)| match names {
         Names::Under(start) => name.starts_with(start.as_bytes()),
-        Names::Only(whole) => name == whole.as_bytes(),
+        Names::Only(whole) => whole.iter().any(|whole| name == whole.as_bytes()),
     })
 }
 
@@ -77,7 +83,9 @@ mod tests {
             class("/registry/ranges/serviceips"),
             Some("address and port allocations")
         );
-        assert_eq!(class("compact_rev_key"), Some("kine's compaction"));
+        for name in ["compact_rev_key", "compact_rev_key_apiserver"] {
+            assert_eq!(class(name), Some("kine's compaction"), "{name}");
+        }
         assert_eq!(class("gap-17"), Some("kine's gaps"));
         let webhooks = "/registry/validatingwebhookconfigurations";
         assert_eq!(

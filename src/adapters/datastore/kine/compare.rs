@@ -1,6 +1,6 @@
 //! Two tables by content: every row, every column.
 use super::{
-    Row, Selection, Table,
+    Readable, Row, Selection,
     class::{COUNT, class_of, name_of},
     copy::count,
     merge::{Merge, Side},
@@ -15,7 +15,7 @@ const ASKED: usize = 1_000;
 const HASHED: usize = 128 << 10;
 
 /// Compares both tables, each as it is now.
-pub(in super::super) async fn compare<T: Table>(
+pub(in super::super) async fn compare<T: Readable>(
     source: &T,
     target: &T,
     meter: &Meter,
@@ -114,7 +114,7 @@ impl Tally {
 
     /// A compaction of the source since the copy removes rows that say nothing any more: older ones of a key that
     /// has a newer one, and tombstones. Whatever else only the target has is a difference.
-    async fn explain_surplus<T: Table>(
+    async fn explain_surplus<T: Readable>(
         &mut self,
         source: &T,
         target: &T,

@@ -1,17 +1,17 @@
 //! Two tables side by side, by id.
-use super::{Row, Rows, Selection, Table};
+use super::{Readable, Row, Rows, Selection};
 use crate::adapters::datastore::DatastoreError;
 
 /// What both have for an id.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(in super::super) enum Side {
     Both(Row, Row),
     Source(Row),
     Target(Row),
 }
 
 /// Walks both tables.
-pub(super) struct Merge {
+pub(in super::super) struct Merge {
     source: Rows,
     target: Rows,
     at_source: Option<Row>,
@@ -21,7 +21,7 @@ pub(super) struct Merge {
 
 impl Merge {
     /// Begins to read both, at the same time.
-    pub fn read<T: Table>(source: &T, target: &T, selection: &Selection) -> Self {
+    pub fn read<T: Readable>(source: &T, target: &T, selection: &Selection) -> Self {
         Self {
             source: Rows::read(source, selection.clone()),
             target: Rows::read(target, selection.clone()),

@@ -25,12 +25,13 @@ pub(super) use copy::{At, copy_all, copy_since};
 pub(super) use definition::Definition;
 pub(super) use findings::{Seen, finding, findings};
 pub(super) use later::later;
+pub(super) use merge::{Merge, Side};
 pub(super) use ours::refuse_foreign_rows;
 pub(super) use relay::Relay;
 pub(super) use row::Row;
 pub(super) use server::{Dialect, Meaning, Server};
 pub(super) use stream::{Rows, Sink};
-pub(super) use table::{Batch, Selection, Table};
+pub(super) use table::{Batch, Readable, Selection, Table};
 
 use credentials::check_credentials;
 

@@ -1,6 +1,6 @@
 //! Whether a table holds nothing that is worth keeping.
 use super::{
-    Row, Rows, Selection, Table,
+    Readable, Row, Rows, Selection,
     class::class_of,
     merge::{Merge, Side},
 };
@@ -13,7 +13,7 @@ use crate::adapters::datastore::DatastoreError;
 /// A row is copied where the source has the same name under the same id. Where the source has nothing under an id, its
 /// compaction explains that, up to its revision; but a table of which nothing at all is the source's is another's,
 /// however low its ids are. Ids are never used twice, so another name under the same id is another's, too.
-pub(in super::super) async fn refuse_foreign_rows<T: Table>(
+pub(in super::super) async fn refuse_foreign_rows<T: Readable>(
     source: Option<&T>,
     target: &T,
 ) -> Result<(), DatastoreError> {
@@ -24,7 +24,7 @@ pub(in super::super) async fn refuse_foreign_rows<T: Table>(
                 return Err(foreign(
                     target,
                     &row,
-                    "at the source, which has no table kine",
+                    "at the source, which has nothing of the schema",
                 ));
             }
         }
@@ -63,7 +63,7 @@ pub(in super::super) async fn refuse_foreign_rows<T: Table>(
     }
 }
 
-fn foreign<T: Table>(target: &T, row: &Row, place: &str) -> DatastoreError {
+fn foreign<T: Readable>(target: &T, row: &Row, place: &str) -> DatastoreError {
     DatastoreError::Unexpected {
         store: target.store().to_owned(),
         what: format!(

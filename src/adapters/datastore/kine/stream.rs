@@ -4,7 +4,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Row, Selection, Table};
+use super::{Readable, Row, Selection};
 use crate::adapters::datastore::DatastoreError;
 
 /// Rows and bytes that are handed over at once: enough to be cheap, few enough to begin soon.
@@ -57,7 +57,7 @@ pub(in super::super) struct Rows {
 
 impl Rows {
     /// Begins to read.
-    pub fn read<T: Table>(table: &T, selection: Selection) -> Self {
+    pub fn read<T: Readable>(table: &T, selection: Selection) -> Self {
         let (sender, receiver) = channel(AHEAD);
         let store = table.store().to_owned();
         let table = table.clone();

@@ -32,23 +32,14 @@ pub(in super::super) struct Batch {
     pub bytes: usize,
 }
 
-/// A schema's table at one server.
+/// A schema's rows at one server, for those who read.
 #[async_trait]
-pub(in super::super) trait Table: Clone + Send + Sync + 'static {
-    /// A connection that writes.
-    type Writer: Send;
-
+pub(in super::super) trait Readable: Clone + Send + Sync + 'static {
     /// What it is called for people.
     fn store(&self) -> &str;
 
     /// Reads rows by id, in order, from one snapshot.
     async fn read(&self, selection: &Selection, sink: &mut Sink) -> Result<(), DatastoreError>;
-
-    /// Connects for writing.
-    async fn writer(&self) -> Result<Self::Writer, DatastoreError>;
-
-    /// Writes a batch, in one transaction. It may have been written before.
-    async fn write(&self, writer: &mut Self::Writer, batch: &Batch) -> Result<(), DatastoreError>;
 
     /// How many rows there are, roughly.
     async fn estimate(&self) -> Result<u64, DatastoreError>;
@@ -56,14 +47,27 @@ pub(in super::super) trait Table: Clone + Send + Sync + 'static {
     /// The revision that it was compacted to, 0 where it never was.
     async fn compacted(&self) -> Result<i64, DatastoreError>;
 
-    /// Removes, in one transaction, what a compaction to a revision removes that one to an earlier revision did not;
-    /// how many rows that were.
-    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError>;
-
     /// Which of these rows a compaction to this revision removes.
     async fn removed_by_compaction(
         &self,
         ids: &[i64],
         revision: i64,
     ) -> Result<Vec<i64>, DatastoreError>;
+}
+
+/// A schema's table at one server.
+#[async_trait]
+pub(in super::super) trait Table: Readable {
+    /// A connection that writes.
+    type Writer: Send;
+
+    /// Connects for writing.
+    async fn writer(&self) -> Result<Self::Writer, DatastoreError>;
+
+    /// Writes a batch, in one transaction. It may have been written before.
+    async fn write(&self, writer: &mut Self::Writer, batch: &Batch) -> Result<(), DatastoreError>;
+
+    /// Removes, in one transaction, what a compaction to a revision removes that one to an earlier revision did not;
+    /// how many rows that were.
+    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError>;
 }

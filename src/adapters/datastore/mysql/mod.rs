@@ -187,7 +187,9 @@ impl Pair for MySqlPair {
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
         let since = At::read(since, &self.source.store)?;
         let layout = self.source_layout().await?;
-        later(&table(&self.source, &layout), since).await.map(Some)
+        later(&table(&self.source, &layout), since.id())
+            .await
+            .map(Some)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

@@ -14,7 +14,8 @@ use super::{
     super::{
         DatastoreError,
         kine::{
-            Batch, COMPACT_KEY, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+            Batch, COMPACT_KEY, Readable, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink,
+            Table, within,
         },
     },
     layout::Layout,
@@ -128,9 +129,7 @@ impl MySqlTable {
 }
 
 #[async_trait]
-impl Table for MySqlTable {
-    type Writer = Writer;
-
+impl Readable for MySqlTable {
     fn store(&self) -> &str {
         &self.server.store
     }
@@ -150,33 +149,6 @@ impl Table for MySqlTable {
         }
         drop(stream);
         self.server.give_back(connection);
-        Ok(())
-    }
-
-    async fn writer(&self) -> Result<Writer, DatastoreError> {
-        let mut connection = self.server.connect().await?;
-        let packet = packet_of(&self.server, &mut connection).await?;
-        Ok(Writer {
-            connection,
-            packet: usize::try_from(packet).unwrap_or(usize::MAX),
-        })
-    }
-
-    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
-        self.refuse_large(writer, batch)?;
-        for tried in 1..=TRIES {
-            let Err(error) = within(STATEMENT_BOUND, self.write_once(writer, batch)).await else {
-                return Ok(());
-            };
-            let again = number(&error).is_some_and(|number| AGAIN.contains(&number));
-            if !again || tried == TRIES {
-                return Err(self.failed_writing(&error));
-            }
-            tracing::debug!(%error, "a batch is written again");
-            let rolled_back = writer.connection.execute("ROLLBACK");
-            let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
-            rolled_back.map_err(|error| self.failed_writing(&error))?;
-        }
         Ok(())
     }
 
@@ -210,26 +182,6 @@ impl Table for MySqlTable {
         Ok(revision)
     }
 
-    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError> {
-        let table = self.server.table();
-        let between = format!("id > {earlier} AND id <= {revision}");
-        // Its whole name, as an alias would be looked for in a database of this connection, which is in none.
-        let sql = format!(
-            "DELETE {table} FROM {table} INNER JOIN (
-                SELECT prev_revision AS id FROM {table}
-                    WHERE {between} AND prev_revision <> 0 AND name <> '{COMPACT_KEY}'
-                UNION SELECT id FROM {table} WHERE {between} AND deleted <> 0
-            ) gone ON {table}.id = gone.id"
-        );
-        let mut connection = self.server.connect().await?;
-        let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
-        let done = within(STATEMENT_BOUND, done)
-            .await
-            .map_err(|error| self.server.failed("compacting", &error))?;
-        self.server.give_back(connection);
-        Ok(done.rows_affected())
-    }
-
     async fn removed_by_compaction(
         &self,
         ids: &[i64],
@@ -248,6 +200,58 @@ impl Table for MySqlTable {
             .map_err(|error| self.server.failed("reading rows", &error))?;
         self.server.give_back(connection);
         Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Table for MySqlTable {
+    type Writer = Writer;
+
+    async fn writer(&self) -> Result<Writer, DatastoreError> {
+        let mut connection = self.server.connect().await?;
+        let packet = packet_of(&self.server, &mut connection).await?;
+        Ok(Writer {
+            connection,
+            packet: usize::try_from(packet).unwrap_or(usize::MAX),
+        })
+    }
+
+    async fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<(), DatastoreError> {
+        self.refuse_large(writer, batch)?;
+        for tried in 1..=TRIES {
+            let Err(error) = within(STATEMENT_BOUND, self.write_once(writer, batch)).await else {
+                return Ok(());
+            };
+            let again = number(&error).is_some_and(|number| AGAIN.contains(&number));
+            if !again || tried == TRIES {
+                return Err(self.failed_writing(&error));
+            }
+            tracing::debug!(%error, "a batch is written again");
+            let rolled_back = writer.connection.execute("ROLLBACK");
+            let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
+            rolled_back.map_err(|error| self.failed_writing(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError> {
+        let table = self.server.table();
+        let between = format!("id > {earlier} AND id <= {revision}");
+        // Its whole name, as an alias would be looked for in a database of this connection, which is in none.
+        let sql = format!(
+            "DELETE {table} FROM {table} INNER JOIN (
+                SELECT prev_revision AS id FROM {table}
+                    WHERE {between} AND prev_revision <> 0 AND name <> '{COMPACT_KEY}'
+                UNION SELECT id FROM {table} WHERE {between} AND deleted <> 0
+            ) gone ON {table}.id = gone.id"
+        );
+        let mut connection = self.server.connect().await?;
+        let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        let done = within(STATEMENT_BOUND, done)
+            .await
+            .map_err(|error| self.server.failed("compacting", &error))?;
+        self.server.give_back(connection);
+        Ok(done.rows_affected())
     }
 }
 

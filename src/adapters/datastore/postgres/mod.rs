@@ -239,7 +239,9 @@ impl Pair for PostgresPair {
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
         let since = At::read(since, &self.source.store)?;
         let layout = Arc::new(self.source_layout().await?);
-        later(&table(&self.source, &layout), since).await.map(Some)
+        later(&table(&self.source, &layout), since.id())
+            .await
+            .map(Some)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

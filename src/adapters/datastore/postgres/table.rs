@@ -9,7 +9,8 @@ use super::{
     super::{
         DatastoreError,
         kine::{
-            Batch, COMPACT_KEY, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table, within,
+            Batch, COMPACT_KEY, Readable, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table,
+            within,
         },
     },
     layout::Layout,
@@ -152,9 +153,7 @@ impl PgTable {
 }
 
 #[async_trait]
-impl Table for PgTable {
-    type Writer = Writer;
-
+impl Readable for PgTable {
     fn store(&self) -> &str {
         &self.server.store
     }
@@ -191,6 +190,42 @@ impl Table for PgTable {
         )))
     }
 
+    async fn estimate(&self) -> Result<u64, DatastoreError> {
+        // Before the first ANALYZE the server has no estimate.
+        let sql = "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM public.kine) \
+            ELSE reltuples::bigint END FROM pg_class WHERE oid = 'public.kine'::regclass";
+        let rows: i64 = self.figure("counting rows", sql).await?;
+        Ok(rows.unsigned_abs())
+    }
+
+    async fn compacted(&self) -> Result<i64, DatastoreError> {
+        let sql = format!(
+            "SELECT coalesce(max(prev_revision), 0)::bigint FROM public.kine WHERE name = '{COMPACT_KEY}'"
+        );
+        self.figure("reading the compaction's revision", &sql).await
+    }
+
+    async fn removed_by_compaction(
+        &self,
+        ids: &[i64],
+        revision: i64,
+    ) -> Result<Vec<i64>, DatastoreError> {
+        let sql = "SELECT k.id::bigint FROM public.kine k WHERE k.id = ANY($1) AND k.id <= $2 AND (k.deleted <> 0 \
+            OR EXISTS (SELECT FROM public.kine n WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= $2))";
+        let mut connection = self.connect().await?;
+        let query = sqlx::query_scalar(sql).bind(ids).bind(revision);
+        let removed = within(STATEMENT_BOUND, query.fetch_all(&mut connection))
+            .await
+            .map_err(|error| self.server.failed("reading rows", &error))?;
+        self.server.give_back(connection);
+        Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Table for PgTable {
+    type Writer = Writer;
+
     async fn writer(&self) -> Result<Writer, DatastoreError> {
         Ok(Writer {
             connection: self.connect().await?,
@@ -222,21 +257,6 @@ impl Table for PgTable {
         Ok(())
     }
 
-    async fn estimate(&self) -> Result<u64, DatastoreError> {
-        // Before the first ANALYZE the server has no estimate.
-        let sql = "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM public.kine) \
-            ELSE reltuples::bigint END FROM pg_class WHERE oid = 'public.kine'::regclass";
-        let rows: i64 = self.figure("counting rows", sql).await?;
-        Ok(rows.unsigned_abs())
-    }
-
-    async fn compacted(&self) -> Result<i64, DatastoreError> {
-        let sql = format!(
-            "SELECT coalesce(max(prev_revision), 0)::bigint FROM public.kine WHERE name = '{COMPACT_KEY}'"
-        );
-        self.figure("reading the compaction's revision", &sql).await
-    }
-
     async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError> {
         let between = format!("id > {earlier} AND id <= {revision}");
         // All of them are found by their ids; the server would rather read the table.
@@ -254,21 +274,5 @@ impl Table for PgTable {
             .map_err(|error| self.server.failed("compacting", &error))?;
         self.server.give_back(connection);
         Ok(done.rows_affected())
-    }
-
-    async fn removed_by_compaction(
-        &self,
-        ids: &[i64],
-        revision: i64,
-    ) -> Result<Vec<i64>, DatastoreError> {
-        let sql = "SELECT k.id::bigint FROM public.kine k WHERE k.id = ANY($1) AND k.id <= $2 AND (k.deleted <> 0 \
-            OR EXISTS (SELECT FROM public.kine n WHERE n.name = k.name AND n.prev_revision = k.id AND n.id <= $2))";
-        let mut connection = self.connect().await?;
-        let query = sqlx::query_scalar(sql).bind(ids).bind(revision);
-        let removed = within(STATEMENT_BOUND, query.fetch_all(&mut connection))
-            .await
-            .map_err(|error| self.server.failed("reading rows", &error))?;
-        self.server.give_back(connection);
-        Ok(removed)
     }
 }

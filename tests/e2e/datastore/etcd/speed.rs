@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use kubectl_migrate::adapters::datastore::Pair as _;
 
 use super::{Server, keys, pair, quiet};
+use crate::support::peak_memory;
 
 /// For a million keys, with their history.
 const ROOM: [&str; 2] = ["--quota-backend-bytes", "8589934592"];
@@ -14,18 +15,6 @@ fn wanted() -> Result<usize> {
         Ok(keys) => keys.parse().context("ETCD_KEYS is no number"),
         Err(_) => Ok(100_000),
     }
-}
-
-/// What this process has held at most since `clear_refs` was written to, in MiB.
-fn peak_memory() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let digits: String = line
-        .unwrap_or_default()
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect();
-    Ok(digits.parse::<u64>()? / 1024)
 }
 
 #[tokio::test(flavor = "multi_thread")]
