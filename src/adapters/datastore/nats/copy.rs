@@ -13,6 +13,7 @@ use super::{
     bucket::BucketRows,
     publish::{Publisher, filler},
     read::{Messages, Parts},
+    settings::{is_in_files, place, reads_snapshots, same_settings, without_remarks},
     snapshot::{self, Ended},
 };
 
@@ -29,16 +30,6 @@ const BUSY_EACH: Duration = Duration::from_secs(1);
 const ROUNDS: u32 = 20;
 /// Messages between two readings of the meter.
 const SHOWN_EACH: u64 = 1_024;
-/// Where servers say how a bucket is kept; others than in files make no snapshots.
-const STORAGE: &str = "storage";
-const FILE: &str = "file";
-/// What belongs to the servers that keep a bucket, and not to the bucket.
-pub(super) const REPLICAS: &str = "num_replicas";
-const PLACEMENT: &str = "placement";
-/// What people write to a bucket, and what servers do.
-const METADATA: &str = "metadata";
-const REMARK: &str = "_nats.";
-
 /// Where a copy ended: every message up to this one is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,7 +191,7 @@ impl<'a> Copy<'a> {
     /// Whether the source makes a snapshot, and the target can read it.
     fn passes_whole(&self, from: &Bucket) -> bool {
         let (source, target) = (self.source.client.server(), self.target.client.server());
-        from.config[STORAGE] == FILE && reads_snapshots(&target.version, &source.version)
+        is_in_files(&from.config) && reads_snapshots(&target.version, &source.version)
     }
 
     /// Makes the target's bucket anew.
@@ -249,6 +240,7 @@ impl<'a> Copy<'a> {
         }
         let mut config = from.config.clone();
         placed(&mut config);
+        without_remarks(&mut config);
         target.server.create(&target.client, &config).await?;
         // Not by a setting: kine starts only where the bucket has those that it would make it with.
         target
@@ -338,75 +330,9 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// Whether a server reads the snapshots of another: those of older ones, as 2.15 does those of 2.14, but not the
-/// other way.
-pub(super) fn reads_snapshots(reader: &str, writer: &str) -> bool {
-    let number = |version: &str| -> (u32, u32) {
-        let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-    };
-    number(reader) >= number(writer)
-}
-
 /// What is the same in equal buckets.
 fn figures(state: &State) -> (u64, u64) {
     (state.messages, state.last_seq)
-}
-
-/// Leaves to the target's servers what is theirs: an administrator's bucket says how it is kept there, and one server
-/// alone keeps one replica.
-fn place(config: &mut Value, there: Option<&Value>, clustered: bool) {
-    let Some(config) = config.as_object_mut() else {
-        return;
-    };
-    config.remove(PLACEMENT);
-    // Older servers would keep what newer ones remark there, and kine starts only before settings that it knows.
-    if let Some(Value::Object(metadata)) = config.get_mut(METADATA) {
-        metadata.retain(|name, _| !name.starts_with(REMARK));
-        if metadata.is_empty() {
-            config.remove(METADATA);
-        }
-    }
-    if let Some(there) = there {
-        for name in [REPLICAS, PLACEMENT] {
-            if let Some(value) = there.get(name) {
-                config.insert(name.to_owned(), value.clone());
-            }
-        }
-    }
-    if !clustered {
-        config.insert(REPLICAS.to_owned(), 1.into());
-    }
-}
-
-/// The settings of a bucket that are its own, without those that a server adds by itself.
-fn settings(config: &Value) -> serde_json::Map<String, Value> {
-    let theirs = [REPLICAS, PLACEMENT, METADATA, "description"];
-    let settings = config.as_object().cloned().unwrap_or_default();
-    settings
-        .into_iter()
-        .filter(|(name, _)| !theirs.contains(&name.as_str()))
-        .collect()
-}
-
-fn same_settings(one: &Value, other: &Value) -> bool {
-    let differing = differing_settings(one, other);
-    differing.is_empty()
-}
-
-/// The names of the settings in which buckets differ.
-pub(super) fn differing_settings(one: &Value, other: &Value) -> Vec<String> {
-    let (one, other) = (settings(one), settings(other));
-    let names = one.keys().chain(other.keys());
-    // Newer servers tell more of the same.
-    let told = names.filter(|name| one.contains_key(*name) && other.contains_key(*name));
-    let mut differing: Vec<_> = told
-        .filter(|name| one.get(*name) != other.get(*name))
-        .cloned()
-        .collect();
-    differing.sort();
-    differing.dedup();
-    differing
 }
 
 #[cfg(test)]
@@ -429,48 +355,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(reads_snapshots("2.10.0", "2.9.25"));
-        assert!(reads_snapshots("2.15.0-RC.1", "2.15.2"));
-        assert!(!reads_snapshots("2.14.9", "2.15.0"));
-    }
-
-    #[test]
-    fn servers_keep_what_is_theirs() {
-        let source = json!({"name": "KV_t1", "num_replicas": 3, "placement": {"cluster": "old"}});
-        let placed = |there: Option<&Value>, clustered| {
-            let mut config = source.clone();
-            place(&mut config, there, clustered);
-            config
-        };
-        assert_eq!(
-            placed(None, true),
-            json!({"name": "KV_t1", "num_replicas": 3})
-        );
-        assert_eq!(
-            placed(None, false),
-            json!({"name": "KV_t1", "num_replicas": 1})
-        );
-        let mut remarked = json!({"metadata": {"_nats.ver": "2.15.2", "team": "blue"}});
-        place(&mut remarked, None, true);
-        assert_eq!(remarked, json!({"metadata": {"team": "blue"}}));
-        let mut remarked = json!({"metadata": {"_nats.ver": "2.15.2"}});
-        place(&mut remarked, None, true);
-        assert_eq!(remarked, json!({}));
-        let there = json!({"num_replicas": 5, "placement": {"cluster": "new"}});
-        assert_eq!(
-            placed(Some(&there), true),
-            json!({"name": "KV_t1", "num_replicas": 5, "placement": {"cluster": "new"}})
-        );
-    }
-
-    #[test]
-    fn settings_that_only_one_server_knows_do_not_differ() {
-        let one = json!({"max_msgs_per_subject": 10, "num_replicas": 3, "allow_msg_ttl": true});
-        let other = json!({"max_msgs_per_subject": 1, "num_replicas": 1});
-        assert_eq!(differing_settings(&one, &other), ["max_msgs_per_subject"]);
     }
 }

@@ -5,9 +5,9 @@ use super::{
     NatsPair,
     api::{Account, Bucket, Limits, Refusal},
     client::Client,
-    copy::{REPLICAS, differing_settings, reads_snapshots},
     read::{Messages, Parts},
     server::Server,
+    settings::{REPLICAS, differing_settings, reads_snapshots},
 };
 use crate::adapters::datastore::{DatastoreError, Finding, Look, StoreLook};
 

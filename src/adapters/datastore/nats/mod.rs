@@ -13,6 +13,7 @@ mod publish;
 mod read;
 mod s2;
 mod server;
+mod settings;
 mod snapshot;
 
 use async_trait::async_trait;
