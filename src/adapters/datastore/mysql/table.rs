@@ -1,6 +1,6 @@
 //! Rows out by the text protocol, in which a number is the same in every type, and in by bound parameters: a value
 //! is never part of a statement.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -28,6 +28,8 @@ const ROWS: usize = 32;
 const ENVELOPE: usize = 4 << 10;
 /// How often a batch is tried that others were in the way of.
 const TRIES: u32 = 5;
+/// The longest pause before the second time.
+const PAUSE: Duration = Duration::from_millis(50);
 /// A lock was waited for too long, or two batches waited for each other.
 const AGAIN: [u16; 2] = [1205, 1213];
 
@@ -230,6 +232,8 @@ impl Table for MySqlTable {
             let rolled_back = writer.connection.execute("ROLLBACK");
             let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
             rolled_back.map_err(|error| self.failed_writing(&error))?;
+            // Those that were in each other's way do not meet again.
+            tokio::time::sleep(PAUSE.mul_f64(fastrand::f64()) * tried).await;
         }
         Ok(())
     }
