@@ -34,6 +34,14 @@ pub trait Pair: Send + Sync {
     /// where the source cannot tell: it has forgotten, or is another one.
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError>;
 
+    /// Lets the target's next revision come more than `margin` behind the source's last. What API servers write to the
+    /// source while the tenant is frozen, such as leases, takes the next ones there: if the target gave them again, a
+    /// client that has seen the source's would miss the target's.
+    ///
+    /// This belongs between the last copy and the first API server at the target. It writes nothing where the target is
+    /// that far already; a copy that has nothing to bring leaves it as it is, and another may take it away.
+    async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError>;
+
     /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
     async fn clear_target(&self) -> Result<(), DatastoreError>;
 
@@ -157,7 +165,7 @@ impl Later {
     }
 }
 
-/// What raising the target's revision did.
+/// What raising the target's revision did, or its lead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raised {

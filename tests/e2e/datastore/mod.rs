@@ -1,6 +1,8 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
 mod authority;
 mod etcd;
+mod kine;
+mod lead;
 mod mysql;
 mod nats;
 mod postgres;

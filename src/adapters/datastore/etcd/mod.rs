@@ -95,6 +95,11 @@ impl Pair for EtcdPair {
         Box::pin(changes::later(self, since)).await
     }
 
+    /// Revisions are the server's own counter, so that is the same as to raise it.
+    async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError> {
+        raise::raise(self, margin).await
+    }
+
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         clear::clear(&self.target, &self.range).await?;
         raise::remove_marker(&self.target, &self.schema).await

@@ -41,12 +41,14 @@ const CLASSES: [(&str, Names); 9] = [
     ("kine's gaps", Names::Under("gap-")),
 ];
 
-/// How many classes there are; [`COMPACTED`] is one more.
-pub(super) const COUNT: usize = CLASSES.len();
 /// Rows that the source's compaction removed after they were copied.
-pub(super) const COMPACTED: &str = "compacted at the source";
+pub(super) const COMPACTED: usize = CLASSES.len();
+/// The row that a target begins behind.
+pub(super) const LEAD: usize = COMPACTED + 1;
+/// How many classes there are, with those that are not known by names.
+pub(super) const COUNT: usize = LEAD + 1;
 
-/// The class of a row by its name, as a number under [`COUNT`].
+/// The class of a row by its name, as a number under [`COMPACTED`].
 pub(super) fn class_of(name: &[u8]) -> Option<usize> {
     CLASSES.iter().position(|(_, names)| match names {
         Names::Under(start) => name.starts_with(start.as_bytes()),
@@ -56,7 +58,11 @@ pub(super) fn class_of(name: &[u8]) -> Option<usize> {
 
 /// A class's name.
 pub(super) fn name_of(class: usize) -> &'static str {
-    CLASSES.get(class).map_or(COMPACTED, |(name, _)| name)
+    match class {
+        COMPACTED => "compacted at the source",
+        LEAD => "the target's lead",
+        class => CLASSES[class].0,
+    }
 }
 
 #[cfg(test)]

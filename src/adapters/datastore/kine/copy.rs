@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{
     Rows, Selection, Table,
+    lead::is_lead,
     merge::{Merge, Side},
     writers::{Writers, Written},
 };
@@ -45,7 +46,7 @@ impl At {
     }
 }
 
-/// Makes the target's rows those of the source.
+/// Makes the target's rows those of the source; it keeps its lead.
 pub(in super::super) async fn copy_all<T: Table>(
     source: &T,
     target: &T,
@@ -60,6 +61,7 @@ pub(in super::super) async fn copy_all<T: Table>(
     let mut last = 0;
     while let Some(side) = merge.next().await? {
         let row = match side {
+            Side::Target(row) if merge.source_has_ended() && is_lead(&row) => continue,
             Side::Target(row) => {
                 writers.remove(row.id).await?;
                 continue;
@@ -170,9 +172,11 @@ async fn changes<T: Table>(
     let mut merge = Merge::read(source, target, &Selection::IdsAbove(from));
     let mut round = Round::default();
     let mut wanted = Vec::new();
+    let mut beyond = false;
     while let Some(side) = merge.next().await? {
         match side {
             Side::Both(row, _) => round.last = row.id,
+            Side::Target(_) if merge.source_has_ended() => beyond = true,
             Side::Target(row) if from == 0 => writers.remove(row.id).await?,
             Side::Target(row) => round.surplus = row.id,
             Side::Source(row) => {
@@ -187,6 +191,17 @@ async fn changes<T: Table>(
     }
     if !wanted.is_empty() {
         round.missed |= fetch(source, wanted, &mut writers, &mut total.reading, meter).await?;
+    }
+    if beyond {
+        // Few, and what they are is said by their names.
+        let mut rows = Rows::read(target, Selection::NamesAbove(round.last.max(from)));
+        while let Some(row) = rows.next().await? {
+            match row {
+                row if is_lead(&row) => {}
+                row if from == 0 => writers.remove(row.id).await?,
+                row => round.surplus = row.id,
+            }
+        }
     }
     total.written += writers.finish().await?;
     Ok(round)

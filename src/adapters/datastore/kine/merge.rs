@@ -31,6 +31,11 @@ impl Merge {
         }
     }
 
+    /// Whether the source has nothing behind what was told last.
+    pub fn source_has_ended(&self) -> bool {
+        self.begun && self.at_source.is_none()
+    }
+
     /// The next id that one of them has.
     pub async fn next(&mut self) -> Result<Option<Side>, DatastoreError> {
         if !self.begun {

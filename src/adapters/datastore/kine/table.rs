@@ -67,6 +67,13 @@ pub(in super::super) trait Table: Readable {
     /// Writes a batch, in one transaction. It may have been written before.
     async fn write(&self, writer: &mut Self::Writer, batch: &Batch) -> Result<(), DatastoreError>;
 
+    /// The largest id, 0 where there is no row.
+    async fn last(&self) -> Result<i64, DatastoreError>;
+
+    /// Writes, in one transaction, the row by which kine fills a gap at this id, instead of any such row above another
+    /// id.
+    async fn fill(&self, above: i64, id: i64) -> Result<(), DatastoreError>;
+
     /// Removes, in one transaction, what a compaction to a revision removes that one to an earlier revision did not;
     /// how many rows that were.
     async fn compact(&self, earlier: i64, revision: i64) -> Result<u64, DatastoreError>;

@@ -11,7 +11,7 @@ use sqlx::Row as _;
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, Definition as _, compare, copy_all, copy_since, later, refuse_foreign_rows},
+    kine::{At, Definition as _, compare, copy_all, copy_since, later, lead, refuse_foreign_rows},
 };
 use layout::Layout;
 use server::{Server, quoted};
@@ -190,6 +190,14 @@ impl Pair for MySqlPair {
         later(&table(&self.source, &layout), since.id())
             .await
             .map(Some)
+    }
+
+    async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError> {
+        let layout = self.source_layout().await?;
+        let target = table(&self.target, &layout);
+        let led = lead(&table(&self.source, &layout), &target, margin).await?;
+        self.advance().await?;
+        Ok(led)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

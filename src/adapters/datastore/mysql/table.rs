@@ -15,7 +15,7 @@ use super::{
         DatastoreError,
         kine::{
             Batch, COMPACT_KEY, Readable, Row, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink,
-            Table, within,
+            Table, gap, within,
         },
     },
     layout::Layout,
@@ -105,6 +105,17 @@ impl MySqlTable {
         query.execute(connection).await.map(drop)
     }
 
+    /// The only column of the only row.
+    async fn figure(&self, doing: &str, sql: String) -> Result<i64, DatastoreError> {
+        let mut connection = self.server.connect().await?;
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection);
+        let figure = within(STATEMENT_BOUND, query)
+            .await
+            .map_err(|error| self.server.failed(doing, &error))?;
+        self.server.give_back(connection);
+        Ok(figure)
+    }
+
     /// The server would hang up on a packet that is too large.
     fn refuse_large(&self, writer: &Writer, batch: &Batch) -> Result<(), DatastoreError> {
         let mut rows = batch.rows.iter();
@@ -172,16 +183,7 @@ impl Readable for MySqlTable {
             "SELECT CAST(COALESCE(MAX(prev_revision), 0) AS SIGNED) FROM {} WHERE name = '{COMPACT_KEY}'",
             self.server.table()
         );
-        let query = sqlx::query_scalar(AssertSqlSafe(sql));
-        let mut connection = self.server.connect().await?;
-        let revision = within(STATEMENT_BOUND, query.fetch_one(&mut connection))
-            .await
-            .map_err(|error| {
-                self.server
-                    .failed("reading the compaction's revision", &error)
-            })?;
-        self.server.give_back(connection);
-        Ok(revision)
+        self.figure("reading the compaction's revision", sql).await
     }
 
     async fn removed_by_compaction(
@@ -235,6 +237,36 @@ impl Table for MySqlTable {
             // Those that were in each other's way do not meet again.
             tokio::time::sleep(PAUSE.mul_f64(fastrand::f64()) * tried).await;
         }
+        Ok(())
+    }
+
+    async fn last(&self) -> Result<i64, DatastoreError> {
+        let table = self.server.table();
+        let sql = format!("SELECT CAST(COALESCE(MAX(id), 0) AS SIGNED) FROM {table}");
+        self.figure("looking for the last row", sql).await
+    }
+
+    async fn fill(&self, above: i64, id: i64) -> Result<(), DatastoreError> {
+        let (table, name) = (self.server.table(), gap(id));
+        let delete = format!("DELETE FROM {table} WHERE id > {above} AND name LIKE 'gap-%'");
+        // As kine does it.
+        let insert = format!(
+            "INSERT INTO {table} (id, name, created, deleted, create_revision, prev_revision, lease, value, old_value) \
+            VALUES ({id}, '{name}', 0, 1, 0, 0, 0, NULL, NULL)"
+        );
+        let mut connection = self.server.connect().await?;
+        let done = async {
+            for sql in ["BEGIN", &delete, &insert, "COMMIT"] {
+                connection
+                    .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+                    .await?;
+            }
+            Ok(())
+        };
+        within(STATEMENT_BOUND, done)
+            .await
+            .map_err(|error| self.failed_writing(&error))?;
+        self.server.give_back(connection);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::{
     },
     api::{Bucket, State},
     bucket::BucketRows,
+    lead::is_led,
     publish::{Publisher, filler},
     read::{Messages, Parts},
     settings::{is_in_files, place, reads_snapshots, same_settings, without_remarks},
@@ -68,6 +69,8 @@ pub(super) struct Copy<'a> {
     pub source: BucketRows,
     pub target: BucketRows,
     pub meter: &'a Meter,
+    /// The source's last sequence, where the target has a lead over that: nothing can be written below it.
+    led: Option<u64>,
     read: u64,
     written: u64,
     removed: u64,
@@ -80,6 +83,7 @@ impl<'a> Copy<'a> {
             source,
             target,
             meter,
+            led: None,
             read: 0,
             written: 0,
             removed: 0,
@@ -98,6 +102,12 @@ impl<'a> Copy<'a> {
                 "its revision went back from {} to {}: it was restored or replaced; begin the copy anew",
                 since.sequence, from.state.last_seq
             )));
+        }
+        if let Some(target) = self.the_target().await?
+            && target.state.last_seq > from.state.last_seq
+            && is_led(&self.target, target.state.last_seq).await?
+        {
+            self.led = Some(from.state.last_seq);
         }
         let anew = match since {
             Some(since) => !self.goes_on(since, &from).await?,
@@ -141,8 +151,9 @@ impl<'a> Copy<'a> {
         let Some(target) = self.the_target().await? else {
             return Ok(false);
         };
-        let last = target.state.last_seq;
+        let last = self.led.unwrap_or(target.state.last_seq);
         Ok(since.created == from.created
+            && (self.led.is_none() || since.sequence == last)
             && (since.sequence..=from.state.last_seq).contains(&last)
             && !self.is_far(last, from, MOST_BEHIND))
     }
@@ -153,7 +164,7 @@ impl<'a> Copy<'a> {
         let Some(target) = self.the_target().await? else {
             return Ok(false);
         };
-        let last = target.state.last_seq;
+        let last = self.led.unwrap_or(target.state.last_seq);
         if target.state.messages == 0
             || last > from.state.last_seq
             || self.is_far(last, from, MOST_BEHIND_FOUND)
@@ -220,6 +231,7 @@ impl<'a> Copy<'a> {
     }
 
     async fn try_make(&mut self, from: &Bucket) -> Result<Ended, DatastoreError> {
+        self.led = None;
         let (source, target) = (&self.source, &self.target);
         let there = self.the_target().await?;
         let clustered = target.client.server().cluster.is_some();
@@ -265,7 +277,10 @@ impl<'a> Copy<'a> {
                     bytes: self.bytes,
                 };
                 self.meter.show(reading);
-                let equal = last == wanted && figures(&from.state) == figures(&target.state);
+                let equal = match self.led {
+                    Some(end) => end == wanted && target.state.messages == from.state.messages + 1,
+                    None => last == wanted && figures(&from.state) == figures(&target.state),
+                };
                 return Ok((from, equal));
             }
             self.append(last, wanted).await?;

@@ -8,6 +8,7 @@ mod bucket;
 mod client;
 mod copy;
 mod key;
+mod lead;
 mod look;
 mod publish;
 mod read;
@@ -108,6 +109,11 @@ impl Pair for NatsPair {
             server: self.source.clone(),
         };
         later(&source, since.id()).await.map(Some)
+    }
+
+    async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError> {
+        let (source, target) = self.connect().await?;
+        Box::pin(lead::lead(&source, &target, margin)).await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

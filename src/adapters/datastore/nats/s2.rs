@@ -1,11 +1,13 @@
 //! What kine compresses its values with: the framed format of S2, an extension of Snappy's.
 //!
-//! Copies pass values as they are, so only reading is needed. The decoders of Snappy do not know S2's repeated
+//! Copies pass values as they are, so it is reading that is needed, and the writing of few bytes. The decoders of Snappy do not know S2's repeated
 //! offsets, nor its larger blocks.
 use crc::{CRC_32_ISCSI, Crc, Table};
 
 /// Bytes of the largest block that a writer makes.
 const LARGEST_BLOCK: usize = 4 << 20;
+/// Bytes of a block as this writes it: every reader takes so many.
+const UNCOMPRESSED_BLOCK: usize = 64 << 10;
 /// Bytes that a value may have: many times what an API server writes.
 const LARGEST_VALUE: usize = 64 << 20;
 /// The kinds of chunks.
@@ -60,6 +62,23 @@ pub(super) fn decode(frame: &[u8]) -> Result<Vec<u8>, &'static str> {
         (true, false) => Err("it is empty"),
         (false, _) => Err("it is cut off between chunks"),
     }
+}
+
+/// Few bytes in the format, as they are.
+pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let mut put = |kind: u8, data: &[u8]| {
+        let length = data.len().to_le_bytes();
+        frame.push(kind);
+        frame.extend_from_slice(&length[..HEAD - 1]);
+        frame.extend_from_slice(data);
+    };
+    put(IDENTIFIER, NAMES[0]);
+    for data in plain.chunks(UNCOMPRESSED_BLOCK) {
+        let sum = masked(CASTAGNOLI.checksum(data)).to_le_bytes();
+        put(UNCOMPRESSED, &[&sum[..], data].concat());
+    }
+    frame
 }
 
 /// A checksum as the format keeps it.
@@ -244,6 +263,16 @@ mod tests {
         assert_eq!(decode(&frame(RANDOM)).map(|plain| plain.len()), Ok(90));
         assert_eq!(decode(&frame(INDEXED)), Ok(b"abc".repeat(50_000)));
         assert_eq!(decode(&frame(MIXED)), Ok(mixed()));
+    }
+
+    #[test]
+    fn what_is_written_is_what_kines_library_writes() {
+        for whole in [EMPTY, RANDOM] {
+            let plain = decode(&frame(whole)).expect("a value");
+            assert_eq!(encode(&plain), frame(whole));
+        }
+        let long = mixed().repeat(100);
+        assert_eq!(decode(&encode(&long)), Ok(long));
     }
 
     #[test]

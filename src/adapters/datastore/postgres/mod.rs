@@ -13,7 +13,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, Definition as _, compare, copy_all, copy_since, later, refuse_foreign_rows},
+    kine::{At, Definition as _, compare, copy_all, copy_since, later, lead, refuse_foreign_rows},
 };
 use layout::Layout;
 use server::Server;
@@ -242,6 +242,13 @@ impl Pair for PostgresPair {
         later(&table(&self.source, &layout), since.id())
             .await
             .map(Some)
+    }
+
+    async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError> {
+        let (source, target) = self.tables().await?;
+        let led = lead(&source, &target, margin).await?;
+        self.advance(&mut target.connect().await?).await?;
+        Ok(led)
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

@@ -10,7 +10,7 @@ use super::{
         DatastoreError,
         kine::{
             Batch, COMPACT_KEY, Readable, SILENCE_BOUND, STATEMENT_BOUND, Selection, Sink, Table,
-            within,
+            gap, within,
         },
     },
     layout::Layout,
@@ -254,6 +254,28 @@ impl Table for PgTable {
             let rolled_back = within(STATEMENT_BOUND, rolled_back).await;
             rolled_back.map_err(|error| self.failed_writing(&error))?;
         }
+        Ok(())
+    }
+
+    async fn last(&self) -> Result<i64, DatastoreError> {
+        let sql = "SELECT coalesce(max(id), 0)::bigint FROM public.kine";
+        self.figure("looking for the last row", sql).await
+    }
+
+    async fn fill(&self, above: i64, id: i64) -> Result<(), DatastoreError> {
+        let name = gap(id);
+        // As kine does it.
+        let sql = format!(
+            "BEGIN; DELETE FROM public.kine WHERE id > {above} AND name LIKE 'gap-%'; \
+            INSERT INTO public.kine (id, name, created, deleted, create_revision, prev_revision, lease, value, old_value) \
+            OVERRIDING SYSTEM VALUE VALUES ({id}, '{name}', 0, 1, 0, 0, 0, NULL, NULL); COMMIT"
+        );
+        let mut connection = self.connect().await?;
+        let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        within(STATEMENT_BOUND, done)
+            .await
+            .map_err(|error| self.failed_writing(&error))?;
+        self.server.give_back(connection);
         Ok(())
     }
 

@@ -178,6 +178,13 @@ impl Sql for Server {
         )
     }
 
+    fn arguments(&self, schema: &str) -> Vec<String> {
+        let (user, port) = (Self::USER, self.0.port);
+        vec![format!(
+            "--endpoint=mysql://{user}:{PASSWORD}@tcp(127.0.0.1:{port})/{schema}?tls=skip-verify"
+        )]
+    }
+
     fn make_certified() -> String {
         make_user("certified", "X509")
     }

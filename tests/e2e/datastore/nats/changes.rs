@@ -1,11 +1,11 @@
-use anyhow::{Result, ensure};
-use kubectl_migrate::adapters::datastore::{Pair as _, Position};
+use anyhow::{Context as _, Result, ensure};
+use kubectl_migrate::adapters::datastore::{Later, Pair as _, Position};
 use serde_json::{Value, json};
 
 use super::{
     super::{quiet, sql::refusal},
     SCHEMA, Server, pair,
-    server::Kept,
+    server::{Kept, USER},
     stores,
     tenants::{changes, delete, put, subject},
 };
@@ -140,4 +140,53 @@ async fn a_bucket_that_is_another_is_not_gone_on_with() -> Result<()> {
         "{error}"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_after_the_copy_is_named() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.make(10).await?;
+    source.write(changes(100, 10, 100)).await?;
+    let pair = pair(&source, &target)?;
+    let copied = pair.copy(None, &quiet()).await?;
+    let later = pair.later(&copied.position).await?;
+    ensure!(later == Some(Later::default()), "{later:?}");
+    source
+        .write([
+            put("/registry/leases/kube-node-lease/node-1", "1"),
+            put("/registry/pods/shop/a", "1"),
+            put("/registry/masterleases/10.0.0.1", "1"),
+            delete("/registry/configmaps/shop/item-0000003"),
+        ])
+        .await?;
+    let later = pair.later(&copied.position).await?;
+    let later = later.context("it does not tell")?;
+    ensure!(
+        later.writes == 2 && later.keys == ["pods/shop/a", "configmaps/shop/item-0000003"],
+        "{later:?}"
+    );
+    // A bucket that was made anew counts from 1 again.
+    source
+        .ask(&format!("STREAM.DELETE.KV_{SCHEMA}"), &Value::Null)
+        .await?;
+    source.make(10).await?;
+    source.write(changes(500, 10, 100)).await?;
+    let later = pair.later(&copied.position).await?;
+    ensure!(later.is_none(), "{later:?}");
+    Ok(())
+}
+
+/// kine logs in as the user that the DataStore names.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_goes_with_the_bucket() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.make(10).await?;
+    source.write(changes(100, 10, 100)).await?;
+    let pair = pair(&source, &target)?;
+    pair.copy(None, &quiet()).await?;
+    pair.clear_target().await?;
+    pair.clear_user(USER).await?;
+    ensure!(pair.look().await?.target.keys == 0);
+    pair.copy(None, &quiet()).await?;
+    equal(&source, &target).await
 }

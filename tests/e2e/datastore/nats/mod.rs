@@ -4,6 +4,7 @@ mod changes;
 mod compare;
 mod copy;
 mod kine;
+mod lead;
 mod look;
 mod server;
 mod speed;

@@ -189,6 +189,16 @@ impl Sql for Server {
         )
     }
 
+    fn arguments(&self, schema: &str) -> Vec<String> {
+        // The password as it stands in an address.
+        let password = PASSWORD.replace('\'', "%27").replace('\\', "%5C");
+        let password = password.replace(' ', "%20").replace('"', "%22");
+        let port = self.0.port;
+        vec![format!(
+            "--endpoint=postgres://postgres:{password}@127.0.0.1:{port}/{schema}?sslmode=require"
+        )]
+    }
+
     fn make_certified() -> String {
         "CREATE ROLE certified LOGIN SUPERUSER".to_owned()
     }

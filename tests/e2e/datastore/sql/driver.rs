@@ -82,6 +82,8 @@ pub trait Sql: Send + Sync + Sized + 'static {
     fn bytes(digits: &str) -> String;
     /// What kine's compaction runs.
     fn compaction(revision: i64) -> String;
+    /// What kine is told of it.
+    fn arguments(&self, schema: &str) -> Vec<String>;
     /// Makes the user `certified`, who has to show a certificate.
     fn make_certified() -> String;
 

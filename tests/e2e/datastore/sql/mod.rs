@@ -8,6 +8,7 @@ pub mod copy;
 mod driver;
 mod history;
 pub mod ids;
+pub mod lead;
 pub mod look;
 mod process;
 pub mod speed;
@@ -54,6 +55,10 @@ macro_rules! every_case {
                 an_empty_table_begins_with_one,
                 ids_beyond_32_bits_are_kept_and_a_table_without_room_is_told,
                 a_narrow_table_is_filled_while_ids_fit,
+            }
+            lead {
+                a_target_begins_behind_all_that_the_source_gave,
+                a_copy_leaves_the_lead_and_brings_what_comes_below_it,
             }
             look {
                 both_sides_are_described,
