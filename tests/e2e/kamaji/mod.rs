@@ -10,6 +10,7 @@ mod kills;
 mod limits;
 mod mysql;
 mod nats;
+mod overruled;
 mod place;
 mod postgres;
 mod served;
