@@ -5,6 +5,7 @@ mod client;
 mod direct;
 mod forward;
 mod gate;
+mod growth;
 mod job;
 mod kills;
 mod limits;

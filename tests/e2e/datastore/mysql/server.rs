@@ -1,5 +1,8 @@
 //! A MariaDB server on loopback: TLS and passwords for all who come by TCP.
-use std::sync::{Mutex, Weak};
+use std::{
+    process::Command,
+    sync::{Mutex, Weak},
+};
 
 use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::{Connection, DatastoreError, Driver, MySqlPair};
@@ -176,6 +179,14 @@ impl Sql for Server {
                 UNION SELECT kd.id AS id FROM kine AS kd WHERE kd.deleted != 0 AND kd.id <= {revision}
             ) AS ks ON kv.id = ks.id"
         )
+    }
+
+    fn dump(&self, schema: &str) -> Command {
+        let mut command = Command::new("mariadb-dump");
+        let socket = format!("--socket={}", self.0.home.text("socket"));
+        command.args(["--no-defaults", &socket, "--user=root"]);
+        command.args(["--no-create-info", schema, "kine"]);
+        command
     }
 
     fn make_certified() -> String {

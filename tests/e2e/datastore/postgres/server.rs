@@ -1,5 +1,8 @@
 //! A PostgreSQL server on loopback: TLS and passwords for all who come by TCP.
-use std::sync::{Mutex, Weak};
+use std::{
+    process::Command,
+    sync::{Mutex, Weak},
+};
 
 use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::{Connection, DatastoreError, Driver, PostgresPair};
@@ -187,6 +190,15 @@ impl Sql for Server {
                 UNION SELECT kd.id AS id FROM kine AS kd WHERE kd.deleted != 0 AND kd.id <= {revision}
             ) AS ks WHERE kv.id = ks.id"
         )
+    }
+
+    fn dump(&self, schema: &str) -> Command {
+        let mut command = Command::new("psql");
+        let port = self.0.port.to_string();
+        command.args(["--no-psqlrc", "--username", "postgres", "--dbname", schema]);
+        command.args(["--host", &self.0.home.text(""), "--port", &port]);
+        command.args(["--command", "COPY kine TO STDOUT"]);
+        command
     }
 
     fn make_certified() -> String {
