@@ -5,6 +5,8 @@ mod fold;
 mod frozen;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(test)]
+pub(crate) mod sample_switch;
 mod stores;
 mod volumes;
 

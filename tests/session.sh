@@ -53,19 +53,18 @@ install_packages() { # install_packages PACKAGE…: those that are missing
   [ "$status" = 0 ] || fail "Debian's packages could not be installed ($*)"
 }
 
-# built PROGRAM [CARGO-FLAG…]: builds one of the workspace's programs and prints its path. All are built with
-# the same features of what they depend on, so that is compiled once.
+# build [CARGO-FLAG…]: builds the workspace's programs, and what else the flags name, at once: apart, what they
+# share would be compiled for each one's set of features. `built PROGRAM` is a program's path then.
+build() {
+  programs=$("$cargo" build --locked --manifest-path "$root/Cargo.toml" --workspace --bins --message-format=json-render-diagnostics "$@" |
+    jq -r 'select(.reason == "compiler-artifact" and .executable and (.profile.test | not)) | "\(.target.name) \(.executable)"')
+}
 built() {
-  local name=$1 path; shift
-  path=$("$cargo" build --locked --manifest-path "$root/Cargo.toml" --workspace --bin "$name" --message-format=json-render-diagnostics "$@" |
-    jq -r --arg name "$name" 'select(.reason == "compiler-artifact" and .target.name == $name and .executable) | .executable')
-  [ -x "$path" ] || fail "cargo built no $name"
+  local path
+  path=$(awk -v name="$1" '$1 == name { print $2 }' <<<"$programs")
+  [ -x "$path" ] || fail "cargo built no $1"
   echo "$path"
 }
-
-# build_plugin [CARGO-FLAG…]: the plugin, its path in $binary.
-# shellcheck disable=SC2034
-build_plugin() { binary=$(built kubectl-migrate "$@"); }
 
 start_clusters() { # start_clusters NAME…: KUBECONFIG_A and so on are exported, and kubectl is on PATH
   local one

@@ -71,3 +71,53 @@ pub(super) fn ignored(report: &Report) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        report::{
+            Report, Seen,
+            sample::at,
+            sample_switch::{all, header},
+        },
+        ui::{Format, FormatError, Ui},
+    };
+
+    fn shown(
+        width: u16,
+        terminal: bool,
+        format: Format,
+        late: u64,
+        raised: bool,
+    ) -> Result<String, FormatError> {
+        let seen = Seen::at(at(1000), false);
+        let report = Report::of(&header(), &all(late, raised), &seen);
+        let (ui, written) = Ui::for_test(width, terminal);
+        ui.report(format, &report)?;
+        Ok(written.out())
+    }
+
+    #[test]
+    fn a_switch_is_told_as_a_whole() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, false, Format::Table, 0, true)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_switch_fits_the_terminal() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, true, Format::Table, 0, true)?);
+        Ok(())
+    }
+
+    #[test]
+    fn late_writes_and_kubelets_are_told() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, false, Format::Markdown, 2, false)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_switch_is_a_document() -> anyhow::Result<()> {
+        insta::assert_snapshot!(shown(80, false, Format::Json, 1, true)?);
+        Ok(())
+    }
+}

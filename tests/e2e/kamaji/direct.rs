@@ -12,10 +12,13 @@ impl Tenant {
     pub fn move_by(&self, to: &str, copy: impl FnOnce() -> Result<()>) -> Result<()> {
         self.pause(true)?;
         self.wish(to)?;
-        // The paused controller leaves a stopped tenant stopped.
-        self.namespace
-            .kubectl(&["scale", "deployment", &self.name, "--replicas=0"])?;
-        self.until_stopped()?;
+        // The paused controller leaves a stopped tenant stopped, but for what it had begun before.
+        self.until("its pods to be gone", || {
+            self.namespace
+                .kubectl(&["scale", "deployment", &self.name, "--replicas=0"])?;
+            let pods = self.namespace.kubectl(&["get", "pods", "-o", "name"])?;
+            Ok(pods.is_empty().then_some(()))
+        })?;
         copy()?;
         self.patch_status(&json!({"storage": {"dataStoreName": to}}))?;
         self.pause(false)?;

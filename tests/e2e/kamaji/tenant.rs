@@ -47,10 +47,22 @@ impl Tenant {
 
     /// The same with annotations from its first moment on.
     pub fn with(name: &str, store: &str, annotations: &Value) -> Result<Self> {
-        let place = Place::get()?;
         let namespace = Namespace::new(On::A, name, &[])?;
-        let folder = tempfile::tempdir()?;
         let object = object(name, &namespace.name, store, annotations)?;
+        Self::make(namespace, name, store, &object)
+    }
+
+    /// The same in a schema that is called so.
+    pub fn in_schema(name: &str, store: &str, schema: &str) -> Result<Self> {
+        let namespace = Namespace::new(On::A, name, &[])?;
+        let mut object = object(name, &namespace.name, store, &json!({}))?;
+        object["spec"]["dataStoreSchema"] = json!(schema);
+        Self::make(namespace, name, store, &object)
+    }
+
+    fn make(namespace: Namespace, name: &str, store: &str, object: &Value) -> Result<Self> {
+        let place = Place::get()?;
+        let folder = tempfile::tempdir()?;
         let file = folder.path().join("tenant.json");
         std::fs::write(&file, object.to_string())?;
         // `apply` would leave an annotation, and any annotation changes what the controller does.

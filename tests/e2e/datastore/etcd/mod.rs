@@ -13,7 +13,9 @@ use anyhow::Result;
 use kubectl_migrate::adapters::datastore::EtcdPair;
 
 use super::{authority, free_ports, quiet};
-use server::{Row, Server, row};
+pub use server::Server;
+use server::{Row, row};
+pub use speed::ROOM;
 
 /// The tenant's schema; `/t10/` is a neighbour whose name begins with it.
 const SCHEMA: &str = "t1";
@@ -34,10 +36,21 @@ async fn pair(source: &Server, target: &Server) -> Result<EtcdPair> {
 
 /// So many keys with values of so many bytes, each its own.
 fn keys(count: usize, bytes: usize) -> impl Iterator<Item = Row> {
+    keys_of(SCHEMA, "configmaps", count, bytes)
+}
+
+/// The same of a resource in a schema.
+pub fn keys_of(
+    schema: &str,
+    resource: &str,
+    count: usize,
+    bytes: usize,
+) -> impl Iterator<Item = Row> {
+    let prefix = format!("/{schema}/{resource}/shop/item-");
     (0..count).map(move |number| {
         let mut value = format!("{number}-").into_bytes();
         // Not text.
         value.resize(bytes.max(value.len()), 0xfe);
-        row(format!("/{SCHEMA}/configmaps/shop/item-{number:07}"), value)
+        row(format!("{prefix}{number:07}"), value)
     })
 }

@@ -155,6 +155,15 @@ impl Server {
         }
     }
 
+    /// How etcdctl logs in, without TLS.
+    pub fn login(&self) -> Login {
+        Login {
+            endpoint: self.plain(),
+            user: "root".to_owned(),
+            password: PASSWORD.to_owned(),
+        }
+    }
+
     /// A way to it beside the plugin.
     pub async fn client(&self) -> Result<Client> {
         let options = ConnectOptions::new().with_user("root", PASSWORD);
@@ -209,6 +218,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop().ok();
     }
+}
+
+/// Who comes to a server, and where.
+pub struct Login {
+    pub endpoint: String,
+    pub user: String,
+    pub password: String,
 }
 
 /// A key with all that has to arrive.

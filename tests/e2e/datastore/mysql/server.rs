@@ -1,5 +1,8 @@
 //! A MariaDB server on loopback: TLS and passwords for all who come by TCP.
-use std::sync::{Mutex, Weak};
+use std::{
+    process::Command,
+    sync::{Mutex, Weak},
+};
 
 use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::{Connection, DatastoreError, Driver, MySqlPair};
@@ -183,6 +186,14 @@ impl Sql for Server {
         vec![format!(
             "--endpoint=mysql://{user}:{PASSWORD}@tcp(127.0.0.1:{port})/{schema}?tls=skip-verify"
         )]
+    }
+
+    fn dump(&self, schema: &str) -> Command {
+        let mut command = Command::new("mariadb-dump");
+        let socket = format!("--socket={}", self.0.home.text("socket"));
+        command.args(["--no-defaults", &socket, "--user=root"]);
+        command.args(["--no-create-info", schema, "kine"]);
+        command
     }
 
     fn make_certified() -> String {

@@ -1,22 +1,20 @@
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::Pair as _;
 
-use super::{super::quiet, pair, stores, tenants::changes};
-use crate::support::peak_memory;
+use super::{
+    super::{peak_memory, quiet, wanted},
+    pair, stores,
+    tenants::changes,
+};
 
-/// How many keys: `NATS_KEYS`, for figures.
-fn wanted() -> Result<usize> {
-    match std::env::var("NATS_KEYS") {
-        Ok(keys) => keys.parse().context("NATS_KEYS is no number"),
-        Err(_) => Ok(100_000),
-    }
-}
+/// Keys without `BENCH_KEYS`.
+const KEYS: usize = 100_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_keys_take_seconds() -> Result<()> {
-    let keys = wanted()?;
+    let keys = wanted(KEYS)?;
     let (source, target) = stores().await?;
     source.make(10).await?;
     source.write(changes(keys, keys, 1_024)).await?;

@@ -1,5 +1,8 @@
 //! A PostgreSQL server on loopback: TLS and passwords for all who come by TCP.
-use std::sync::{Mutex, Weak};
+use std::{
+    process::Command,
+    sync::{Mutex, Weak},
+};
 
 use anyhow::{Result, ensure};
 use kubectl_migrate::adapters::datastore::{Connection, DatastoreError, Driver, PostgresPair};
@@ -197,6 +200,15 @@ impl Sql for Server {
         vec![format!(
             "--endpoint=postgres://postgres:{password}@127.0.0.1:{port}/{schema}?sslmode=require"
         )]
+    }
+
+    fn dump(&self, schema: &str) -> Command {
+        let mut command = Command::new("psql");
+        let port = self.0.port.to_string();
+        command.args(["--no-psqlrc", "--username", "postgres", "--dbname", schema]);
+        command.args(["--host", &self.0.home.text(""), "--port", &port]);
+        command.args(["--command", "COPY kine TO STDOUT"]);
+        command
     }
 
     fn make_certified() -> String {

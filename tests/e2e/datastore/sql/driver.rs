@@ -1,6 +1,7 @@
 //! A server as the cases see it, and how its SQL differs from the others'.
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    process::Command,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -84,6 +85,8 @@ pub trait Sql: Send + Sync + Sized + 'static {
     fn compaction(revision: i64) -> String;
     /// What kine is told of it.
     fn arguments(&self, schema: &str) -> Vec<String>;
+    /// The server's own program that writes kine's rows to its standard output.
+    fn dump(&self, schema: &str) -> Command;
     /// Makes the user `certified`, who has to show a certificate.
     fn make_certified() -> String;
 

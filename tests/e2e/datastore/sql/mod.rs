@@ -69,6 +69,7 @@ macro_rules! every_case {
             }
             speed {
                 few_changes_are_copied_fast_whatever_the_size,
+                a_comparison_takes_little_more_than_reading,
             }
             trust {
                 a_wrong_password_is_refused,

@@ -10,6 +10,8 @@ impl Store {
     pub(super) fn etcd(&self) -> Value {
         json!({
             "image": IMAGE, "args": [
+                // Room for a million keys, which figures are of.
+                "--quota-backend-bytes=8589934592",
                 "--data-dir=/data/etcd", "--unsafe-no-fsync", "--listen-client-urls=https://0.0.0.0:2379",
                 format!("--advertise-client-urls=https://{}", self.endpoint()),
                 "--listen-metrics-urls=http://0.0.0.0:2381", "--client-cert-auth",
