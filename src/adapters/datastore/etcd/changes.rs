@@ -11,6 +11,7 @@ use super::{
     class::class_of,
     copy,
     entry::Entry,
+    overtaken::says_overtaken,
     store::Head,
     writer::{Change, Writer},
 };
@@ -184,6 +185,7 @@ impl Following<'_> {
 /// A watch from a revision to the present.
 struct Changes<'a> {
     pair: &'a EtcdPair,
+    from: i64,
     present: i64,
     told: WatchStream,
     asks: Interval,
@@ -192,20 +194,12 @@ struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     async fn watch(pair: &'a EtcdPair, from: i64, present: i64) -> Result<Self, Lagging> {
-        let options = WatchOptions::new()
-            .with_range(pair.range.to.clone())
-            .with_start_revision(from + 1)
-            .with_fragment();
-        let told = pair
-            .source
-            .watches()
-            .watch(pair.range.from.clone(), Some(options))
-            .await
-            .map_err(|error| pair.source.fault(READING, &error))?;
+        let told = begin(pair, from).await?;
         let mut asks = interval(ASK_EACH);
         asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             pair,
+            from,
             present,
             told,
             asks,
@@ -223,6 +217,11 @@ impl<'a> Changes<'a> {
                     self.heard = Instant::now();
                     let message = message.map_err(|error| self.pair.source.fault(READING, &error))?;
                     let message = message.ok_or_else(|| self.lost("the watch ended"))?;
+                    // It ends before it tells anything.
+                    if message.created() && says_overtaken(message.cancel_reason()) {
+                        self.told = begin(self.pair, self.from).await?;
+                        continue;
+                    }
                     if message.canceled() {
                         return Err(self.canceled(&message));
                     }
@@ -272,4 +271,16 @@ impl<'a> Changes<'a> {
             cause: cause.to_owned(),
         }
     }
+}
+
+async fn begin(pair: &EtcdPair, from: i64) -> Result<WatchStream, DatastoreError> {
+    let options = WatchOptions::new()
+        .with_range(pair.range.to.clone())
+        .with_start_revision(from + 1)
+        .with_fragment();
+    pair.source
+        .watches()
+        .watch(pair.range.from.clone(), Some(options))
+        .await
+        .map_err(|error| pair.source.fault(READING, &error))
 }

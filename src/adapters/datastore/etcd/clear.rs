@@ -8,6 +8,7 @@ use super::{
     super::DatastoreError,
     entry::after,
     fault::is_nobody,
+    overtaken::once_more,
     store::{Page, ReadFault, Store},
     walk::Range,
 };
@@ -37,10 +38,12 @@ pub(super) async fn clear(store: &Store, whole: &Range) -> Result<(), DatastoreE
         let last = entries.last().filter(|_| more).map(|last| after(&last.key));
         let to = last.clone().unwrap_or_else(|| range.to.clone());
         if !entries.is_empty() {
-            let options = DeleteOptions::new().with_range(to);
-            store
-                .kv()
-                .delete(range.from, Some(options))
+            let removed = once_more(|| {
+                let options = DeleteOptions::new().with_range(to.clone());
+                let (mut kv, from) = (store.kv(), range.from.clone());
+                async move { kv.delete(from, Some(options)).await }
+            });
+            removed
                 .await
                 .map_err(|error| store.fault("removing keys", &error))?;
         }
@@ -78,7 +81,11 @@ async fn revoke(store: &Store, lease: i64) -> Result<(), DatastoreError> {
     if store.remaining(lease).await?.is_none() || store.keys_of_lease(lease).await? > 0 {
         return Ok(());
     }
-    match store.leases().revoke(lease).await {
+    let ended = once_more(|| {
+        let mut leases = store.leases();
+        async move { leases.revoke(lease).await }
+    });
+    match ended.await {
         Ok(_) => Ok(()),
         Err(error) if super::fault::is_lease_gone(&error) => Ok(()),
         Err(error) => Err(store.fault("ending leases", &error)),

@@ -8,7 +8,7 @@ use etcd_client::LeaseGrantOptions;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
-use super::{super::DatastoreError, fault::is_lease_there, store::Store};
+use super::{super::DatastoreError, fault::is_lease_there, overtaken::once_more, store::Store};
 
 /// Leases that are looked after at once.
 const PARALLEL: usize = 32;
@@ -70,8 +70,12 @@ impl Leases {
         let Some(left) = self.source.remaining(lease).await? else {
             return Ok(Fate::Over);
         };
-        let options = LeaseGrantOptions::new().with_id(lease);
-        match self.target.leases().grant(left, Some(options)).await {
+        let granted = once_more(|| {
+            let options = LeaseGrantOptions::new().with_id(lease);
+            let mut leases = self.target.leases();
+            async move { leases.grant(left, Some(options)).await }
+        });
+        match granted.await {
             Ok(_) => Ok(Fate::There),
             // An earlier copy's: it has counted down meanwhile, as the source's has.
             Err(error) if is_lease_there(&error) => Ok(Fate::There),

@@ -4,6 +4,7 @@ use etcd_client::{AlarmAction, AlarmType, StatusResponse};
 use super::{
     super::{DatastoreError, Endpoint, Finding, Look, StoreLook},
     EtcdPair,
+    overtaken::once_more,
     store::{ReadFault, Store, unsigned},
     walk::Range,
 };
@@ -164,10 +165,15 @@ fn health(store: &Store, members: &[Member<'_>]) -> Vec<Finding> {
 }
 
 async fn alarms(store: &Store) -> Result<Vec<Finding>, DatastoreError> {
-    let answer = store
-        .client()
-        .maintenance_client()
-        .alarm(AlarmAction::Get, AlarmType::None, None)
+    let asked = once_more(|| {
+        let mut maintenance = store.client().maintenance_client();
+        async move {
+            maintenance
+                .alarm(AlarmAction::Get, AlarmType::None, None)
+                .await
+        }
+    });
+    let answer = asked
         .await
         .map_err(|error| store.fault("reading alarms", &error))?;
     let raised = answer.alarms().iter().filter_map(|alarm| {

@@ -14,6 +14,7 @@ mod entry;
 mod fault;
 mod leases;
 mod look;
+mod overtaken;
 mod raise;
 mod recheck;
 mod store;

@@ -4,6 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     super::{DatastoreError, Raised},
     EtcdPair,
+    overtaken::once_more,
     store::Store,
 };
 
@@ -62,8 +63,11 @@ async fn write(target: &Store, schema: &str, times: u64) -> Result<(), Datastore
     let key = marker(schema);
     stream::iter(0..times)
         .map(|_| {
-            let (mut kv, key) = (target.kv(), key.clone());
-            async move { kv.put(key, Vec::new(), None).await }
+            let (kv, key) = (target.kv(), key.clone());
+            once_more(move || {
+                let (mut kv, key) = (kv.clone(), key.clone());
+                async move { kv.put(key, Vec::new(), None).await }
+            })
         })
         .buffer_unordered(IN_FLIGHT)
         .try_for_each(|_| std::future::ready(Ok(())))
@@ -73,9 +77,11 @@ async fn write(target: &Store, schema: &str, times: u64) -> Result<(), Datastore
 
 /// Removes the key that is written for that. It is outside of all schemas.
 pub(super) async fn remove_marker(target: &Store, schema: &str) -> Result<(), DatastoreError> {
-    target
-        .kv()
-        .delete(marker(schema), None)
+    let removed = once_more(|| {
+        let mut kv = target.kv();
+        async move { kv.delete(marker(schema), None).await }
+    });
+    removed
         .await
         .map_err(|error| target.fault("raising its revision", &error))?;
     Ok(())

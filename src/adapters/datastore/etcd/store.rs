@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use etcd_client::{
-    Channel, Client, ConnectOptions, GetOptions, KvClient, LeaseClient, LeaseTimeToLiveOptions,
-    StatusResponse, WatchClient,
+    Channel, Client, ConnectOptions, Error, GetOptions, GetResponse, KvClient, LeaseClient,
+    LeaseTimeToLiveOptions, LeaseTimeToLiveResponse, StatusResponse, WatchClient,
 };
 use secrecy::ExposeSecret;
 
@@ -12,6 +12,7 @@ use super::{
     dial::Dialler,
     entry::Entry,
     fault::{fault, is_compacted, is_too_large},
+    overtaken::once_more,
     version::Version,
     walk::Range,
 };
@@ -117,8 +118,7 @@ impl Store {
             .with_limit(1)
             .with_keys_only()
             .with_serializable();
-        self.kv()
-            .get(range.from.clone(), Some(options))
+        self.get(&range.from, options)
             .await
             .map_err(|error| self.fault("logging in", &error))?;
         Ok(())
@@ -147,8 +147,28 @@ impl Store {
         self.way.client.clone()
     }
 
-    pub(super) fn fault(&self, doing: &str, error: &etcd_client::Error) -> DatastoreError {
+    pub(super) fn fault(&self, doing: &str, error: &Error) -> DatastoreError {
         fault(&self.name, doing, error)
+    }
+
+    async fn get(&self, key: &[u8], options: GetOptions) -> Result<GetResponse, Error> {
+        once_more(|| {
+            let (mut kv, options) = (self.kv(), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        })
+        .await
+    }
+
+    async fn time_to_live(
+        &self,
+        lease: i64,
+        options: LeaseTimeToLiveOptions,
+    ) -> Result<LeaseTimeToLiveResponse, Error> {
+        once_more(|| {
+            let (mut leases, options) = (self.leases(), options.clone());
+            async move { leases.time_to_live(lease, Some(options)).await }
+        })
+        .await
     }
 
     /// Where the store is now, and how many keys it has in a range.
@@ -157,8 +177,7 @@ impl Store {
             .with_range(range.to.clone())
             .with_count_only();
         let answer = self
-            .kv()
-            .get(range.from.clone(), Some(options))
+            .get(&range.from, options)
             .await
             .map_err(|error| self.fault("reading", &error))?;
         let header = answer.header().ok_or_else(|| self.no_header())?;
@@ -187,7 +206,7 @@ impl Store {
             if keys_only {
                 options = options.with_keys_only();
             }
-            match self.kv().get(range.from.clone(), Some(options)).await {
+            match self.get(&range.from, options).await {
                 Ok(mut answer) => {
                     let more = answer.more();
                     let entries = answer.take_kvs().into_iter().map(Entry::from).collect();
@@ -203,8 +222,7 @@ impl Store {
     /// One key as it is now.
     pub(super) async fn entry(&self, key: &[u8]) -> Result<Option<Entry>, DatastoreError> {
         let mut answer = self
-            .kv()
-            .get(key, None)
+            .get(key, GetOptions::new())
             .await
             .map_err(|error| self.fault("reading", &error))?;
         Ok(answer.take_kvs().pop().map(Entry::from))
@@ -213,8 +231,7 @@ impl Store {
     /// The seconds that a lease has left; none when it is over.
     pub(super) async fn remaining(&self, lease: i64) -> Result<Option<i64>, DatastoreError> {
         let answer = self
-            .leases()
-            .time_to_live(lease, None)
+            .time_to_live(lease, LeaseTimeToLiveOptions::new())
             .await
             .map_err(|error| self.fault("reading leases", &error))?;
         Ok(Some(answer.ttl()).filter(|left| *left > 0))
@@ -224,8 +241,7 @@ impl Store {
     pub(super) async fn keys_of_lease(&self, lease: i64) -> Result<usize, DatastoreError> {
         let options = LeaseTimeToLiveOptions::new().with_keys();
         let answer = self
-            .leases()
-            .time_to_live(lease, Some(options))
+            .time_to_live(lease, options)
             .await
             .map_err(|error| self.fault("reading leases", &error))?;
         Ok(answer.keys().len())

@@ -9,6 +9,7 @@ use super::{
     entry::Entry,
     fault::{is_lease_gone, is_request_too_large},
     leases::{Fate, Leases},
+    overtaken::once_more,
     store::{Store, unsigned},
 };
 
@@ -178,13 +179,21 @@ async fn apply(
 async fn commit(target: &Store, batch: &[Change]) -> Result<u64, etcd_client::Error> {
     // Alone, a value may be as large as the one who wrote it could make it.
     if let [Change::Put(entry)] = batch {
-        let options = PutOptions::new().with_lease(entry.lease);
-        let (key, value) = (entry.key.clone(), entry.value.clone());
-        target.kv().put(key, value, Some(options)).await?;
+        let put = once_more(|| {
+            let options = PutOptions::new().with_lease(entry.lease);
+            let (key, value) = (entry.key.clone(), entry.value.clone());
+            let mut kv = target.kv();
+            async move { kv.put(key, value, Some(options)).await }
+        });
+        put.await?;
         return Ok(0);
     }
-    let operations: Vec<TxnOp> = batch.iter().map(Change::operation).collect();
-    let answer = target.kv().txn(Txn::new().and_then(operations)).await?;
+    let answer = once_more(|| {
+        let operations: Vec<TxnOp> = batch.iter().map(Change::operation).collect();
+        let mut kv = target.kv();
+        async move { kv.txn(Txn::new().and_then(operations)).await }
+    });
+    let answer = answer.await?;
     let removed = answer.op_responses().into_iter().map(|done| match done {
         TxnOpResponse::Delete(deleted) => unsigned(deleted.deleted()),
         _ => 0,

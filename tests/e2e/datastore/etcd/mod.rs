@@ -4,6 +4,7 @@ mod changes;
 mod compare;
 mod copy;
 mod look;
+mod neighbours;
 mod raise;
 mod server;
 mod speed;
