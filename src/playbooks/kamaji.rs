@@ -10,7 +10,7 @@ use crate::{
     steps::{
         About,
         kamaji::{
-            FinalCopy, Flip, FreezeTenant, Pause, Raise, RollOut, Stores, Switch, Tenant,
+            FinalCopy, Flip, FreezeTenant, Lead, Pause, Raise, RollOut, Stores, Switch, Tenant,
             TenantLook, ThawTenant, VerifyStores, WarmCopy, rules,
         },
         rights,
@@ -50,6 +50,7 @@ pub(super) async fn build(
         Arc::new(FreezeTenant(switch.clone())),
         Arc::new(FinalCopy(switch.clone())),
         Arc::new(VerifyStores(switch.clone())),
+        Arc::new(Lead(switch.clone())),
         Arc::new(Flip(switch.clone())),
         Arc::new(RollOut(switch.clone())),
         Arc::new(ThawTenant(switch.clone())),

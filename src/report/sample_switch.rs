@@ -13,6 +13,7 @@ pub(crate) fn header() -> Header {
         "freeze",
         "final-copy",
         "verify",
+        "lead",
         "flip",
         "roll-out",
         "thaw",
@@ -26,8 +27,8 @@ pub(crate) fn header() -> Header {
     }
 }
 
-/// All entries: `late` writes came to the source after the comparison, and the target's revision is at least the
-/// source's, or below it.
+/// All entries: `late` writes came to the source after the comparison, and the source ended below the target's
+/// first revision, or went beyond it.
 pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
     let copied = |read: u64, written: u64, removed: u64, revision: u64| {
         json!({
@@ -45,13 +46,13 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
         .map(|number| format!("configmaps/shop/late-{number}"))
         .collect();
     let rolled_out = json!({
-        "raised": {"source": 4_215_020_u64, "before": 4_225_100_u64, "now": 4_225_101_u64},
+        "source": if raised { 4_215_020_u64 } else { 4_315_020 },
         "later": {"writes": late, "keys": keys},
     });
     let because = if raised {
-        "the tenant's revision 4225160 is above 4215020, the source's last: clients are told so, and list anew by themselves"
+        "the target's revisions begin above 4225101, and 4215020 is the source's last: clients miss nothing"
     } else {
-        "the tenant's revision 812 is not above 4215020, the source's last: clients that go on from there see nothing new until they are restarted"
+        "the target's revisions begin above 4225101, and the source went on to 4315020: clients that go on from there miss what the target gave the same revisions, until they are restarted"
     };
     let outputs = [
         ("preflight", 4, json!({"checks": 38})),
@@ -77,13 +78,18 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
             json!({"rounds": [copied(12, 11, 1, 4_215_010)]}),
         ),
         ("verify", 2, compared),
+        (
+            "lead",
+            1,
+            json!({"source": 4_215_012_u64, "before": 4_225_100_u64, "now": 4_225_101_u64}),
+        ),
         ("flip", 0, Value::Null),
         ("roll-out", 9, rolled_out),
         (
             "thaw",
             1,
             json!({
-                "accepted_by": ["t1-7f66d-8n4q2"], "revision": if raised { 4_225_160_u64 } else { 812 },
+                "accepted_by": ["t1-7f66d-8n4q2"], "revision": 4_225_160_u64,
                 "restart_kubelets": !raised, "because": because,
             }),
         ),

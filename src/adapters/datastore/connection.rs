@@ -57,6 +57,14 @@ pub struct Connection {
     pub basic: Option<BasicAuth>,
 }
 
+impl Connection {
+    /// Whether this is the user that we log in as, who is everybody's.
+    #[must_use]
+    pub fn logs_in_as(&self, user: &str) -> bool {
+        self.basic.as_ref().is_some_and(|basic| basic.user == user)
+    }
+}
+
 /// One of a store's servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {

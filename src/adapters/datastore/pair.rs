@@ -42,11 +42,14 @@ pub trait Pair: Send + Sync {
     /// that far already; a copy that has nothing to bring leaves it as it is, and another may take it away.
     async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError>;
 
+    /// The source's revision now, in the terms of [`Raised::source`].
+    async fn source_revision(&self) -> Result<u64, DatastoreError>;
+
     /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
     async fn clear_target(&self) -> Result<(), DatastoreError>;
 
     /// Removes what Kamaji makes beside the data at the target: the schema's user, and its role where the driver
-    /// has one. Without them it is as if they were removed.
+    /// has one. Without them it is as if they were removed. The user that the DataStore names is never removed.
     async fn clear_user(&self, user: &str) -> Result<(), DatastoreError>;
 }
 

@@ -8,6 +8,7 @@
 //! | `freeze` | no write to the tenant is accepted, as refused writes prove | lifting it, as an accepted write proves |
 //! | `final-copy` | the target store holds all of it | removing it |
 //! | `verify` | nothing: both stores are compared by content | – |
+//! | `lead` | the target store goes on behind what the source's API servers still write for themselves | removing the copy |
 //! | `flip` | the tenant belongs to the target store | never: from here on the target is written to |
 //! | `roll-out` | the controller moves the API servers; none uses the source any more | never |
 //! | `thaw` | writes are accepted again, by the target | never |
@@ -16,6 +17,7 @@ mod checks;
 mod final_copy;
 mod flip;
 mod freeze;
+mod lead;
 mod offline;
 mod old_data;
 mod pause;
@@ -38,6 +40,7 @@ pub use checks::TenantLook;
 pub use final_copy::{FinalCopy, LAST};
 pub use flip::Flip;
 pub use freeze::FreezeTenant;
+pub use lead::Lead;
 pub use pause::Pause;
 pub use raise::Raise;
 pub use rights::rules;

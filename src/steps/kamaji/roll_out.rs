@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ROLL_OUT_BOUND, Switch, api::store_of};
 use crate::{
     adapters::{
-        datastore::{Driver, Later, Raised},
+        datastore::Later,
         kamaji::{DataStore, TenantControlPlane, data_stores, tenants},
         kube::{KubeError, Look, Wait, pod_evidence, wait_for, wait_for_all},
     },
@@ -18,8 +18,8 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolledOut {
-    /// The revisions once no API server used the source any more. Only etcd's are counters of their own.
-    pub raised: Option<Raised>,
+    /// The source's revision once no API server used it any more: no client can know a later one of it.
+    pub source: u64,
     /// What came to the source after the last copy; none where it cannot tell.
     pub later: Option<Later>,
 }
@@ -111,12 +111,7 @@ impl RollOut {
     /// The last look at both stores: no API server uses the source any more, and the tenant is still frozen.
     async fn close(&self, cx: &Cx) -> Result<RolledOut> {
         let tenant = &self.0.tenant;
-        // No client can know a later revision than the source's now. With kine the ids are the revisions, and the
-        // target goes on from them; its table is in use, so that its sequence must not be touched any more.
-        let raised = match tenant.driver {
-            Driver::Etcd => Some(self.0.stores.pair().await?.raise(1).await?),
-            Driver::PostgreSQL | Driver::MySQL | Driver::Nats => None,
-        };
+        let source = self.0.stores.pair().await?.source_revision().await?;
         let later = self.0.later(cx).await?;
         if let Some(later) = later.as_ref().filter(|later| later.writes > 0) {
             cx.sink.notice(format!(
@@ -127,7 +122,7 @@ impl RollOut {
                 later.keys.join(", ")
             ));
         }
-        Ok(RolledOut { raised, later })
+        Ok(RolledOut { source, later })
     }
 
     /// What the pods that do not come say.

@@ -6,7 +6,8 @@ use tokio::sync::OnceCell;
 use super::Tenant;
 use crate::{
     adapters::{
-        datastore::{Connection, Driver, Endpoint, EtcdPair, Meter, Pair, Reading},
+        datastore::{Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, NatsPair, Pair, PostgresPair,
+            Reading},
         kamaji::{DataStore, data_stores, read_credentials},
         kube::{Cluster, Tunnel, get_opt},
     },
@@ -58,15 +59,9 @@ impl Stores {
         let schema = &self.tenant.schema;
         let pair: Box<dyn Pair> = match self.tenant.driver {
             Driver::Etcd => Box::new(EtcdPair::open(&source, &target, schema).await?),
-            // kine's ids go on at the target where the copy ended. What API servers write to the source while the
-            // tenant is frozen, such as leases, gets the same ids there: a client that has seen those would miss
-            // the target's. Until the target begins behind them, these drivers are refused.
-            driver @ (Driver::PostgreSQL | Driver::MySQL | Driver::Nats) => {
-                let why = format!("tenants on {driver} cannot be switched by this version yet");
-                return Err(Failure::new(Kind::Blocked, why)
-                    .with_next("kubectl get datastores", "shows those of driver etcd")
-                    .into());
-            }
+            Driver::PostgreSQL => Box::new(PostgresPair::open(&source, &target, schema)?),
+            Driver::MySQL => Box::new(MySqlPair::open(&source, &target, schema)?),
+            Driver::Nats => Box::new(NatsPair::open(&source, &target, schema)?),
         };
         Ok(Open {
             pair,

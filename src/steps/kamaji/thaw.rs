@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Switch,
     api::{ApiServer, Write, at_least_one},
+    lead::LED,
     roll_out::ROLLED_OUT,
 };
 use crate::{
-    adapters::{datastore::Raised, kube::KubeError},
+    adapters::kube::KubeError,
     engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
     plan::TenantFreeze,
 };
@@ -77,8 +78,8 @@ impl Step for ThawTenant {
             .until_all(&Write::Accepted, &servers, cx, self.id())
             .await?;
         let revision = revision(&servers[0]).await?;
-        let rolled_out = cx.get(&ROLLED_OUT)?;
-        let (restart_kubelets, because) = verdict(revision, rolled_out.raised.as_ref());
+        let (led, rolled_out) = (cx.get(&LED)?, cx.get(&ROLLED_OUT)?);
+        let (restart_kubelets, because) = verdict(led.now, rolled_out.source);
         Ok(Outcome::Done(serde_json::to_value(Thawed {
             accepted_by,
             revision,
@@ -92,20 +93,17 @@ impl Step for ThawTenant {
     }
 }
 
-/// Whether clients that watched all through the switch have to be restarted, and why.
-fn verdict(revision: u64, raised: Option<&Raised>) -> (bool, String) {
-    let Some(Raised { source, .. }) = raised else {
-        let why = "the revisions are the rows' ids, which were kept: clients go on where they were";
-        return (false, why.to_owned());
-    };
-    if revision > *source {
+/// Whether clients that watched all through the switch have to be restarted, and why: the target gave no revision
+/// up to `led`, and the source none above `source`.
+fn verdict(led: u64, source: u64) -> (bool, String) {
+    if led > source {
         let why = format!(
-            "the tenant's revision {revision} is above {source}, the source's last: clients are told so, and list anew by themselves"
+            "the target's revisions begin above {led}, and {source} is the source's last: clients miss nothing"
         );
         return (false, why);
     }
     let why = format!(
-        "the tenant's revision {revision} is not above {source}, the source's last: clients that go on from there see nothing new until they are restarted"
+        "the target's revisions begin above {led}, and the source went on to {source}: clients that go on from there miss what the target gave the same revisions, until they are restarted"
     );
     (true, why)
 }
@@ -124,14 +122,8 @@ mod tests {
 
     #[test]
     fn target_revision_lower_than_the_source_s_needs_restarts() {
-        let raised = |source| Raised {
-            source,
-            before: 7,
-            now: 7,
-        };
-        assert!(!verdict(101, Some(&raised(100))).0);
-        assert!(verdict(100, Some(&raised(100))).0);
-        assert!(verdict(7, Some(&raised(100))).0);
-        assert!(!verdict(7, None).0);
+        assert!(!verdict(101, 100).0);
+        assert!(verdict(100, 100).0);
+        assert!(verdict(7, 100).0);
     }
 }

@@ -52,8 +52,18 @@ impl Share {
 pub async fn settle(cluster: &Cluster, tenant: &Tenant, store: &Store) -> Result<String> {
     let share = Share::of(tenant)?;
     let password = settle_config(cluster, tenant, store, &share).await?;
+    must_be_alone(tenant, store)?;
     set_up(cluster, tenant, store, &share, &password).await?;
     settle_certificate(cluster, tenant, store, &share).await
+}
+
+/// NATS is for one tenant, which is found out when the tenant is said to be there already.
+fn must_be_alone(tenant: &Tenant, store: &Store) -> Result<()> {
+    let mine = format!("{}/{}", api::namespace(tenant)?, tenant.name_any());
+    if store.driver == Driver::Nats && store.used_by.iter().any(|other| *other != mine) {
+        bail!("NATS doesn't support multi-tenancy: datastore {} has a tenant", store.name);
+    }
+    Ok(())
 }
 
 /// From here on the tenant is said to be on `store`, though nothing has moved yet. Gives its password there.

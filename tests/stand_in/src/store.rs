@@ -21,6 +21,8 @@ pub struct Store {
     pub identity: Option<Pair>,
     /// Whom we are, by password.
     pub login: Option<Login>,
+    /// Its tenants, as they were last told.
+    pub used_by: Vec<String>,
 }
 
 /// A user with its password.
@@ -55,6 +57,7 @@ impl Store {
             authority,
             identity,
             login,
+            used_by: datastore.status.clone().unwrap_or_default().used_by,
             name,
         })
     }

@@ -101,6 +101,11 @@ impl Pair for EtcdPair {
         raise::raise(self, margin).await
     }
 
+    async fn source_revision(&self) -> Result<u64, DatastoreError> {
+        let (head, _) = self.source.head(&self.range).await?;
+        Ok(head.revision.unsigned_abs())
+    }
+
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         clear::clear(&self.target, &self.range).await?;
         raise::remove_marker(&self.target, &self.schema).await

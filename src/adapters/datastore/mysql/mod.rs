@@ -200,6 +200,11 @@ impl Pair for MySqlPair {
         Ok(led)
     }
 
+    async fn source_revision(&self) -> Result<u64, DatastoreError> {
+        let layout = self.source_layout().await?;
+        Ok(table(&self.source, &layout).last().await?.unsigned_abs())
+    }
+
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         let mut connection = self.target.connect().await?;
         let others = look::others(&self.target, &mut connection).await?;
@@ -217,6 +222,9 @@ impl Pair for MySqlPair {
     }
 
     async fn clear_user(&self, user: &str) -> Result<(), DatastoreError> {
+        if self.target.connection.logs_in_as(user) {
+            return Ok(());
+        }
         let mut connection = self.target.connect().await?;
         let sql = format!("DROP USER IF EXISTS {}@'%'", quoted(user));
         self.target

@@ -116,6 +116,12 @@ impl Pair for NatsPair {
         Box::pin(lead::lead(&source, &target, margin)).await
     }
 
+    async fn source_revision(&self) -> Result<u64, DatastoreError> {
+        let client = self.source.connect().await?;
+        let bucket = self.source.the_bucket(&client).await?;
+        Ok(bucket.state.last_seq)
+    }
+
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         let (source, target) = self.connect().await?;
         if target.server.bucket(&target.client).await?.is_none() {

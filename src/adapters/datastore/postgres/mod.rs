@@ -251,6 +251,11 @@ impl Pair for PostgresPair {
         Ok(led)
     }
 
+    async fn source_revision(&self) -> Result<u64, DatastoreError> {
+        let layout = Arc::new(self.source_layout().await?);
+        Ok(table(&self.source, &layout).last().await?.unsigned_abs())
+    }
+
     async fn clear_target(&self) -> Result<(), DatastoreError> {
         let Some(mut connection) = self.target.connect().await? else {
             return Ok(());
@@ -268,6 +273,9 @@ impl Pair for PostgresPair {
     }
 
     async fn clear_user(&self, user: &str) -> Result<(), DatastoreError> {
+        if self.target.connection.logs_in_as(user) {
+            return Ok(());
+        }
         self.target.drop_role(user).await
     }
 }

@@ -47,6 +47,9 @@ impl Switch {
             let store = DataStore::new(found)?;
             checks.push(self.check_store(title, &store));
             let driver = store.spec.driver.parse::<Driver>();
+            if side == "target" && driver == Ok(Driver::Nats) {
+                checks.push(self.check_is_alone(&store));
+            }
             if let Ok(driver) = driver {
                 match read_credentials(&self.place.cluster, &store, driver).await {
                     Ok(found) => {
@@ -100,6 +103,22 @@ impl Switch {
             &object,
             format!("{ready}, {}", store.spec.endpoints.join(", ")),
         )
+    }
+
+    /// Kamaji lets a NATS serve one tenant (its issues 445, 446 and 459), and finds out after the flip.
+    fn check_is_alone(&self, store: &DataStore) -> Check {
+        let (name, object) = ("one tenant", store.shown());
+        let mine = format!("{}/{}", self.place.namespace, self.tenant.name);
+        let mut others = store.status.used_by.iter().filter(|id| **id != mine);
+        match others.next() {
+            Some(other) => Check::block(
+                name,
+                object,
+                format!("serves {other} already (status.usedBy), and a NATS serves one tenant only"),
+                "name another DataStore",
+            ),
+            None => Check::pass(name, object, "serves no other tenant, as NATS has to"),
+        }
     }
 
     /// An API server has one `--etcd-cafile` for all its stores, and the same prefix in each.

@@ -55,23 +55,27 @@ impl Kind {
     pub fn both(self) -> Result<&'static [Store; 2]> {
         static MADE: [OnceLock<Result<[Store; 2], String>>; 4] = [const { OnceLock::new() }; 4];
         let made = MADE[self as usize].get_or_init(|| {
-            let make = || {
-                Place::get()?;
-                let name = |metal: &str| format!("{}-{metal}", self.driver().to_lowercase());
-                let both = std::thread::scope(|scope| {
-                    let silver = scope.spawn(|| Store::of(self, &name("silver")));
-                    let gold = Store::of(self, &name("gold"))?;
-                    let silver = silver.join().map_err(|_| anyhow!("a thread's end"))??;
-                    Ok::<_, anyhow::Error>([silver, gold])
-                })?;
-                for store in &both {
-                    wait_for(&format!("datastore {}", store.name), || store.is_ready())?;
-                }
-                Ok::<_, anyhow::Error>(both)
-            };
-            make().map_err(|error| format!("{error:#}"))
+            self.two(["silver", "gold"])
+                .map_err(|error| format!("{error:#}"))
         });
         made.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Two stores, named after the kind and a metal each.
+    pub fn two(self, metals: [&str; 2]) -> Result<[Store; 2]> {
+        Place::get()?;
+        let [first, second] =
+            metals.map(|metal| format!("{}-{metal}", self.driver().to_lowercase()));
+        let both = std::thread::scope(|scope| {
+            let first = scope.spawn(|| Store::of(self, &first));
+            let second = Store::of(self, &second)?;
+            let first = first.join().map_err(|_| anyhow!("a thread's end"))??;
+            Ok::<_, anyhow::Error>([first, second])
+        })?;
+        for store in &both {
+            wait_for(&format!("datastore {}", store.name), || store.is_ready())?;
+        }
+        Ok(both)
     }
 }
 

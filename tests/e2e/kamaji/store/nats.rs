@@ -1,8 +1,11 @@
 //! A NATS server with JetStream.
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{super::super::support::wait_for, CERTIFICATES, Store};
+use super::{
+    super::{super::support::wait_for, place::SYSTEM},
+    CERTIFICATES, Store,
+};
 
 impl Store {
     pub(super) fn nats(&self) -> Value {
@@ -15,6 +18,17 @@ impl Store {
             "env": self.login("USER_NAME", "PASSWORD"),
             "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8222}, "periodSeconds": 1},
         })
+    }
+
+    /// Whether it has a tenant's bucket, as its monitoring tells.
+    pub fn has_bucket(&self, schema: &str) -> Result<bool> {
+        let path = format!(
+            "/api/v1/namespaces/{SYSTEM}/pods/{}-0:8222/proxy/jsz?streams=true",
+            self.name
+        );
+        let told: Value = serde_json::from_str(&self.system.kubectl(&["get", "--raw", &path])?)?;
+        ensure!(told["streams"].is_u64(), "{told}");
+        Ok(told.to_string().contains(&format!("\"KV_{schema}\"")))
     }
 
     /// Makes a tenant's bucket as kine makes it: by starting kine once.
