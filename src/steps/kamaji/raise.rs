@@ -19,7 +19,7 @@ pub const RAISED: Key<Raised> = Key::new("raise");
 
 /// The source goes on moving while the switch lasts, by its API servers' own writes even when frozen: 50
 /// revisions in 40 s were seen. Clients in flight until the freeze add theirs.
-const MARGIN: u64 = 10_000;
+pub(super) const MARGIN: u64 = 10_000;
 
 #[async_trait]
 impl Step for Raise {

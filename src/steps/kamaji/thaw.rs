@@ -12,7 +12,7 @@ use super::{
 use crate::{
     adapters::{datastore::Raised, kube::KubeError},
     engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
-    plan::TenantFreeze,
+    plan::{TenantFreeze, TenantWay},
 };
 
 /// Lets the tenant accept writes again, in the target.
@@ -69,6 +69,9 @@ impl Step for ThawTenant {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let servers = self.0.api_servers().await?;
         at_least_one(&servers, &self.0.shown())?;
+        if self.0.way == TenantWay::Controller {
+            self.0.until_lifted(cx, self.id()).await?;
+        }
         if self.0.freeze == TenantFreeze::ReadOnly {
             self.0.remove_policy(&servers[0]).await?;
         }
@@ -76,6 +79,9 @@ impl Step for ThawTenant {
             .0
             .until_all(&Write::Accepted, &servers, cx, self.id())
             .await?;
+        if self.0.way == TenantWay::Controller {
+            self.0.restore_annotations().await?;
+        }
         let revision = revision(&servers[0]).await?;
         let rolled_out = cx.get(&ROLLED_OUT)?;
         let (restart_kubelets, because) = verdict(revision, rolled_out.raised.as_ref());
@@ -94,13 +100,14 @@ impl Step for ThawTenant {
 
 /// Whether clients that watched all through the switch have to be restarted, and why.
 fn verdict(revision: u64, raised: Option<&Raised>) -> (bool, String) {
-    let Some(Raised { source, .. }) = raised else {
+    let Some(Raised { source, before, .. }) = raised else {
         let why = "the revisions are the rows' ids, which were kept: clients go on where they were";
         return (false, why.to_owned());
     };
-    if revision > *source {
+    // Also while it was not raised yet: a client that came before that waits for what has been told already.
+    if revision > *source && before > source {
         let why = format!(
-            "the tenant's revision {revision} is above {source}, the source's last: clients are told so, and list anew by themselves"
+            "the tenant's revision {revision} is above {source}, the source's last, and was before: clients are told so, and list anew by themselves"
         );
         return (false, why);
     }
@@ -124,14 +131,16 @@ mod tests {
 
     #[test]
     fn target_revision_lower_than_the_source_s_needs_restarts() {
-        let raised = |source| Raised {
-            source,
-            before: 7,
-            now: 7,
+        let raised = |before| Raised {
+            source: 100,
+            before,
+            now: before,
         };
-        assert!(!verdict(101, Some(&raised(100))).0);
+        assert!(!verdict(102, Some(&raised(101))).0);
         assert!(verdict(100, Some(&raised(100))).0);
-        assert!(verdict(7, Some(&raised(100))).0);
+        assert!(verdict(7, Some(&raised(7))).0);
+        // Raised after clients came.
+        assert!(verdict(102, Some(&raised(90))).0);
         assert!(!verdict(7, None).0);
     }
 }

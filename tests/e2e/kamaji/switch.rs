@@ -21,7 +21,7 @@ pub(super) fn migration(tenant: &Tenant, to: &str) -> String {
 }
 
 /// Moves while clients write and watch; gives the report.
-fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
+pub(super) fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
     let watching = Watching::start(&tenant.kubeconfig())?;
     let writer = Writer::start(&tenant.kubeconfig(), &format!("to-{to}"));
     tenant.until("the writer to be seen", || {
@@ -70,7 +70,7 @@ fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
     Ok(report)
 }
 
-fn is_proven(tenant: &Tenant, on: &str, report: &Value) -> Result<()> {
+pub(super) fn is_proven(tenant: &Tenant, on: &str, report: &Value) -> Result<()> {
     tenant.until_ready_on(on)?;
     tenant.is_served_from(on)?;
     let object = tenant.get()?;
