@@ -100,4 +100,6 @@ Examples:
   # Look first: the steps, and every check
   kubectl migrate switch-datastore t1 --to gold -n tenants --dry-run=client
   # Before Kubernetes 1.30, or where reads have to stop, too
-  kubectl migrate switch-datastore t1 --to gold -n tenants --freeze offline";
+  kubectl migrate switch-datastore t1 --to gold -n tenants --freeze offline
+  # By Kamaji's own Job, held until every key and value was compared
+  kubectl migrate switch-datastore t1 --to gold -n tenants --way controller";

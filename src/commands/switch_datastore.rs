@@ -3,9 +3,9 @@ use anyhow::Result;
 use super::session::{Session, Subject, Way, unchanged};
 use crate::{
     context::Context,
-    error::Kind,
+    error::{Kind, Usage},
     flags::DryRun,
-    plan::{self, Metadata, Plan, Playbook, Source, Span, Spec, Target, TenantFreeze},
+    plan::{self, Metadata, Plan, Playbook, Source, Span, Spec, Target, TenantFreeze, TenantWay},
     report::State,
     state,
     steps::{Place, kamaji::settled_in},
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The DataStore that it is to use
     #[arg(long, value_name = "DATASTORE")]
     to: String,
+    /// Who copies the data
+    #[arg(long, value_name = "WAY", default_value = "direct", value_enum)]
+    way: TenantWay,
     /// How writes are stopped for the last copy
     #[arg(long, value_name = "HOW", default_value = "read-only", value_enum)]
     freeze: TenantFreeze,
@@ -68,6 +71,10 @@ async fn done_already(cx: &Context, args: &Args, migration: &str) -> Result<Opti
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    if args.way == TenantWay::Controller && args.freeze != TenantFreeze::default() {
+        let why = "--freeze is not for --way controller: Kamaji freezes the tenant itself";
+        return Err(Usage(why.to_owned()).into());
+    }
     let source = Source {
         tenant_control_plane: Some(args.tenant.clone()),
         ..Source::default()
@@ -77,6 +84,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         data_store: Some(args.to.clone()),
         ..Target::default()
     };
+    spec.way = args.way;
     spec.freeze.tenant = args.freeze;
     spec.freeze.max = args.max_freeze;
     let plan = Plan {

@@ -12,6 +12,6 @@ pub use changes::{changes, digest};
 pub use read::{PlanError, parse, read};
 pub use types::{
     API_VERSION, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, Objects, Plan, Playbook, RunAs,
-    Source, Spec, Target, TenantFreeze, Verify, Warm, Workload,
+    Source, Spec, Target, TenantFreeze, TenantWay, Verify, Warm, Workload,
 };
 pub use validate::short_name;

@@ -45,6 +45,9 @@ pub struct Spec {
     /// To where; what is left out is as at the source.
     #[serde(default, skip_serializing_if = "is_default")]
     pub target: Target,
+    /// Who copies a tenant's data.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub way: TenantWay,
     /// How writes are stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Freeze,
@@ -70,6 +73,7 @@ impl Spec {
             playbook,
             source,
             target: Target::default(),
+            way: TenantWay::default(),
             freeze: Freeze::default(),
             verify: Verify::default(),
             objects: Objects::default(),
@@ -218,6 +222,26 @@ impl fmt::Display for TenantFreeze {
         formatter.write_str(match self {
             Self::ReadOnly => "read-only",
             Self::Offline => "offline",
+        })
+    }
+}
+
+/// Who copies a tenant's data from one DataStore to another.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TenantWay {
+    /// This program, while the tenant works; it is frozen for the last changes only
+    #[default]
+    Direct,
+    /// Kamaji's own Job, while the tenant is frozen; what it leaves out is found and copied
+    Controller,
+}
+
+impl fmt::Display for TenantWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Direct => "direct",
+            Self::Controller => "controller",
         })
     }
 }

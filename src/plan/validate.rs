@@ -1,4 +1,7 @@
-use super::{API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze};
+use super::{
+    API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze, TenantWay,
+    Warm,
+};
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
 /// must stay within the 63 bytes of a label.
@@ -104,9 +107,17 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     if playbook == Playbook::KamajiDatastore {
         return tenant(plan);
     }
-    if plan.spec.freeze.tenant != TenantFreeze::default() {
-        let problem = format!("playbook `{}` has no use for it", playbook.name());
-        return refuse("spec.freeze.tenant", problem);
+    for (field, given) in [
+        (
+            "spec.freeze.tenant",
+            plan.spec.freeze.tenant != TenantFreeze::default(),
+        ),
+        ("spec.way", plan.spec.way != TenantWay::default()),
+    ] {
+        if given {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(field, problem);
+        }
     }
     if playbook != Playbook::Freeze && is_itself(plan, source) {
         let problem = format!(
@@ -136,6 +147,22 @@ fn tenant(plan: &Plan) -> Result<(), (String, String)> {
         ("spec.objects", spec.objects != Objects::default()),
         ("spec.mover", spec.mover != Mover::default()),
     ];
+    let by_controller = spec.way == TenantWay::Controller;
+    // Its Job copies once, while the controller's own freeze is on.
+    let useless_by_controller = [
+        (
+            "spec.freeze.tenant",
+            spec.freeze.tenant != TenantFreeze::default(),
+        ),
+        ("spec.warm", spec.warm != Warm::default()),
+    ];
+    if let Some((field, _)) = useless_by_controller
+        .into_iter()
+        .find(|(_, given)| by_controller && *given)
+    {
+        let problem = format!("way `{}` has no use for it", spec.way);
+        return Err((field.to_owned(), problem));
+    }
     match useless.into_iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((field, _)) => {

@@ -87,7 +87,7 @@ impl ComparedSchema {
 
 /// What is to be said at the end: whether kubelets have to be restarted, and what came too late.
 pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> {
-    let mut notes = Vec::new();
+    let mut notes = by_kamaji_s_job(outputs);
     if let Some(later) = outputs
         .get("roll-out")
         .and_then(|output| output.get("later"))
@@ -121,4 +121,51 @@ pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> 
         ));
     }
     notes
+}
+
+/// What a switch by Kamaji's own Job has to say of it.
+fn by_kamaji_s_job(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+    let mut notes = Vec::new();
+    let raced = outputs.get("freeze").and_then(|output| output.get("raced"));
+    if raced == Some(&Value::Bool(true)) {
+        let text = "Kamaji's job was faster than it could be held: the stores were compared after the flip only";
+        notes.push(("freeze".to_owned(), text.to_owned()));
+    }
+    let defects = outputs.get("job").and_then(|output| output.get("defects"));
+    for defect in defects.and_then(Value::as_array).into_iter().flatten() {
+        let text = format!(
+            "{}: {} {}; put right by `final-copy`",
+            text(defect, "name"),
+            number(defect, "keys"),
+            text(defect, "what")
+        );
+        notes.push(("job".to_owned(), text));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_kamaji_s_job_did_wrong_is_told_at_the_end() {
+        let outputs = json!({
+            "freeze": {"raced": true},
+            "job": {"job": "1", "defects": [{"name": "leases", "what": "events were written without", "keys": 3, "first": []}]},
+        });
+        let outputs: BTreeMap<String, Value> = serde_json::from_value(outputs).expect("a map");
+        let told: Vec<_> = notes(&outputs)
+            .into_iter()
+            .map(|(step, text)| format!("{step}: {text}"))
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("freeze: Kamaji's job was faster"));
+        assert_eq!(
+            told[1],
+            "job: leases: 3 events were written without; put right by `final-copy`"
+        );
+    }
 }

@@ -21,11 +21,6 @@ pub trait Pair: Send + Sync {
     async fn copy(&self, since: Option<&Position>, meter: &Meter)
     -> Result<Copied, DatastoreError>;
 
-    /// Makes the target's revision at least `margin` above the source's, so that clients which go on from a
-    /// revision of the source are told that it is gone, and list anew. Changes no key of any schema that is
-    /// still there afterwards. Drivers that keep the source's revisions make theirs safe for new writes here.
-    async fn raise(&self, margin: u64) -> Result<Raised, DatastoreError>;
-
     /// Reads both schemas and compares them by content, but for what a working API server changes by itself.
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError>;
 
@@ -34,12 +29,14 @@ pub trait Pair: Send + Sync {
     /// where the source cannot tell: it has forgotten, or is another one.
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError>;
 
-    /// Lets the target's next revision come more than `margin` behind the source's last. What API servers write to the
-    /// source while the tenant is frozen, such as leases, takes the next ones there: if the target gave them again, a
-    /// client that has seen the source's would miss the target's.
+    /// Makes the target's revision at least `margin` above the source's: its next comes behind all that the source
+    /// has given, and may still give. A client that goes on from a revision which the target has not reached waits
+    /// silently; and if the target gave revisions again that the source has given, to leases of a frozen tenant's
+    /// API servers, a client that has seen those would miss the target's.
     ///
-    /// This belongs between the last copy and the first API server at the target. It writes nothing where the target is
-    /// that far already; a copy that has nothing to bring leaves it as it is, and another may take it away.
+    /// etcd's revision is a counter, and may be raised at any time. With kine it is the last row's id: this belongs
+    /// between the last copy and the first API server at the target, and another copy may take it away. It writes
+    /// nothing where the target is that far already, and changes no key of any schema that is there afterwards.
     async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError>;
 
     /// The source's revision now, in the terms of [`Raised::source`].

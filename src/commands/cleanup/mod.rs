@@ -1,4 +1,5 @@
 mod item;
+mod kamaji;
 mod source;
 mod store;
 
@@ -13,7 +14,7 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::{item::Item, store::OldStore};
+use self::{item::Item, kamaji::OneShot, store::OldStore};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -60,6 +61,8 @@ pub(crate) struct Args {
 /// What is to be deleted, in this order.
 struct Items {
     left: Vec<Item>,
+    /// Annotations of a tenant's control plane.
+    one_shot: Option<OneShot>,
     old_data: Vec<Item>,
     /// A tenant's data in its old datastore.
     store: Option<OldStore>,
@@ -83,13 +86,16 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         for item in items.all() {
             item.delete(cx, args.dry_run).await?;
         }
+        if let Some(one_shot) = &items.one_shot {
+            one_shot.delete(cx, args.dry_run).await?;
+        }
         if let Some(store) = &items.store {
             store.delete(cx, args.dry_run).await?;
         }
         return Ok(Kind::Done);
     }
     let mut begun = Begun::open(cx, &args.name, false).await?;
-    let done = clean(cx, &args, &mut begun).await;
+    let done = Box::pin(clean(cx, &args, &mut begun)).await;
     begun.leave().await;
     done
 }
@@ -126,6 +132,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     for item in &items.left {
         item.delete(cx, DryRun::None).await?;
+    }
+    if let Some(one_shot) = &items.one_shot {
+        one_shot.delete(cx, DryRun::None).await?;
     }
     if !items.old_data.is_empty() {
         delete_source(cx, begun, &items.old_data).await?;
@@ -210,8 +219,15 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
             break;
         }
     }
+    let is_switch = plan::Playbook::KamajiDatastore.name() == seen.header.playbook;
+    let mut one_shot = None;
+    if is_switch {
+        let (more, annotations) = Box::pin(kamaji::left(cx, seen, sides, &selector)).await?;
+        left.extend(more);
+        one_shot = annotations;
+    }
     let (mut old_data, mut store) = (Vec::new(), None);
-    if args.old_data && plan::Playbook::KamajiDatastore.name() == seen.header.playbook {
+    if args.old_data && is_switch {
         store = Box::pin(OldStore::of(seen, &report, sides)).await?;
     } else if args.old_data {
         old_data = source::items(seen, &report, sides).await?;
@@ -230,6 +246,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     }
     Ok(Items {
         left,
+        one_shot,
         old_data,
         store,
         journal,
@@ -278,7 +295,10 @@ impl Items {
     }
 
     fn is_empty(&self) -> bool {
-        self.all().next().is_none() && self.store.is_none() && self.file.is_none()
+        self.all().next().is_none()
+            && self.store.is_none()
+            && self.one_shot.is_none()
+            && self.file.is_none()
     }
 
     fn shown(&self) -> Vec<Removal> {
@@ -288,9 +308,11 @@ impl Items {
             name: file.display().to_string(),
             why: "the journal".to_owned(),
         });
+        let one_shot = self.one_shot.iter().map(OneShot::shown);
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
+            .chain(one_shot)
             .chain(store)
             .chain(file)
             .collect()

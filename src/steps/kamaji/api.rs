@@ -87,8 +87,8 @@ impl Switch {
 }
 
 impl ApiServer {
-    /// Asks whether a write would be accepted, without making it.
-    pub(super) async fn probe(&self, message: &str) -> Result<Write> {
+    /// Sends a write that is not made.
+    pub(super) async fn try_write(&self) -> Result<(), KubeError> {
         let api: Api<ConfigMap> = self.cluster.dry_run().namespaced("default");
         let probe = ConfigMap {
             metadata: ObjectMeta {
@@ -97,12 +97,14 @@ impl ApiServer {
             },
             ..ConfigMap::default()
         };
-        match api
-            .create(&PostParams::default(), &probe)
-            .await
-            .map_err(KubeError::from)
-        {
-            Ok(_) => Ok(Write::Accepted),
+        api.create(&PostParams::default(), &probe).await?;
+        Ok(())
+    }
+
+    /// Asks whether a write would be accepted, without making it.
+    pub(super) async fn probe(&self, message: &str) -> Result<Write> {
+        match self.try_write().await {
+            Ok(()) => Ok(Write::Accepted),
             Err(error) if error.to_string().contains(message) => Ok(Write::Frozen),
             Err(error) => Err(error)
                 .with_context(|| format!("cannot tell whether {} accepts writes", self.pod)),

@@ -13,7 +13,7 @@ use crate::{
     engine::{
         Check, Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone,
     },
-    plan::TenantFreeze,
+    plan::{TenantFreeze, TenantWay},
 };
 
 /// Stops the writes to the tenant, and proves it.
@@ -105,6 +105,9 @@ impl Switch {
 
     /// Why the tenant may be written to again; none while it is frozen.
     pub(super) async fn thawed_by(&self) -> Result<Option<String>> {
+        if self.way == TenantWay::Controller {
+            return self.gate_open_by().await;
+        }
         let shown = self.shown();
         if self.freeze == TenantFreeze::Offline {
             let pods = self.pods().await?;

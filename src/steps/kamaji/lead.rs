@@ -1,9 +1,9 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::Switch;
+use super::{Switch, raise::RAISED};
 use crate::{
-    adapters::datastore::Raised,
+    adapters::datastore::{Driver, Raised},
     engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
 };
 
@@ -51,8 +51,20 @@ impl Step for Lead {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
-        self.0.still_frozen().await?;
         let pair = self.0.stores.pair().await?;
+        if self.0.is_flipped(&self.0.control_plane().await?) {
+            // Kamaji was faster than its pause: the target is in use, and began where it was raised to.
+            let led = match self.0.tenant.driver {
+                Driver::Etcd => cx.get(&RAISED)?,
+                Driver::PostgreSQL | Driver::MySQL | Driver::Nats => Raised {
+                    source: pair.source_revision().await?,
+                    before: 0,
+                    now: 0,
+                },
+            };
+            return Ok(Outcome::Done(serde_json::to_value(led)?));
+        }
+        self.0.still_frozen().await?;
         let led = tokio::select! {
             led = pair.lead(MARGIN) => led?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),

@@ -14,6 +14,7 @@
 //! | `thaw` | writes are accepted again, by the target | never |
 mod api;
 mod checks;
+mod controller;
 mod final_copy;
 mod flip;
 mod freeze;
@@ -34,9 +35,17 @@ mod warm_copy;
 
 use std::time::Duration;
 
-use crate::{marks::Belongs, plan::TenantFreeze, steps::Place};
+use crate::{
+    marks::Belongs,
+    plan::{TenantFreeze, TenantWay},
+    steps::Place,
+};
 
-pub use checks::TenantLook;
+pub use checks::{JobLook, TenantLook};
+pub use controller::{
+    AwaitFreeze, AwaitJob, Commit, Copied, Defect, FROZEN_BY_KAMAJI, FrozenByKamaji, JOB,
+    LeftByKamaji, Mend, REQUESTED, Request, Requested,
+};
 pub use final_copy::{FinalCopy, LAST};
 pub use flip::Flip;
 pub use freeze::FreezeTenant;
@@ -64,6 +73,8 @@ pub struct Switch {
     pub place: Place,
     /// The tenant, as it was when the migration began.
     pub tenant: Tenant,
+    /// Who copies.
+    pub way: TenantWay,
     /// How its writes are stopped.
     pub freeze: TenantFreeze,
     /// Both stores.

@@ -75,7 +75,8 @@ impl Switch {
         Ok(())
     }
 
-    async fn pause(&self, place: &crate::steps::Place) -> Result<()> {
+    /// Sets our annotation, unless somebody else's is there.
+    pub(super) async fn pause(&self, place: &crate::steps::Place) -> Result<()> {
         let tenant = self.control_plane().await?;
         if self.has_paused(&tenant) {
             return Ok(());

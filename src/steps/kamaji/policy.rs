@@ -10,11 +10,12 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::api::ObjectMeta;
 
-use super::{Switch, api::ApiServer};
+use super::{Switch, api::ApiServer, controller::KAMAJI_FREEZE};
 use crate::{
     adapters::kube::{Wait, create_owned, delete_and_wait, get_opt},
     engine::{Failure, Kind},
     marks::{HOME, MIGRATION, RUN},
+    plan::TenantWay,
 };
 
 /// The policy and its binding, in the tenant.
@@ -65,7 +66,7 @@ impl Switch {
                 metadata: meta(),
                 spec: Some(ValidatingAdmissionPolicySpec {
                     failure_policy: Some("Fail".to_owned()),
-                    match_constraints: Some(every_write()),
+                    match_constraints: Some(every_write(self.way)),
                     validations: Some(vec![Validation {
                         expression: "false".to_owned(),
                         message: Some(self.frozen_message()),
@@ -139,7 +140,9 @@ impl Switch {
 }
 
 /// Every kind but leases, with its subresources. `*/*` has to stand alone, and covers both.
-fn every_write() -> MatchResources {
+///
+/// Kamaji's own freeze is no exception of the API server's: Kamaji could not lift it beneath ours.
+fn every_write(way: TenantWay) -> MatchResources {
     let rule = |group: &str, resources: &str| NamedRuleWithOperations {
         api_groups: Some(vec![group.to_owned()]),
         api_versions: Some(vec!["*".to_owned()]),
@@ -147,9 +150,19 @@ fn every_write() -> MatchResources {
         resources: Some(vec![resources.to_owned()]),
         ..NamedRuleWithOperations::default()
     };
+    let mut excluded = vec![rule("coordination.k8s.io", "*/*")];
+    if way == TenantWay::Controller {
+        excluded.push(NamedRuleWithOperations {
+            resource_names: Some(vec![KAMAJI_FREEZE.to_owned()]),
+            ..rule(
+                "admissionregistration.k8s.io",
+                "validatingwebhookconfigurations",
+            )
+        });
+    }
     MatchResources {
         resource_rules: Some(vec![rule("*", "*/*")]),
-        exclude_resource_rules: Some(vec![rule("coordination.k8s.io", "*/*")]),
+        exclude_resource_rules: Some(excluded),
         ..MatchResources::default()
     }
 }

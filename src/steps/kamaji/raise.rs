@@ -56,7 +56,7 @@ impl Step for Raise {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let pair = self.0.stores.pair().await?;
         let raised = tokio::select! {
-            raised = pair.raise(MARGIN) => raised?,
+            raised = pair.lead(MARGIN) => raised?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
         Ok(Outcome::Done(serde_json::to_value(raised)?))

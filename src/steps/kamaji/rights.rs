@@ -1,13 +1,13 @@
 //! The rights that a switch needs, each of them used by a step.
 use anyhow::Result;
 
-use super::Switch;
+use super::{Switch, controller};
 use crate::{
     adapters::{
         kamaji::{DataStore, GROUP, data_stores},
         kube::{Rule, get_opt, tunnel_rules},
     },
-    plan::TenantFreeze,
+    plan::{TenantFreeze, TenantWay},
 };
 
 /// Every right where the control plane is, and where the stores and their Secrets are. In the tenant its
@@ -23,12 +23,15 @@ pub async fn rules(switch: &Switch) -> Result<Vec<Rule>> {
     };
     let all_life = ["get", "list", "watch", "patch"];
     on(&all_life, GROUP, "tenantcontrolplanes", &tenant.name);
-    on(
-        &["patch"],
-        GROUP,
-        "tenantcontrolplanes/status",
-        &tenant.name,
-    );
+    // The one right that only the way `direct` needs: Kamaji writes its status itself.
+    if switch.way == TenantWay::Direct {
+        on(
+            &["patch"],
+            GROUP,
+            "tenantcontrolplanes/status",
+            &tenant.name,
+        );
+    }
     on(&["get"], "", "secrets", &tenant.kubeconfig_secret);
     on(&["get"], "apps", "deployments", &tenant.deployment);
     if switch.freeze == TenantFreeze::Offline {
@@ -48,6 +51,9 @@ pub async fn rules(switch: &Switch) -> Result<Vec<Rule>> {
     rules.extend(["get", "list", "watch"].map(|verb| Rule::new(verb, "", "pods", namespace)));
     rules.extend(["create", "get"].map(|verb| Rule::new(verb, "", "pods/portforward", namespace)));
     rules.push(Rule::new("list", "", "events", namespace));
+    if switch.way == TenantWay::Controller {
+        rules.extend(controller::rules(switch).await);
+    }
     rules.push(Rule::new("list", GROUP, "tenantcontrolplanes", None));
     rules.push(Rule::new("list", "batch", "jobs", None));
     rules.push(Rule::new("list", "", "pods", None));

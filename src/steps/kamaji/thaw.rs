@@ -13,7 +13,7 @@ use super::{
 use crate::{
     adapters::kube::KubeError,
     engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
-    plan::TenantFreeze,
+    plan::{TenantFreeze, TenantWay},
 };
 
 /// Lets the tenant accept writes again, in the target.
@@ -70,6 +70,9 @@ impl Step for ThawTenant {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let servers = self.0.api_servers().await?;
         at_least_one(&servers, &self.0.shown())?;
+        if self.0.way == TenantWay::Controller {
+            self.0.until_lifted(cx, self.id()).await?;
+        }
         if self.0.freeze == TenantFreeze::ReadOnly {
             self.0.remove_policy(&servers[0]).await?;
         }
@@ -77,6 +80,9 @@ impl Step for ThawTenant {
             .0
             .until_all(&Write::Accepted, &servers, cx, self.id())
             .await?;
+        if self.0.way == TenantWay::Controller {
+            self.0.restore_annotations().await?;
+        }
         let revision = revision(&servers[0]).await?;
         let (led, rolled_out) = (cx.get(&LED)?, cx.get(&ROLLED_OUT)?);
         let (restart_kubelets, because) = verdict(led.now, rolled_out.source);

@@ -8,6 +8,7 @@ use kube::api::ObjectMeta;
 use super::{
     Stores, Switch, Tenant,
     api::{ApiServer, Write},
+    controller::Original,
     pause::paused_by,
     policy::POLICY,
 };
@@ -16,9 +17,9 @@ use crate::{
         kamaji::PAUSED,
         kube::{get_opt, scale},
     },
-    engine::{Cx, Failure, Kind},
+    engine::{Cx, Failure, Kind, Undone},
     marks::{Belongs, HOME, MIGRATION, RUN},
-    plan::TenantFreeze,
+    plan::{TenantFreeze, TenantWay},
     steps::Place,
 };
 
@@ -43,6 +44,7 @@ impl Held {
             },
             place: place.clone(),
             stores: Stores::new(place.cluster.clone(), tenant.clone()),
+            way: TenantWay::Direct,
             freeze: TenantFreeze::ReadOnly,
             tenant,
         };
@@ -64,7 +66,11 @@ impl Held {
         let replicas = deployment.and_then(|found| found.spec?.replicas);
         let stopped = paused.is_some() && replicas == Some(0) && switch.tenant.replicas > 0;
         let frozen = policy.is_some();
-        let Some(belongs) = of_policy.or_else(|| paused.clone()) else {
+        let asked = Original::read(&control_plane)?.map(|original| original.belongs());
+        if asked.is_some() {
+            switch.way = TenantWay::Controller;
+        }
+        let Some(belongs) = asked.or(of_policy).or_else(|| paused.clone()) else {
             return Ok(None);
         };
         switch.belongs = belongs;
@@ -103,11 +109,24 @@ impl Held {
         if self.paused {
             lines.push(format!("remove annotation {PAUSED}"));
         }
+        if self.switch.way == TenantWay::Controller {
+            lines.push("put the annotations back that Kamaji's job goes by".to_owned());
+            let tenant = self.switch.control_plane().await?;
+            if tenant.spec.data_store != tenant.status.storage.data_store_name {
+                lines.push(format!(
+                    "delete Kamaji's job, and what it copied to datastore {}",
+                    tenant.spec.data_store
+                ));
+            }
+        }
         Ok(lines)
     }
 
     /// Puts it back, and sees a write accepted.
     pub async fn release(&self, cx: &Cx) -> Result<()> {
+        if self.switch.way == TenantWay::Controller {
+            return Box::pin(self.take_back(cx)).await;
+        }
         // Un-paused with another wish the controller would begin a migration of its own.
         if let Some((wants, uses)) = self.half_flipped().await? {
             self.switch.want(&self.switch.place, &wants, &uses).await?;
@@ -124,6 +143,28 @@ impl Held {
                 .await?;
         }
         self.switch.resume_any().await
+    }
+
+    /// Puts a switch by Kamaji's own Job back, or, where it has flipped, lets it be used at the target.
+    async fn take_back(&self, cx: &Cx) -> Result<()> {
+        let tenant = self.switch.control_plane().await?;
+        let uses = tenant.status.storage.data_store_name.clone();
+        let wants = tenant.spec.data_store.clone();
+        if let Some(server) = self.servers.first() {
+            self.switch.remove_policy(server).await?;
+        }
+        if wants != uses {
+            let mut switch = self.switch.clone();
+            switch.tenant.target.clone_from(&wants);
+            switch.stores = Stores::new(switch.place.cluster.clone(), switch.tenant.clone());
+            return match Box::pin(switch.abort(cx, "thaw")).await? {
+                Undone::Restored => Ok(()),
+                Undone::Irreversible(why) => Err(Failure::new(Kind::Blocked, why).into()),
+            };
+        }
+        self.switch.resume_any().await?;
+        self.switch.until_lifted(cx, "thaw").await?;
+        self.switch.restore_annotations().await
     }
 
     /// What it wants and what it uses, where a switch was broken off between the two.

@@ -99,8 +99,14 @@ enum Told {
 async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Told {
     match tokio::time::timeout(BOUND, request).await {
         Ok(Ok(_)) => Told::Accepted,
-        // The policy says no, and nothing was done.
-        Ok(Err(kube::Error::Api(status))) if status.message.contains("read-only") => Told::Refused,
+        // The policy or Kamaji's own freeze says no, and nothing was done.
+        Ok(Err(kube::Error::Api(status)))
+            if ["read-only", "freezing mode"]
+                .iter()
+                .any(|said| status.message.contains(said)) =>
+        {
+            Told::Refused
+        }
         Ok(Err(_)) | Err(_) => Told::Unknown,
     }
 }

@@ -10,10 +10,10 @@ use super::{
 };
 
 /// A store whose server is stopped: to Kamaji it is ready, but a copy to it goes on until it is started.
-struct Stopped(Store);
+pub(super) struct Stopped(Store);
 
 impl Stopped {
-    fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let place = Place::get()?;
         let store = Store::new(name)?;
         place
@@ -23,11 +23,11 @@ impl Stopped {
         Ok(Self(store))
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.0.name
     }
 
-    fn start(&self) -> Result<()> {
+    pub(super) fn start(&self) -> Result<()> {
         let system = &Place::get()?.system;
         system.kubectl(&["scale", "statefulset", self.name(), "--replicas=1"])?;
         system.ready(&format!("statefulset/{}", self.name()))

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The journal's writes, and every patch of the control plane.
-fn point(seen: &Seen, migration: &str) -> Option<String> {
+pub(super) fn point(seen: &Seen, migration: &str) -> Option<String> {
     if let Some(write) = seen.journal_write(migration) {
         return Some(write);
     }
@@ -23,7 +23,12 @@ fn point(seen: &Seen, migration: &str) -> Option<String> {
     }
     let body: Value = serde_json::from_slice(&seen.body).ok()?;
     let Some(operation) = body.as_array().and_then(|operations| operations.last()) else {
-        return Some("patch status".to_owned());
+        let of = if path.ends_with("/status") {
+            "status"
+        } else {
+            "request"
+        };
+        return Some(format!("patch {of}"));
     };
     let text = |key: &str| operation[key].as_str().unwrap_or_default().to_owned();
     Some(format!(
@@ -107,7 +112,7 @@ impl Chain {
 }
 
 /// What a switch changes, as it is to be again.
-fn wanted(tenant: &Tenant) -> Result<Value> {
+pub(super) fn wanted(tenant: &Tenant) -> Result<Value> {
     let object = tenant.get()?;
     Ok(serde_json::json!({
         "spec": object["spec"],

@@ -2,6 +2,11 @@
 mod blocked;
 mod certificates;
 mod client;
+mod controller;
+mod controller_causes;
+mod controller_kills;
+mod controller_rights;
+mod controller_traps;
 mod direct;
 mod forward;
 mod gate;

@@ -84,10 +84,6 @@ impl Pair for EtcdPair {
         }
     }
 
-    async fn raise(&self, margin: u64) -> Result<Raised, DatastoreError> {
-        raise::raise(self, margin).await
-    }
-
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         compare::compare(self, meter).await
     }

@@ -163,18 +163,6 @@ impl Pair for MySqlPair {
         })
     }
 
-    async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
-        let (source, _) = Self::ids(&self.source).await?;
-        let (_, before) = Self::ids(&self.target).await?;
-        self.advance().await?;
-        let (_, now) = Self::ids(&self.target).await?;
-        Ok(Raised {
-            source,
-            before: before.saturating_sub(1),
-            now: now.saturating_sub(1),
-        })
-    }
-
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         let layout = self.source_layout().await?;
         if Self::layout_of(&self.target).await?.is_none() {

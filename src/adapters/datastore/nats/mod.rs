@@ -76,20 +76,6 @@ impl Pair for NatsPair {
         Box::pin(Copy::new(source, target, meter).run(since.as_ref())).await
     }
 
-    /// The next change gets the sequence behind the last that was copied, as it would have at the source: there is
-    /// nothing to make safe, and a gap before the final copy could not be filled again.
-    async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
-        let (source, target) = self.connect().await?;
-        let source = source.server.the_bucket(&source.client).await?;
-        let target = target.server.bucket(&target.client).await?;
-        let now = target.map_or(0, |target| target.state.last_seq);
-        Ok(Raised {
-            source: source.state.last_seq,
-            before: now,
-            now,
-        })
-    }
-
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         let (source, target) = self.connect().await?;
         source.server.the_bucket(&source.client).await?;

@@ -26,11 +26,6 @@ pub struct PostgresPair {
     target: Arc<Server>,
 }
 
-/// A sequence, as it stands.
-const SEQUENCE: &str = "
-    SELECT pg_get_serial_sequence('public.kine', 'id'),
-        coalesce(pg_sequence_last_value(pg_get_serial_sequence('public.kine', 'id')::regclass), 0),
-        (SELECT coalesce(max(id), 0)::bigint FROM public.kine)";
 /// The next row gets the id behind the largest: one below is lost to kine, and one far above leaves a gap that kine
 /// fills number by number.
 const ADVANCE: &str = "
@@ -152,10 +147,15 @@ impl PostgresPair {
     }
 
     async fn advance(&self, connection: &mut PgConnection) -> Result<(), DatastoreError> {
-        self.target
-            .ask(connection, "setting the sequence of ids", ADVANCE)
-            .await
-            .map(drop)
+        let doing = "setting the sequence of ids";
+        let row = self.target.ask(connection, doing, ADVANCE).await?;
+        let set: Option<i64> = row
+            .try_get(0)
+            .map_err(|error| self.target.failed(doing, &error))?;
+        set.map(drop).ok_or_else(|| {
+            self.target
+                .unexpected("no sequence gives its table kine the ids")
+        })
     }
 }
 
@@ -192,39 +192,6 @@ impl Pair for PostgresPair {
         Ok(Copied {
             anew: made && since.is_some(),
             ..copied
-        })
-    }
-
-    async fn raise(&self, _margin: u64) -> Result<Raised, DatastoreError> {
-        let doing = "reading the sequence of ids";
-        let (source, target) = self.tables().await?;
-        let read = async |table: &PgTable| -> Result<(u64, u64), DatastoreError> {
-            let failed = |error: sqlx::Error| table.server.failed(doing, &error);
-            let row = table
-                .server
-                .ask(&mut table.connect().await?, doing, SEQUENCE)
-                .await?;
-            if row
-                .try_get::<Option<String>, _>(0)
-                .map_err(failed)?
-                .is_none()
-            {
-                return Err(table
-                    .server
-                    .unexpected("no sequence gives its table kine the ids"));
-            }
-            let last: i64 = row.try_get(1).map_err(failed)?;
-            let largest: i64 = row.try_get(2).map_err(failed)?;
-            Ok((last.unsigned_abs(), largest.unsigned_abs()))
-        };
-        let (_, largest) = read(&source).await?;
-        let (before, _) = read(&target).await?;
-        self.advance(&mut target.connect().await?).await?;
-        let (now, _) = read(&target).await?;
-        Ok(Raised {
-            source: largest,
-            before,
-            now,
         })
     }
 

@@ -1,15 +1,11 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
-use super::super::Switch;
+use super::super::{Switch, controller::MANAGER};
 use crate::{
     adapters::kube::{Selector, list_all},
     engine::Check,
 };
-
-/// The labels of Kamaji's own Deployment, as its chart sets them.
-const MANAGER: &str =
-    "app.kubernetes.io/name=kamaji,app.kubernetes.io/component=controller-manager";
 
 impl Switch {
     /// After the flip Kamaji has to move the API servers: without it the tenant would stay frozen.

@@ -1,13 +1,15 @@
+use anyhow::Result;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::ResourceExt as _;
 
-use super::super::Switch;
+use super::super::{Switch, controller::Manager};
 use crate::{
     adapters::{
         kamaji::{CLEANUP_PRIOR_MIGRATION, MIGRATION_TIMEOUT, TenantControlPlane},
         kube::{Selector, list_all},
     },
     engine::Check,
+    plan::TenantWay,
 };
 
 impl Switch {
@@ -26,6 +28,21 @@ impl Switch {
             }
         }
         checks
+    }
+
+    /// A Job of the same arguments that has ended makes Kamaji flip at once, without any copy: it takes it for its
+    /// own.
+    pub(in super::super) async fn check_no_job(&self, manager: &Manager) -> Result<Option<Check>> {
+        let Some(job) = self.job(manager).await? else {
+            return Ok(None);
+        };
+        let (namespace, name) = (&manager.namespace, job.name_any());
+        Ok(Some(Check::block(
+            "migration job",
+            format!("job {namespace}/{name}"),
+            "is of an earlier migration: Kamaji would take it for the new one's, and what it copied then for a copy of now",
+            format!("kubectl delete job {name} -n {namespace} --cascade=foreground"),
+        )))
     }
 
     /// Deleting a Job by `kubectl delete --cascade=orphan`, as Kamaji's controller does in effect, leaves its pod.
@@ -107,6 +124,10 @@ impl Switch {
             );
         }
         match jobs.first() {
+            // By Kamaji's own Job it is told, and refused, by its name.
+            Some(job) if self.way == TenantWay::Controller => {
+                Check::pass(name, shown(job), "has ended")
+            }
             Some(job) => Check::pass(name, shown(job), "has ended, and is not in the way"),
             None => Check::pass(
                 name,

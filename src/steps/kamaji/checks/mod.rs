@@ -2,12 +2,17 @@
 mod control_plane;
 mod controller;
 mod data;
+mod job;
 mod leftovers;
+mod probe;
 mod stores;
+mod ways;
 mod writes;
 
 use anyhow::Result;
 use async_trait::async_trait;
+
+pub use job::JobLook;
 
 use super::Switch;
 use crate::{engine::Check, steps::preflight::Look};
@@ -31,6 +36,7 @@ impl Look for TenantLook {
             )]);
         }
         let mut checks = switch.check_control_plane(&tenant);
+        checks.extend(switch.check_ways(&tenant));
         checks.push(switch.check_controller().await);
         checks.extend(switch.check_leftovers(&tenant).await);
         let (stores, usable) = switch.check_stores(&tenant).await?;

@@ -2,12 +2,20 @@ use super::super::{
     Switch,
     api::{ApiServer, Write},
 };
-use crate::{engine::Check, plan::TenantFreeze};
+use crate::{
+    engine::Check,
+    plan::{TenantFreeze, TenantWay},
+};
 
 /// The first Kubernetes whose API servers have `ValidatingAdmissionPolicy` as a matter of course.
 const POLICIES_SINCE: (u32, u32) = (1, 30);
 
 impl Switch {
+    /// Whether its API servers have policies.
+    pub(in super::super) fn knows_policies(&self) -> bool {
+        minor_of(&self.tenant.version).is_none_or(|version| version >= POLICIES_SINCE)
+    }
+
     /// Whether the writes can be stopped as wanted.
     pub(super) async fn check_writes(&self) -> Vec<Check> {
         let name = "freeze";
@@ -21,10 +29,12 @@ impl Switch {
                 ),
             )];
         }
-        let cure = "choose spec.freeze.tenant: offline (--freeze offline)";
-        if let Some(version) = minor_of(&self.tenant.version)
-            && version < POLICIES_SINCE
-        {
+        let cure = match self.way {
+            TenantWay::Direct => "choose spec.freeze.tenant: offline (--freeze offline)",
+            TenantWay::Controller => "start its API servers: Kamaji freezes only what runs",
+        };
+        // Kamaji's own freeze does without them.
+        if self.way == TenantWay::Direct && !self.knows_policies() {
             let evidence = format!(
                 "is Kubernetes {}, which has no ValidatingAdmissionPolicy yet",
                 self.tenant.version

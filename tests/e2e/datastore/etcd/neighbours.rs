@@ -33,7 +33,7 @@ async fn come_and_go(client: &Client, over: &AtomicBool) -> Result<u64> {
 async fn whole(source: &Server, target: &Server) -> Result<()> {
     let pair = pair(source, target).await?;
     let copied = pair.copy(None, &quiet()).await?;
-    let raised = pair.raise(5_000).await?;
+    let raised = pair.lead(5_000).await?;
     ensure!(raised.now >= raised.source + 5_000, "{raised:?}");
     let copied = pair.copy(Some(&copied.position), &quiet()).await?;
     ensure!(!copied.anew, "{copied:?}");

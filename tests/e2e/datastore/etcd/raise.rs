@@ -19,7 +19,7 @@ async fn the_target_is_raised_above_a_source_that_moves_on() -> Result<()> {
         }
         anyhow::Ok(())
     };
-    let (raised, moved) = tokio::join!(pair.raise(500), moving);
+    let (raised, moved) = tokio::join!(pair.lead(500), moving);
     moved?;
     let raised = raised?;
     ensure!(
@@ -32,9 +32,9 @@ async fn the_target_is_raised_above_a_source_that_moves_on() -> Result<()> {
     );
     ensure!(target.rows("/").await? == [row("/t10/pods/a", "neighbour")]);
 
-    let raised = pair.raise(500).await?;
+    let raised = pair.lead(500).await?;
     ensure!(raised.now >= raised.source + 500, "{raised:?}");
-    let again = pair.raise(100).await?;
+    let again = pair.lead(100).await?;
     ensure!(
         again.before == again.now && again.now == raised.now,
         "{again:?}"
@@ -48,7 +48,7 @@ async fn a_raise_by_many_takes_seconds() -> Result<()> {
     source.fill(keys(10, 10)).await?;
     let pair = pair(&source, &target).await?;
     let begun = std::time::Instant::now();
-    let raised = pair.raise(100_000).await?;
+    let raised = pair.lead(100_000).await?;
     println!("revision raised by 100,000 in {:.1?}", begun.elapsed());
     ensure!(raised.now >= raised.source + 100_000, "{raised:?}");
     Ok(())

@@ -52,11 +52,6 @@ async fn what_comes_later_gets_its_own_revisions() -> Result<()> {
         "{third:?}"
     );
     ensure!(third.position == second.position && !third.anew);
-    let raised = pair.raise(10_000).await?;
-    ensure!(
-        (raised.source, raised.before, raised.now) == (2_504, 2_504, 2_504),
-        "{raised:?}"
-    );
     source.write(changes(30, 3, 100)).await?;
     let fourth = pair.copy(Some(&third.position), &quiet()).await?;
     ensure!(!fourth.anew && fourth.written == 30, "{fourth:?}");

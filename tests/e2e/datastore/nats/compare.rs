@@ -108,7 +108,7 @@ async fn a_bucket_that_is_missing_is_named() -> Result<()> {
     for error in [
         refusal(pair.compare(&quiet()).await)?,
         refusal(pair.copy(None, &quiet()).await)?,
-        refusal(pair.raise(1).await)?,
+        refusal(pair.lead(1).await)?,
     ] {
         ensure!(
             error.to_string() == "datastore bronze: it has no bucket t1",

@@ -64,7 +64,7 @@ impl Sql for Server {
         CREATE UNIQUE INDEX kine_name_prev_revision_uindex ON kine (name, prev_revision)";
     const WRITTEN: &'static str = "SELECT setval('kine_id_seq', max(id)) FROM kine;";
     /// The trap: a COPY leaves the sequence where it was, and kine's next rows get ids that are taken or old.
-    const LOST_IDS: (&'static str, u64) = ("SELECT setval('kine_id_seq', 1, false)", 0);
+    const LOST_IDS: &'static str = "SELECT setval('kine_id_seq', 1, false)";
     const LATE: [&'static str; 2] = ["INSERT INTO kine (name, prev_revision, value) VALUES ('/registry/a', nextval('kine_id_seq'), 'x')";
         2];
     const FLIPPED: &'static str = "set_byte(value, 40, get_byte(value, 40) # 1)";

@@ -39,8 +39,8 @@ pub trait Sql: Send + Sync + Sized + 'static {
     const NARROW: &'static str;
     /// What comes after rows that were written with their ids.
     const WRITTEN: &'static str;
-    /// A statement after which the next id is not the one behind the largest, and the last one it tells of.
-    const LOST_IDS: (&'static str, u64);
+    /// A statement after which the next id is not the one behind the largest.
+    const LOST_IDS: &'static str;
     /// Two rows, of which the first may be committed after the second.
     const LATE: [&'static str; 2];
     /// A row's value with one of its bits changed.

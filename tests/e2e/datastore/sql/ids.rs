@@ -1,6 +1,6 @@
 //! Ids: what the next row gets, and how many bits they have.
 use anyhow::{Result, ensure};
-use kubectl_migrate::adapters::datastore::{Pair as _, Raised};
+use kubectl_migrate::adapters::datastore::Pair as _;
 
 use super::{super::quiet, Row, Servers, Sql, Tenant, finding, refusal};
 
@@ -14,16 +14,7 @@ pub async fn a_row_after_the_copy_gets_the_next_id<S: Sql>() -> Result<()> {
     servers.source.write(schema, &tenant.changes(100)).await?;
     let pair = servers.pair(schema)?;
     let first = pair.copy(None, &quiet()).await?;
-    let last = first.revision;
-    let (lost, before) = S::LOST_IDS;
-    servers.target.run(schema, lost).await?;
-    let raised = pair.raise(500).await?;
-    let expected = Raised {
-        source: last,
-        before,
-        now: last,
-    };
-    ensure!(raised == expected, "{raised:?}");
+    servers.target.run(schema, S::LOST_IDS).await?;
     servers.source.write(schema, &tenant.changes(10)).await?;
     let second = pair.copy(Some(&first.position), &quiet()).await?;
     servers.target.run(schema, INSERT).await?;

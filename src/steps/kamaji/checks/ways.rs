@@ -1,0 +1,82 @@
+//! Which of both ways is possible, and why not: a line for each.
+use super::super::Switch;
+use crate::{
+    adapters::kamaji::TenantControlPlane,
+    engine::Check,
+    plan::{TenantFreeze, TenantWay},
+};
+
+/// What a tenant may be kept from writing.
+const LIMITS: [&str; 3] = ["blockCreation", "blockUpdate", "blockDeletion"];
+
+impl Switch {
+    /// A line for each way: the chosen one blocks where it is not possible.
+    pub(super) fn check_ways(&self, tenant: &TenantControlPlane) -> Vec<Check> {
+        let direct = (self.freeze == TenantFreeze::ReadOnly && !self.knows_policies()).then(|| {
+            format!(
+                "not read-only, for Kubernetes {} has no policies yet; with --freeze offline it is",
+                self.tenant.version
+            )
+        });
+        let by_controller = limited(tenant).map(|limit| {
+            format!("no: spec.writePermissions.{limit} keeps Kamaji from ever lifting its freeze")
+        });
+        [
+            (
+                TenantWay::Direct,
+                direct,
+                "writes stop for the last changes only; no image to pull, no job to wait for",
+            ),
+            (
+                TenantWay::Controller,
+                by_controller,
+                "writes stop while Kamaji's job copies everything; what it leaves out is copied afterwards",
+            ),
+        ]
+        .into_iter()
+        .map(|(way, why_not, what)| {
+            let name = format!("way {way}");
+            match why_not {
+                None => Check::pass(&name, self.shown(), format!("possible: {what}")),
+                Some(why) if way == self.way => {
+                    Check::block(&name, self.shown(), why, "choose the other one with --way")
+                }
+                Some(why) => Check::pass(&name, self.shown(), format!("not possible: {why}")),
+            }
+        })
+        .collect()
+    }
+}
+
+/// What a tenant's write permissions refuse.
+fn limited(tenant: &TenantControlPlane) -> Option<&'static str> {
+    let permissions = tenant.object.data.pointer("/spec/writePermissions")?;
+    LIMITS
+        .into_iter()
+        .find(|limit| permissions.get(limit) == Some(&serde_json::Value::Bool(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kamaji_s_own_names_of_the_limits_are_read() {
+        let tenant = |permissions: serde_json::Value| {
+            let object = serde_json::from_value(json!({
+                "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane",
+                "metadata": {"name": "t1", "namespace": "tenants"},
+                "spec": {"dataStore": "silver", "writePermissions": permissions},
+            }));
+            TenantControlPlane::new(object.expect("an object")).expect("a tenant")
+        };
+        assert_eq!(
+            limited(&tenant(json!({"blockUpdate": true}))),
+            Some("blockUpdate")
+        );
+        assert_eq!(limited(&tenant(json!({"blockUpdate": false}))), None);
+        assert_eq!(limited(&tenant(json!({}))), None);
+    }
+}

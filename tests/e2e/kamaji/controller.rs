@@ -1,0 +1,135 @@
+//! `switch-datastore --way controller`: Kamaji's own Job, held until what it copied was compared.
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::{
+    super::{
+        proxy::{Fate, Proxy},
+        support::{Ended, On, end},
+    },
+    kills::{point, wanted},
+    place::{GOLD, SILVER},
+    switch::{is_proven, migration, move_it, switch},
+    tenant::Tenant,
+};
+
+pub const BY_CONTROLLER: [&str; 2] = ["--way", "controller"];
+
+/// Something that happens during a switch.
+pub type Happens = Box<dyn FnOnce() -> Result<()> + Send>;
+
+impl Tenant {
+    /// A switch by the controller's Job.
+    pub fn by_controller(&self, to: &str) -> Result<Command> {
+        let args = ["switch-datastore", &self.name, "--to", to, "--yes"];
+        self.namespace
+            .migrate(&[&args[..], &BY_CONTROLLER].concat())
+    }
+
+    /// The same, with something that happens just before a request of it: a write of its journal, or a patch of the
+    /// control plane.
+    pub fn by_controller_with(
+        &self,
+        to: &str,
+        before: &'static str,
+        happens: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<Ended> {
+        self.by_controller_with_all(to, vec![(before, Box::new(happens))])
+    }
+
+    /// The same, with several.
+    pub fn by_controller_with_all(
+        &self,
+        to: &str,
+        mut all: Vec<(&'static str, Happens)>,
+    ) -> Result<Ended> {
+        let (name, wanted) = (migration(self, to), all.len());
+        let (tell, told) = std::sync::mpsc::channel();
+        let proxy = Proxy::new(On::A, move |seen| {
+            let point = point(seen, &name);
+            let here = |before: &str| point.as_deref() == Some(before);
+            if let Some(at) = all.iter().position(|(before, _)| here(before)) {
+                tell.send((all.remove(at).1)()).ok();
+            }
+            Fate::Pass
+        })?;
+        let ended = proxy.end(self.by_controller(to)?)?;
+        let happened = told.try_iter().collect::<Result<Vec<()>>>()?;
+        ensure!(
+            happened.len() == wanted,
+            "only {} of {wanted} happened: {ended:?}",
+            happened.len()
+        );
+        Ok(ended)
+    }
+
+    /// Goes back; everything is as it was before, and nothing of the Job is left.
+    pub fn goes_back(&self, to: &str, before: &Value) -> Result<()> {
+        let name = migration(self, to);
+        let args = ["rollback", &name, "--confirm", &name];
+        end(self.namespace.migrate(&args)?)?.with_code(0)?;
+        self.is_as_before(to, before)
+    }
+
+    /// Nothing of a switch is left.
+    pub fn is_as_before(&self, to: &str, before: &Value) -> Result<()> {
+        let now = wanted(self)?;
+        ensure!(now == *before, "{now} was {before}");
+        self.until_ready_on(SILVER)?;
+        ensure!(self.policies()?.is_empty(), "our freeze is left behind");
+        ensure!(!self.is_frozen()?, "Kamaji's freeze is left behind");
+        self.has_no_job()?;
+        if to == GOLD {
+            let left = self.place.gold.count(&self.schema()?)?;
+            ensure!(left == 0, "{left} keys are left at the target");
+        }
+        self.write("after-the-way-back")?;
+        self.kubectl(&["delete", "configmap", "after-the-way-back"])?;
+        Ok(())
+    }
+
+    /// Neither Job nor pods.
+    pub fn has_no_job(&self) -> Result<()> {
+        ensure!(self.found_job()?.is_none(), "the job is left");
+        let selector = format!("batch.kubernetes.io/job-name={}", self.job()?);
+        let pods = self
+            .place
+            .system
+            .kubectl(&["get", "pods", "-l", &selector, "-o", "name"])?;
+        ensure!(pods.is_empty(), "pods are left: {pods}");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job() -> Result<()> {
+    let tenant = Tenant::new("by-kamaji", SILVER)?;
+    let (schema, before) = (tenant.schema()?, wanted(&tenant)?);
+    let report = move_it(&tenant, GOLD, &BY_CONTROLLER)?;
+    is_proven(&tenant, GOLD, &report)?;
+    ensure!(report["outputs"]["freeze"]["raced"] == false, "{report}");
+    ensure!(
+        wanted(&tenant)?["annotations"] == before["annotations"],
+        "annotations are left behind"
+    );
+
+    // What Kamaji leaves would be taken for a copy of its next migration.
+    switch(&tenant, SILVER, &BY_CONTROLLER)?
+        .with_code(10)?
+        .says(&[
+            "migration job",
+            "Kamaji would take it for the new one's",
+            "target data",
+        ])?;
+    let name = migration(&tenant, GOLD);
+    let cleanup = ["cleanup", &name, "--old-data", "--confirm", &schema];
+    let told = end(tenant.namespace.migrate(&cleanup)?)?.with_code(0)?;
+    let job = format!("job/{} deleted", tenant.job()?);
+    ensure!(told.out.contains(&job), "{told:?}");
+    tenant.until("no job and no pod of it", || Ok(tenant.has_no_job().ok()))?;
+
+    let report = move_it(&tenant, SILVER, &BY_CONTROLLER)?;
+    is_proven(&tenant, SILVER, &report)
+}
