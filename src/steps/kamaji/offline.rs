@@ -23,7 +23,7 @@ impl Switch {
     pub(super) async fn stop_servers(&self, cx: &Cx) -> Result<()> {
         let deployments = self.place.api::<Deployment>();
         let what = format!("the API servers of {} to end", self.shown());
-        let tell = |seen: &str| cx.sink.waiting("freeze", &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting("freeze", seen);
         let wait = Wait::new(&what, ROLL_OUT_BOUND).telling(&tell);
         let (pods, selector) = (self.place.api::<Pod>(), self.pods_selector());
         for _ in 0..OVERRULED_AT_MOST {
@@ -77,7 +77,7 @@ impl Switch {
         let deployments = self.place.api::<Deployment>();
         scale(&deployments, &self.tenant.deployment, self.tenant.replicas).await?;
         let what = format!("the API servers of {} to be ready", self.shown());
-        let tell = |seen: &str| cx.sink.waiting("freeze", &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting("freeze", seen);
         let wait = Wait::new(&what, ROLL_OUT_BOUND).telling(&tell);
         let wanted = self.tenant.replicas;
         wait_for(&deployments, &self.tenant.deployment, &wait, |found| {

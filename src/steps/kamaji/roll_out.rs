@@ -77,7 +77,7 @@ impl RollOut {
             self.0.shown(),
             self.0.tenant.target
         );
-        let tell = |seen: &str| cx.sink.waiting("roll-out", &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting("roll-out", seen);
         let wait = Wait::new(&what, ROLL_OUT_BOUND).telling(&tell);
         let api = tenants(&place.cluster, &place.namespace);
         wait_for(&api, &self.0.tenant.name, &wait, |found| match found {

@@ -1,7 +1,7 @@
 //! Which of both ways is possible, and why not: a line for each.
 use super::super::Switch;
 use crate::{
-    adapters::kamaji::TenantControlPlane,
+    adapters::{datastore::Driver, kamaji::TenantControlPlane},
     engine::Check,
     plan::{TenantFreeze, TenantWay},
 };
@@ -18,9 +18,16 @@ impl Switch {
                 self.tenant.version
             )
         });
-        let by_controller = limited(tenant).map(|limit| {
-            format!("no: spec.writePermissions.{limit} keeps Kamaji from ever lifting its freeze")
-        });
+        let by_controller = limited(tenant)
+            .map(|limit| {
+                format!("spec.writePermissions.{limit} keeps Kamaji from ever lifting its freeze")
+            })
+            .or_else(|| {
+                (self.tenant.driver == Driver::Nats).then(|| {
+                    "Kamaji's job makes no bucket in NATS, and gives what it copies other revisions"
+                        .to_owned()
+                })
+            });
         [
             (
                 TenantWay::Direct,

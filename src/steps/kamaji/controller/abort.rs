@@ -98,7 +98,7 @@ impl Switch {
             )
         );
         let what = format!("Kamaji to lift its freeze of {}", self.shown());
-        let tell = |seen: &str| cx.sink.waiting(step, &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting(step, seen);
         let wait = Wait::new(&what, LIFTED_WITHIN).telling(&tell);
         let api = tenants(&self.place.cluster, &self.place.namespace);
         let at_rest =
@@ -131,7 +131,7 @@ impl Switch {
                         "shows its status: Kamaji lifts the freeze only where it is Ready"
                     ));
                 }
-                tell(&format!("pod {} refuses writes", server.pod));
+                tell(&format!("{what}: pod {} refuses writes", server.pod));
                 sleep(LOOK).await;
             }
         }

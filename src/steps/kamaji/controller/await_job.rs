@@ -165,7 +165,7 @@ impl AwaitJob {
     async fn defects(&self, cx: &Cx) -> Result<Vec<Defect>> {
         let pair = self.0.stores.pair().await?;
         let found = pair.compare(&meter(cx, self.id(), "comparing")).await?;
-        let defects = Defect::all(&found);
+        let defects = Defect::all(self.0.tenant.driver, &found, pair.wrong_counter().await?);
         for defect in &defects {
             cx.sink.notice(format!("Kamaji's job: {}", defect.shown()));
         }

@@ -5,11 +5,7 @@ use async_trait::async_trait;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::{
-    super::Switch,
-    await_job::JOB,
-    job::has,
-};
+use super::{super::Switch, await_job::JOB, job::has};
 use crate::{
     adapters::{
         kamaji::{TenantControlPlane, tenants},
@@ -66,7 +62,7 @@ impl Commit {
             switch.shown(),
             switch.tenant.target
         );
-        let tell = |seen: &str| cx.sink.waiting(self.id(), &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting(self.id(), seen);
         let wait = Wait::new(&what, FLIPS_WITHIN).telling(&tell);
         let api = tenants(&switch.place.cluster, &switch.place.namespace);
         let look = |found: Option<&DynamicObject>| match found.cloned().map(TenantControlPlane::new)

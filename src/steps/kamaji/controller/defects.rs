@@ -2,13 +2,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::policy::POLICY;
-use crate::adapters::datastore::Comparison;
+use crate::adapters::datastore::{Comparison, Driver};
 
 /// A defect of a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defect {
-    /// Which: `leases`, `stale keys`, `missing writes`.
+    /// Which: `leases`, `stale keys`, `missing writes`, `corrupted values`, `sequence`.
     pub name: String,
     /// What it means.
     pub what: String,
@@ -25,7 +25,20 @@ const EVENTS: &str = "events";
 
 impl Defect {
     /// All that a comparison shows.
-    pub(super) fn all(found: &Comparison) -> Vec<Self> {
+    pub(super) fn all(
+        driver: Driver,
+        found: &Comparison,
+        wrong_counter: Option<String>,
+    ) -> Vec<Self> {
+        // Its dump's backslashes are taken for escapes when it is read: `\\n` in an annotation becomes a line's end.
+        let corrupts = driver == Driver::MySQL;
+        let changed = |how: &str| how == "other value";
+        let counter = wrong_counter.map(|what| Self {
+            name: "sequence".to_owned(),
+            what: format!("counter was left behind: {what}; new writes would have been lost"),
+            keys: 1,
+            first: Vec::new(),
+        });
         // Our own policy, which closes the holes, may have come after the job had read.
         let ours = format!("/{POLICY}");
         let named = |name: &str, what: &str, is: &dyn Fn(&str) -> bool| {
@@ -34,11 +47,17 @@ impl Defect {
                 .iter()
                 .filter(|one| !one.key.ends_with(&ours) && is(&one.how))
                 .collect();
-            (!keys.is_empty()).then(|| Self {
-                name: name.to_owned(),
-                what: what.to_owned(),
-                keys: keys.len() as u64,
-                first: keys.iter().take(TOLD).map(|one| one.key.clone()).collect(),
+            (!keys.is_empty()).then(|| {
+                // A key may have several revisions.
+                let mut first: Vec<_> = keys.iter().map(|one| one.key.clone()).collect();
+                first.dedup();
+                first.truncate(TOLD);
+                Self {
+                    name: name.to_owned(),
+                    what: what.to_owned(),
+                    keys: keys.len() as u64,
+                    first,
+                }
             })
         };
         let events = found
@@ -62,9 +81,19 @@ impl Defect {
                 &|how| how == "only at the target",
             ),
             named(
+                "corrupted values",
+                "values lost their backslashes on the way",
+                &|how| corrupts && changed(how),
+            ),
+            counter,
+            named(
                 "missing writes",
                 "keys were written after the job had read them, through what Kamaji's freeze leaves open",
-                &|how| how != "only at the target" && how != "without its lease",
+                &|how| {
+                    how != "only at the target"
+                        && how != "without its lease"
+                        && !(corrupts && changed(how))
+                },
             ),
         ]
         .into_iter()
@@ -116,7 +145,10 @@ mod tests {
                 ),
             ],
         };
-        let shown: Vec<_> = Defect::all(&found).iter().map(Defect::shown).collect();
+        let shown: Vec<_> = Defect::all(Driver::Etcd, &found, None)
+            .iter()
+            .map(Defect::shown)
+            .collect();
         assert_eq!(
             shown,
             [
@@ -128,6 +160,20 @@ mod tests {
         );
         found.differences.clear();
         found.ignored = vec![ignored("events", 0)];
-        assert_eq!(Defect::all(&found), []);
+        assert_eq!(Defect::all(Driver::Etcd, &found, None), []);
+
+        found.differences = vec![difference("pods/b", "other value")];
+        let behind = "its sequence of ids stands at 0, and its largest id is 900".to_owned();
+        let shown: Vec<_> = Defect::all(Driver::MySQL, &found, Some(behind))
+            .iter()
+            .map(Defect::shown)
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "corrupted values: 1 values lost their backslashes on the way (pods/b)",
+                "sequence: 1 counter was left behind: its sequence of ids stands at 0, and its largest id is 900; new writes would have been lost",
+            ]
+        );
     }
 }

@@ -63,7 +63,7 @@ impl Switch {
     pub(super) async fn remove_job(&self, manager: &Manager, cx: &Cx, step: &str) -> Result<()> {
         let (namespace, name) = (&manager.namespace, self.job_name());
         let what = format!("job {namespace}/{name} and its pods to be gone");
-        let tell = |seen: &str| cx.sink.waiting(step, &format!("{what}: {seen}"));
+        let tell = |seen: &str| cx.sink.waiting(step, seen);
         let wait = Wait::new(&what, GONE_WITHIN).telling(&tell);
         if let Some(job) = self.job(manager).await? {
             let params = DeleteParams {

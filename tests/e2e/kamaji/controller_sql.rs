@@ -1,0 +1,82 @@
+//! What Kamaji's Job does wrong behind kine, named and put right.
+use anyhow::{Result, ensure};
+
+use super::{
+    super::{kills::Kills, proxy::Fate, support::end},
+    controller::BY_CONTROLLER,
+    kills::point,
+    store::Kind,
+    switch::{is_proven, migration, switch},
+    tenant::Tenant,
+};
+
+#[test]
+fn postgresql_sequence_left_behind_is_named_and_put_right() -> Result<()> {
+    let [silver, gold] = Kind::PostgreSql.both()?;
+    let tenant = Tenant::new("job-postgres", &silver.name)?;
+    tenant.write("before")?;
+    switch(&tenant, &gold.name, &BY_CONTROLLER)?
+        .with_code(0)?
+        .says(&[
+            "Kamaji's job: sequence: 1 counter was left behind: its sequence of ids stands at 0",
+        ])?;
+    let report = tenant.namespace.report(&migration(&tenant, &gold.name))?;
+    is_proven(&tenant, &gold.name, &report)?;
+    ensure!(tenant.has("before")?, "lost");
+    tenant.write("after")
+}
+
+#[test]
+fn mysql_corruption_is_named_and_put_right() -> Result<()> {
+    let [silver, gold] = Kind::MySql.both()?;
+    let tenant = Tenant::new("job-mysql", &silver.name)?;
+    let path = r"C:\new";
+    tenant.kubectl(&[
+        "create",
+        "configmap",
+        "path",
+        &format!("--from-literal=path={path}"),
+    ])?;
+    let held = |tenant: &Tenant| {
+        tenant.kubectl(&["get", "configmap", "path", "-o", "jsonpath={.data.path}"])
+    };
+    let schema = tenant.schema()?;
+    let there =
+        format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = '{schema}'");
+
+    // Gone back from what the Job has left, corrupted as it is.
+    let name = migration(&tenant, &gold.name);
+    let kills = Kills::new(Some(Fate::KillAfter), {
+        let name = name.clone();
+        move |seen| point(seen, &name).filter(|point| point == "job done")
+    })?;
+    kills.until_cut("job done", || tenant.by_controller(&gold.name))?;
+    ensure!(gold.mysql("mysql", &there)? == "1", "the job made nothing");
+    let back = ["rollback", &name, "--confirm", &name];
+    end(tenant.namespace.migrate(&back)?)?.with_code(0)?;
+    tenant.until_ready_on(&silver.name)?;
+    ensure!(gold.mysql("mysql", &there)? == "0", "the copy is left");
+    ensure!(held(&tenant)? == path);
+
+    switch(&tenant, &gold.name, &BY_CONTROLLER)?
+        .with_code(0)?
+        .says(&[
+            "Kamaji's job: corrupted values: ",
+            "values lost their backslashes on the way",
+        ])?;
+    let report = tenant.namespace.report(&name)?;
+    is_proven(&tenant, &gold.name, &report)?;
+    ensure!(held(&tenant)? == path);
+    tenant.write("after")
+}
+
+#[test]
+fn nats_bucket_that_the_job_does_not_make_is_told_before() -> Result<()> {
+    let stores = Kind::Nats.two(["lead", "iron"])?;
+    let tenant = Tenant::new("job-nats", &stores[0].name)?;
+    switch(&tenant, &stores[1].name, &BY_CONTROLLER)?
+        .with_code(10)?
+        .says(&["way controller", "makes no bucket in NATS", "--way"])?;
+    ensure!(tenant.get()?["spec"]["dataStore"] == stores[0].name);
+    Ok(())
+}
