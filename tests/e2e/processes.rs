@@ -1,5 +1,5 @@
 //! The movers' processes: the clusters' nodes are this machine.
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,17 +39,27 @@ pub struct Held(Vec<Pid>);
 
 impl Held {
     pub fn new(processes: &[Pid]) -> Self {
-        for process in processes {
-            kill_process(*process, Signal::STOP).ok();
+        let this = Self(processes.to_vec());
+        this.tell(Signal::STOP);
+        this
+    }
+
+    /// Lets them run for a moment, and holds them again.
+    pub fn let_run(&self, moment: Duration) {
+        self.tell(Signal::CONT);
+        std::thread::sleep(moment);
+        self.tell(Signal::STOP);
+    }
+
+    fn tell(&self, signal: Signal) {
+        for process in &self.0 {
+            kill_process(*process, signal).ok();
         }
-        Self(processes.to_vec())
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for process in &self.0 {
-            kill_process(*process, Signal::CONT).ok();
-        }
+        self.tell(Signal::CONT);
     }
 }

@@ -43,6 +43,16 @@ impl Tenant {
     pub fn by_controller_with_all(
         &self,
         to: &str,
+        all: Vec<(&'static str, Happens)>,
+    ) -> Result<Ended> {
+        self.with_all(self.by_controller(to)?, to, all)
+    }
+
+    /// Runs the program, with something that happens just before requests of its switch to a store.
+    pub fn with_all(
+        &self,
+        program: Command,
+        to: &str,
         mut all: Vec<(&'static str, Happens)>,
     ) -> Result<Ended> {
         let (name, wanted) = (migration(self, to), all.len());
@@ -55,7 +65,7 @@ impl Tenant {
             }
             Fate::Pass
         })?;
-        let ended = proxy.end(self.by_controller(to)?)?;
+        let ended = proxy.end(program)?;
         let happened = told.try_iter().collect::<Result<Vec<()>>>()?;
         ensure!(
             happened.len() == wanted,

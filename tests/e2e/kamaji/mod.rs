@@ -1,11 +1,12 @@
 //! Kamaji's stand-in with stores and tenants, and what it does of its own.
+mod away;
 mod blocked;
 mod certificates;
 mod client;
 mod controller;
 mod controller_causes;
 mod controller_kills;
-mod controller_rights;
+mod controller_sql;
 mod controller_traps;
 mod direct;
 mod forward;
@@ -19,7 +20,9 @@ mod nats;
 mod overruled;
 mod place;
 mod postgres;
+mod rights;
 mod served;
+mod snapshot;
 mod sql;
 mod store;
 mod stuck;

@@ -1,4 +1,4 @@
-//! The rights of the way `controller`: those that are printed are enough for all of it.
+//! The rights of both ways: those that are printed are enough for all of it.
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -13,17 +13,20 @@ use super::{
     tenant::Tenant,
 };
 
-#[test]
-fn the_rights_that_are_printed_are_enough_for_kamaji_s_job() -> Result<()> {
-    let tenant = Tenant::new("by-rights", SILVER)?;
+/// The name of the right that only `direct` needs.
+const STATUS: &str = "tenantcontrolplanes/status";
+
+/// Runs a switch with the rights that are printed for it; these.
+fn switched_by_its_rights(name: &str, way: &str) -> Result<String> {
+    let tenant = Tenant::new(name, SILVER)?;
     let namespace = &tenant.namespace;
     namespace.kubectl(&["create", "serviceaccount", "runner"])?;
     let user = format!("system:serviceaccount:{}:runner", namespace.name);
     let plan = PlanFile::new(
         &namespace.name,
-        "by-rights",
+        name,
         json!({
-            "playbook": "kamaji-datastore", "way": "controller",
+            "playbook": "kamaji-datastore", "way": way,
             "source": {"tenantControlPlane": tenant.name}, "target": {"dataStore": GOLD},
         }),
     )?;
@@ -37,9 +40,6 @@ fn the_rights_that_are_printed_are_enough_for_kamaji_s_job() -> Result<()> {
         &user,
     ];
     let roles = end(namespace.migrate(&args)?)?.with_code(0)?.out;
-    // The one right that this way is there for not to need.
-    ensure!(!roles.contains("tenantcontrolplanes/status"), "{roles}");
-    ensure!(roles.contains("namespace: kamaji-system"), "{roles}");
 
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("roles.yaml");
@@ -59,5 +59,22 @@ fn the_rights_that_are_printed_are_enough_for_kamaji_s_job() -> Result<()> {
     kubectl("delete")?;
     ended?.with_code(0)?;
     tenant.until_ready_on(GOLD)?;
-    tenant.is_served_from(GOLD)
+    tenant.is_served_from(GOLD)?;
+    Ok(roles)
+}
+
+#[test]
+fn the_rights_that_are_printed_are_enough_for_kamaji_s_job() -> Result<()> {
+    let roles = switched_by_its_rights("job-rights", "controller")?;
+    // The one right that this way is there for not to need.
+    ensure!(!roles.contains(STATUS), "{roles}");
+    ensure!(roles.contains("namespace: kamaji-system"), "{roles}");
+    Ok(())
+}
+
+#[test]
+fn the_rights_that_are_printed_are_enough_for_the_direct_way() -> Result<()> {
+    let roles = switched_by_its_rights("direct-rights", "direct")?;
+    ensure!(roles.contains(STATUS), "{roles}");
+    Ok(())
 }

@@ -1,0 +1,65 @@
+//! Stores that go away during a switch, and come back.
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use super::{
+    super::support::{Ended, end},
+    controller::Happens,
+    gate::Stopped,
+    place::SILVER,
+    switch::{is_proven, migration},
+    tenant::Tenant,
+};
+
+impl Stopped {
+    /// Its server ends, just before a record of the journal.
+    fn goes(&self, tenant: &Tenant, program: Command, before: &'static str) -> Result<Ended> {
+        let (system, name) = (tenant.place.system, self.name().to_owned());
+        let goes: Happens = Box::new(move || {
+            system.kubectl(&["scale", "statefulset", &name, "--replicas=0"])?;
+            let pod = format!("pod/{name}-0");
+            system.kubectl(&["wait", "--for=delete", &pod, "--timeout=120s"])?;
+            Ok(())
+        });
+        tenant.with_all(program, self.name(), vec![(before, goes)])
+    }
+}
+
+#[test]
+fn a_store_that_goes_away_is_named_and_the_switch_goes_on_when_it_is_back() -> Result<()> {
+    let tin = Stopped::new("tin")?;
+    tin.start()?;
+    let tenant = Tenant::new("away", SILVER)?;
+    tenant.write("before")?;
+    let name = migration(&tenant, tin.name());
+    let begin = [
+        "switch-datastore",
+        &tenant.name,
+        "--to",
+        tin.name(),
+        "--yes",
+    ];
+    let run = || tenant.namespace.migrate(&["run", &name]);
+    // While the tenant works, and while it is frozen.
+    tin.goes(
+        &tenant,
+        tenant.namespace.migrate(&begin)?,
+        "warm-copy started",
+    )?
+    .with_code(1)?
+    .says(&["datastore tin", "run"])?;
+    tenant.write("it-works-on")?;
+    tin.start()?;
+    tin.goes(&tenant, run()?, "verify started")?
+        .with_code(14)?
+        .says(&["datastore tin", "run"])?;
+    let refused = tenant.write("frozen").is_err();
+    ensure!(refused, "a write was taken");
+    tin.start()?;
+    end(run()?)?.with_code(0)?;
+    let report = tenant.namespace.report(&name)?;
+    is_proven(&tenant, tin.name(), &report)?;
+    ensure!(tenant.has("before")? && tenant.has("it-works-on")?, "lost");
+    tenant.write("after")
+}
