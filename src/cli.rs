@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Thaw(commands::thaw::Args),
     Copy(commands::copy::Args),
     SwitchDatastore(commands::switch_datastore::Args),
+    Snapshot(commands::snapshot::Args),
+    Restore(commands::restore::Args),
     Completion(commands::completion::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
@@ -110,6 +112,8 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::Thaw(args) => commands::thaw::run(&cx, args).await,
         Command::Copy(args) => commands::copy::run(&cx, args).await,
         Command::SwitchDatastore(args) => commands::switch_datastore::run(&cx, args).await,
+        Command::Snapshot(args) => commands::snapshot::run(&cx, args).await,
+        Command::Restore(args) => commands::restore::run(&cx, args).await,
         Command::Completion(args) => {
             let command = command(cx.ui.program());
             commands::completion::run(&cx, &args, command)

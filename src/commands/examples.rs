@@ -103,3 +103,20 @@ Examples:
   kubectl migrate switch-datastore t1 --to gold -n tenants --freeze offline
   # By Kamaji's own Job, held until every key and value was compared
   kubectl migrate switch-datastore t1 --to gold -n tenants --way controller";
+
+pub(super) const SNAPSHOT: &str = "\
+Examples:
+  # All that tenant t1 keeps, as it is at one moment; the tenant works on
+  kubectl migrate snapshot tcp/t1 --to t1.snapshot -n tenants
+  # The file is a zstd stream of JSON lines
+  zstd -dc t1.snapshot | head -1 | jq";
+
+pub(super) const RESTORE: &str = "\
+Examples:
+  # Read the file, and look whether it may go there
+  kubectl migrate restore t1.snapshot --into datastore/gold --dry-run=client
+  # Into an empty schema
+  kubectl migrate restore t1.snapshot --into datastore/gold
+  # Back to what it was, with the tenant's API servers stopped
+  kubectl scale tcp t1 --replicas=0 -n tenants
+  kubectl migrate restore t1.snapshot --into datastore/silver --overwrite";

@@ -16,21 +16,33 @@ mod path;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod run;
 mod session;
 mod signals;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod switch_datastore;
 pub(crate) mod thaw;
 pub(crate) mod version;
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
+    adapters::datastore::{Meter, Reading},
+    context::Context,
     error::Kind,
     flags::Global,
-    ui::{Ending, Options, Ui},
+    ui::{
+        Ending, Options, Ui,
+        amount::{bytes, count},
+    },
 };
 
 /// The screen's options out of the global flags.
@@ -63,6 +75,24 @@ pub(crate) fn log(ui: &Ui, level: u8) {
         .with_ansi(false)
         .try_init()
         .ok();
+}
+
+/// A meter of a tenant's keys that is shown as a line, now and then.
+fn tenant_meter(cx: &Context) -> Meter {
+    const EACH: Duration = Duration::from_secs(5);
+    let ui = cx.ui.clone();
+    let last = Mutex::new(Instant::now());
+    Meter::new(move |reading: Reading| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= EACH {
+            *last = Instant::now();
+            ui.say(&format!(
+                "{} records, {}",
+                count(reading.keys),
+                bytes(reading.bytes)
+            ));
+        }
+    })
 }
 
 /// The runtime could not be made.

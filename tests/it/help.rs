@@ -19,6 +19,8 @@ fn the_help_of_every_verb() -> Result<()> {
         "freeze",
         "thaw",
         "switch-datastore",
+        "snapshot",
+        "restore",
         "copy",
         "completion",
         "version",

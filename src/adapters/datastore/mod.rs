@@ -2,6 +2,7 @@
 //!
 //! A tenant's share of a store is its *schema*: a key prefix, a database or a bucket of that name. A [`Pair`]
 //! is the same schema in two stores of one driver, and everything that a switch does with them.
+pub mod archive;
 mod connection;
 mod error;
 mod etcd;

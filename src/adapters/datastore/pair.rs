@@ -4,7 +4,12 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::DatastoreError;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::{
+    DatastoreError,
+    archive::{Piece, Record},
+};
 
 /// A schema in two stores of the same driver.
 ///
@@ -39,8 +44,28 @@ pub trait Pair: Send + Sync {
     /// nothing where the target is that far already, and changes no key of any schema that is there afterwards.
     async fn lead(&self, margin: u64) -> Result<Raised, DatastoreError>;
 
+    /// Whether the target would go wrong though every key is there: a counter that gives ids again which are taken.
+    /// [`Pair::copy`] puts it right.
+    async fn wrong_counter(&self) -> Result<Option<String>, DatastoreError> {
+        Ok(None)
+    }
+
     /// The source's revision now, in the terms of [`Raised::source`].
     async fn source_revision(&self) -> Result<u64, DatastoreError>;
+
+    /// What the source's records are kept in, in the driver's own terms; null where there is nothing to say.
+    async fn layout(&self) -> Result<Value, DatastoreError>;
+
+    /// Sends the source's schema as it is at one revision; that revision. The end is left to the caller.
+    async fn dump(&self, out: &Sender<Piece>, meter: &Meter) -> Result<u64, DatastoreError>;
+
+    /// Puts records into the target, which has none of the schema, until no more come.
+    async fn load(
+        &self,
+        layout: &Value,
+        records: &mut Receiver<Record>,
+        meter: &Meter,
+    ) -> Result<(), DatastoreError>;
 
     /// Removes the schema's data from the target, and what else [`Pair::copy`] made there.
     async fn clear_target(&self) -> Result<(), DatastoreError>;

@@ -6,19 +6,42 @@ use tokio::sync::OnceCell;
 use super::Tenant;
 use crate::{
     adapters::{
-        datastore::{Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, NatsPair, Pair, PostgresPair,
-            Reading},
+        datastore::{
+            Connection, Driver, Endpoint, EtcdPair, Meter, MySqlPair, NatsPair, Pair, PostgresPair,
+            Reading,
+        },
         kamaji::{DataStore, data_stores, read_credentials},
         kube::{Cluster, Tunnel, get_opt},
     },
     engine::{Cx, Event, Failure, Kind, Progress, Unit},
 };
 
+/// Between which stores, and what of them.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    driver: Driver,
+    source: String,
+    target: String,
+    schema: String,
+}
+
+impl Ends {
+    /// A schema in one store, which is both.
+    pub(super) fn within(driver: Driver, data_store: &str, schema: &str) -> Self {
+        Self {
+            driver,
+            source: data_store.to_owned(),
+            target: data_store.to_owned(),
+            schema: schema.to_owned(),
+        }
+    }
+}
+
 /// A tenant's schema in both its stores, connected to on first use.
 #[derive(Clone)]
 pub struct Stores {
     cluster: Cluster,
-    tenant: Tenant,
+    ends: Ends,
     open: Arc<OnceCell<Open>>,
 }
 
@@ -30,7 +53,7 @@ struct Open {
 
 impl fmt::Debug for Stores {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tenant { source, target, .. } = &self.tenant;
+        let Ends { source, target, .. } = &self.ends;
         write!(formatter, "Stores({source} → {target})")
     }
 }
@@ -39,9 +62,19 @@ impl Stores {
     /// Dials nothing.
     #[must_use]
     pub fn new(cluster: Cluster, tenant: Tenant) -> Self {
+        let ends = Ends {
+            driver: tenant.driver,
+            source: tenant.source,
+            target: tenant.target,
+            schema: tenant.schema,
+        };
+        Self::between(cluster, ends)
+    }
+
+    pub(super) fn between(cluster: Cluster, ends: Ends) -> Self {
         Self {
             cluster,
-            tenant,
+            ends,
             open: Arc::default(),
         }
     }
@@ -54,10 +87,10 @@ impl Stores {
 
     async fn open(&self) -> Result<Open> {
         let mut tunnels = Vec::new();
-        let source = self.connection(&self.tenant.source, &mut tunnels).await?;
-        let target = self.connection(&self.tenant.target, &mut tunnels).await?;
-        let schema = &self.tenant.schema;
-        let pair: Box<dyn Pair> = match self.tenant.driver {
+        let source = self.connection(&self.ends.source, &mut tunnels).await?;
+        let target = self.connection(&self.ends.target, &mut tunnels).await?;
+        let schema = &self.ends.schema;
+        let pair: Box<dyn Pair> = match self.ends.driver {
             Driver::Etcd => Box::new(EtcdPair::open(&source, &target, schema).await?),
             Driver::PostgreSQL => Box::new(PostgresPair::open(&source, &target, schema)?),
             Driver::MySQL => Box::new(MySqlPair::open(&source, &target, schema)?),
@@ -82,12 +115,12 @@ impl Stores {
             Failure::new(Kind::Blocked, format!("{shown}: spec.driver: {why}"))
         })?;
         ensure!(
-            driver == self.tenant.driver,
+            driver == self.ends.driver,
             Failure::new(
                 Kind::Blocked,
                 format!(
                     "{shown} is {driver}, and the tenant's data is in {}: drivers cannot be changed",
-                    self.tenant.driver
+                    self.ends.driver
                 ),
             )
         );

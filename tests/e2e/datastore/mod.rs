@@ -1,5 +1,6 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
 mod authority;
+mod carry;
 pub mod etcd;
 mod kine;
 mod lead;

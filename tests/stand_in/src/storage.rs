@@ -61,7 +61,10 @@ pub async fn settle(cluster: &Cluster, tenant: &Tenant, store: &Store) -> Result
 fn must_be_alone(tenant: &Tenant, store: &Store) -> Result<()> {
     let mine = format!("{}/{}", api::namespace(tenant)?, tenant.name_any());
     if store.driver == Driver::Nats && store.used_by.iter().any(|other| *other != mine) {
-        bail!("NATS doesn't support multi-tenancy: datastore {} has a tenant", store.name);
+        bail!(
+            "NATS doesn't support multi-tenancy: datastore {} has a tenant",
+            store.name
+        );
     }
     Ok(())
 }

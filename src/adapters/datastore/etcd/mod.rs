@@ -10,6 +10,7 @@ mod compaction;
 mod compare;
 mod copy;
 mod dial;
+mod dump;
 mod entry;
 mod fault;
 mod leases;
@@ -24,9 +25,12 @@ mod walk;
 mod writer;
 
 use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
+    archive::{Piece, Record},
 };
 use store::Store;
 use walk::Range;
@@ -100,6 +104,23 @@ impl Pair for EtcdPair {
     async fn source_revision(&self) -> Result<u64, DatastoreError> {
         let (head, _) = self.source.head(&self.range).await?;
         Ok(head.revision.unsigned_abs())
+    }
+
+    async fn layout(&self) -> Result<Value, DatastoreError> {
+        Ok(Value::Null)
+    }
+
+    async fn dump(&self, out: &Sender<Piece>, meter: &Meter) -> Result<u64, DatastoreError> {
+        Box::pin(dump::dump(self, out, meter)).await
+    }
+
+    async fn load(
+        &self,
+        _layout: &Value,
+        records: &mut Receiver<Record>,
+        meter: &Meter,
+    ) -> Result<(), DatastoreError> {
+        Box::pin(dump::load(self, records, meter)).await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

@@ -24,7 +24,7 @@ pub(super) struct Stretch {
 }
 
 /// What one of the readers ended with.
-type Read<T> = Result<T, Stopped>;
+pub(super) type Read<T> = Result<T, Stopped>;
 
 /// Which store could not be read on, and why.
 #[derive(Debug)]
@@ -46,9 +46,10 @@ pub(super) struct At {
     pub revision: i64,
 }
 
-struct Part {
+/// Some of the source's keys.
+pub(super) struct Part {
     range: Range,
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
 }
 
 impl Stretches {
@@ -71,7 +72,8 @@ impl Stretches {
     }
 }
 
-async fn read_source(source: At, schema: Range, pages: Sender<Read<Part>>) {
+/// Reads the source, page by page.
+pub(super) async fn read_source(source: At, schema: Range, pages: Sender<Read<Part>>) {
     let mut walk = Walk::through(schema);
     while let Some((range, limit)) = walk.next() {
         let read = source

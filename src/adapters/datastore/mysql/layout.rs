@@ -1,4 +1,5 @@
 //! The table's definition: as the source writes it, and made the same at the target.
+use serde::{Deserialize, Serialize};
 use sqlx::{MySqlConnection, Row as _};
 
 use super::server::{Server, quoted};
@@ -10,7 +11,8 @@ use crate::adapters::datastore::{
 const DOING: &str = "reading the table's definition";
 
 /// The definition of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Layout {
     /// Its columns; the id, the name, then as they stand.
     pub columns: Vec<Column>,
@@ -21,7 +23,8 @@ pub(super) struct Layout {
 }
 
 /// A column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Column {
     /// Its name.
     pub name: String,

@@ -7,11 +7,18 @@ mod table;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize as _;
+use serde_json::Value;
 use sqlx::Row as _;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, Definition as _, compare, copy_all, copy_since, later, lead, refuse_foreign_rows},
+    archive::{Piece, Record},
+    kine::{
+        At, Definition as _, Table, compare, copy_all, copy_since, dump, later, lead, load,
+        refuse_foreign_rows,
+    },
 };
 use layout::Layout;
 use server::{Server, quoted};
@@ -190,7 +197,36 @@ impl Pair for MySqlPair {
 
     async fn source_revision(&self) -> Result<u64, DatastoreError> {
         let layout = self.source_layout().await?;
-        Ok(table(&self.source, &layout).last().await?.unsigned_abs())
+        Ok(Table::last(&table(&self.source, &layout))
+            .await?
+            .unsigned_abs())
+    }
+
+    async fn layout(&self) -> Result<Value, DatastoreError> {
+        let layout = self.source_layout().await?;
+        serde_json::to_value(&*layout).map_err(|error| self.source.unexpected(error.to_string()))
+    }
+
+    async fn dump(&self, out: &Sender<Piece>, meter: &Meter) -> Result<u64, DatastoreError> {
+        let layout = self.source_layout().await?;
+        dump(&table(&self.source, &layout), out, meter).await
+    }
+
+    async fn load(
+        &self,
+        layout: &Value,
+        records: &mut Receiver<Record>,
+        meter: &Meter,
+    ) -> Result<(), DatastoreError> {
+        let layout = Layout::deserialize(layout).map_err(|error| {
+            self.target.unexpected(format!(
+                "the snapshot names no definition of kine's table: {error}"
+            ))
+        })?;
+        let layout = Arc::new(layout);
+        self.make_target(&layout).await?;
+        load(&table(&self.target, &layout), records, meter).await?;
+        self.advance().await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

@@ -7,6 +7,7 @@ mod api;
 mod bucket;
 mod client;
 mod copy;
+mod dump;
 mod key;
 mod lead;
 mod look;
@@ -18,9 +19,12 @@ mod settings;
 mod snapshot;
 
 use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
+    archive::{Piece, Record},
     kine::{compare, later, refuse_foreign_rows},
 };
 use bucket::BucketRows;
@@ -106,6 +110,32 @@ impl Pair for NatsPair {
         let client = self.source.connect().await?;
         let bucket = self.source.the_bucket(&client).await?;
         Ok(bucket.state.last_seq)
+    }
+
+    async fn layout(&self) -> Result<Value, DatastoreError> {
+        // It comes with the server's snapshot.
+        Ok(Value::Null)
+    }
+
+    async fn dump(&self, out: &Sender<Piece>, meter: &Meter) -> Result<u64, DatastoreError> {
+        let source = BucketRows {
+            client: self.source.connect().await?,
+            server: self.source.clone(),
+        };
+        Box::pin(dump::dump(&source, out, meter)).await
+    }
+
+    async fn load(
+        &self,
+        _layout: &Value,
+        records: &mut Receiver<Record>,
+        meter: &Meter,
+    ) -> Result<(), DatastoreError> {
+        let target = BucketRows {
+            client: self.target.connect().await?,
+            server: self.target.clone(),
+        };
+        Box::pin(dump::load(&target, records, meter)).await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

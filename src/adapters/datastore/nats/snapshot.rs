@@ -2,7 +2,7 @@
 //!
 //! Times matter: kine counts a lease from the time of its message. What a transfer that was broken off leaves at the
 //! target is the beginning of the bucket, or nothing.
-use async_nats::{StatusCode, Subscriber};
+use async_nats::{StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -14,15 +14,15 @@ use super::{
 };
 
 /// Bytes of a chunk, if both servers take as many in a message.
-const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 /// Chunks that the target may not have confirmed. The source gives up when nothing is taken for 5 s, so this is also
 /// how long a target may hesitate.
 const WAITING: usize = 128;
 /// Chunks that the source may send before the first is taken.
 const WINDOW: usize = 32;
 
-const READING: &str = "reading the bucket's snapshot";
-const WRITING: &str = "writing the bucket's snapshot";
+pub(super) const READING: &str = "reading the bucket's snapshot";
+pub(super) const WRITING: &str = "writing the bucket's snapshot";
 
 /// How a transfer ended.
 pub(super) enum Ended {
@@ -43,58 +43,74 @@ pub(super) async fn transfer(
     let chunk = CHUNK
         .min(from.server().max_payload)
         .min(to.server().max_payload);
-    let (inbox, mut chunks) = from.inbox(READING).await?;
-    let question = format!("STREAM.SNAPSHOT.{}", source.0.stream());
-    let body = json!({
-        "deliver_subject": inbox,
-        "no_consumers": true,
-        "chunk_size": chunk,
-        "window_size": chunk * WINDOW,
-    });
-    let mut snapshot: Snapshot = match from.try_ask(READING, &question, &body).await? {
-        Ok(snapshot) => snapshot,
+    let (mut snapshot, mut sending) = match Sending::begin(source.0, from, chunk).await? {
+        Ok(begun) => begun,
         Err(refusal) => return ended(from, READING, &refusal),
     };
     placed(&mut snapshot.config);
     let state: State = serde_json::from_value(snapshot.state.clone())
         .map_err(|error| from.lost(READING, &error.to_string()))?;
-    let question = format!("STREAM.RESTORE.{}", target.0.stream());
-    let body = json!({"config": snapshot.config, "state": snapshot.state});
-    let restore: Restore = match to.try_ask(WRITING, &question, &body).await? {
-        Ok(restore) => restore,
+    let mut receiving = match Receiving::begin(target.0, to, &snapshot).await? {
+        Ok(receiving) => receiving,
         Err(refusal) => return ended(to, WRITING, &refusal),
     };
-    let (inbox, answers) = to.inbox(WRITING).await?;
-    let mut receiver = Receiving {
-        client: to,
-        subject: restore.deliver_subject,
-        inbox,
-        answers,
-        waiting: 0,
-    };
     let mut bytes = 0;
-    loop {
-        let chunk = from.next(READING, &mut chunks).await?;
-        if let Some(status) = chunk.status.filter(|status| !status.is_success()) {
-            let why = chunk.description.unwrap_or_default();
-            return Err(from.lost(READING, &format!("{why} ({})", status.as_u16())));
-        }
-        if chunk.payload.is_empty() {
-            break;
-        }
-        bytes += chunk.payload.len() as u64;
-        if let Err(refusal) = receiver.send(chunk.payload).await? {
+    while let Some((chunk, reply)) = sending.next().await? {
+        bytes += chunk.len() as u64;
+        if let Err(refusal) = receiving.send(chunk).await? {
             return ended(to, WRITING, &refusal);
         }
-        if let Some(reply) = chunk.reply {
-            from.publish(READING, reply.into_string(), None, None, Bytes::new())
-                .await?;
-        }
+        sending.taken(reply).await?;
         meter.show(progress(&state, bytes));
     }
-    match receiver.finish().await? {
+    match receiving.finish().await? {
         Ok(()) => Ok(Ended::Made(bytes)),
         Err(refusal) => ended(to, WRITING, &refusal),
+    }
+}
+
+/// The source's end.
+pub(super) struct Sending<'a> {
+    client: &'a Client,
+    chunks: Subscriber,
+}
+
+impl<'a> Sending<'a> {
+    /// Asks for a snapshot in chunks of so many bytes.
+    pub async fn begin(
+        server: &Server,
+        client: &'a Client,
+        chunk: usize,
+    ) -> Result<Result<(Snapshot, Self), Refusal>, DatastoreError> {
+        let (inbox, chunks) = client.inbox(READING).await?;
+        let question = format!("STREAM.SNAPSHOT.{}", server.stream());
+        let body = json!({
+            "deliver_subject": inbox,
+            "no_consumers": true,
+            "chunk_size": chunk,
+            "window_size": chunk * WINDOW,
+        });
+        let snapshot = client.try_ask(READING, &question, &body).await?;
+        Ok(snapshot.map(|snapshot| (snapshot, Self { client, chunks })))
+    }
+
+    /// The next chunk, and where it has to be said that it was taken; none at the end.
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Option<Subject>)>, DatastoreError> {
+        let chunk = self.client.next(READING, &mut self.chunks).await?;
+        if let Some(status) = chunk.status.filter(|status| !status.is_success()) {
+            let why = chunk.description.unwrap_or_default();
+            let cause = format!("{why} ({})", status.as_u16());
+            return Err(self.client.lost(READING, &cause));
+        }
+        Ok((!chunk.payload.is_empty()).then_some((chunk.payload, chunk.reply)))
+    }
+
+    /// Lets more come.
+    pub async fn taken(&self, reply: Option<Subject>) -> Result<(), DatastoreError> {
+        let Some(reply) = reply else { return Ok(()) };
+        self.client
+            .publish(READING, reply.into_string(), None, None, Bytes::new())
+            .await
     }
 }
 
@@ -125,7 +141,7 @@ fn progress(state: &State, bytes: u64) -> Reading {
 }
 
 /// The target's end.
-struct Receiving<'a> {
+pub(super) struct Receiving<'a> {
     client: &'a Client,
     subject: String,
     inbox: String,
@@ -133,8 +149,32 @@ struct Receiving<'a> {
     waiting: usize,
 }
 
-impl Receiving<'_> {
-    async fn send(&mut self, chunk: Bytes) -> Result<Result<(), Refusal>, DatastoreError> {
+impl<'a> Receiving<'a> {
+    /// Lets the target expect a bucket.
+    pub async fn begin(
+        server: &Server,
+        client: &'a Client,
+        snapshot: &Snapshot,
+    ) -> Result<Result<Self, Refusal>, DatastoreError> {
+        let question = format!("STREAM.RESTORE.{}", server.stream());
+        let body = json!({"config": snapshot.config, "state": snapshot.state});
+        let restore: Result<Restore, _> = client.try_ask(WRITING, &question, &body).await?;
+        let restore = match restore {
+            Ok(restore) => restore,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (inbox, answers) = client.inbox(WRITING).await?;
+        Ok(Ok(Self {
+            client,
+            subject: restore.deliver_subject,
+            inbox,
+            answers,
+            waiting: 0,
+        }))
+    }
+
+    /// Sends a chunk.
+    pub async fn send(&mut self, chunk: Bytes) -> Result<Result<(), Refusal>, DatastoreError> {
         while self.waiting >= WAITING {
             if let Err(refusal) = self.confirm().await? {
                 return Ok(Err(refusal));
@@ -161,7 +201,8 @@ impl Receiving<'_> {
         Ok(told.map(drop))
     }
 
-    async fn finish(mut self) -> Result<Result<(), Refusal>, DatastoreError> {
+    /// Waits until the bucket is made.
+    pub async fn finish(mut self) -> Result<Result<(), Refusal>, DatastoreError> {
         while self.waiting > 0 {
             if let Err(refusal) = self.confirm().await? {
                 return Ok(Err(refusal));

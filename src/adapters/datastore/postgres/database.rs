@@ -1,4 +1,5 @@
 //! The schema's database: made like the source's, and removed.
+use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::server::{Server, has_code, quoted};
@@ -8,7 +9,8 @@ use crate::adapters::datastore::{
 };
 
 /// How a database stores and sorts text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Locale {
     /// Such as `UTF8`.
     pub encoding: String,

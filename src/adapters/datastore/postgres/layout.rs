@@ -1,4 +1,5 @@
 //! The table's definition: read from the source's catalogue, and made the same at the target.
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row as _};
 
 use super::{
@@ -11,7 +12,8 @@ use crate::adapters::datastore::{
 };
 
 /// The definition of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Layout {
     /// Its columns; the id, the name, then as they stand.
     pub columns: Vec<Column>,
@@ -24,7 +26,8 @@ pub(super) struct Layout {
 }
 
 /// A column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Column {
     /// Its name.
     pub name: String,

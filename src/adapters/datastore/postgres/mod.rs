@@ -9,11 +9,18 @@ mod tuples;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize as _;
+use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{
     Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
-    kine::{At, Definition as _, compare, copy_all, copy_since, later, lead, refuse_foreign_rows},
+    archive::{Piece, Record},
+    kine::{
+        At, Definition as _, Table, compare, copy_all, copy_since, dump, later, lead, load,
+        refuse_foreign_rows,
+    },
 };
 use layout::Layout;
 use server::Server;
@@ -26,6 +33,10 @@ pub struct PostgresPair {
     target: Arc<Server>,
 }
 
+/// Where the sequence stands, and where it should at least.
+const BEHIND: &str = "
+    SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('public.kine', 'id')::regclass), 0),
+        (SELECT coalesce(max(id), 0)::bigint FROM public.kine)";
 /// The next row gets the id behind the largest: one below is lost to kine, and one far above leaves a gap that kine
 /// fills number by number.
 const ADVANCE: &str = "
@@ -205,7 +216,7 @@ impl Pair for PostgresPair {
 
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {
         let since = At::read(since, &self.source.store)?;
-        let layout = Arc::new(self.source_layout().await?);
+        let layout = self.source_layout().await?;
         later(&table(&self.source, &layout), since.id())
             .await
             .map(Some)
@@ -218,9 +229,55 @@ impl Pair for PostgresPair {
         Ok(led)
     }
 
+    async fn wrong_counter(&self) -> Result<Option<String>, DatastoreError> {
+        let Some(mut connection) = self.target.connect().await? else {
+            return Ok(None);
+        };
+        let doing = "reading the sequence of ids";
+        let row = self.target.ask(&mut connection, doing, BEHIND).await?;
+        let failed = |error: sqlx::Error| self.target.failed(doing, &error);
+        let (last, largest): (i64, i64) = (
+            row.try_get(0).map_err(failed)?,
+            row.try_get(1).map_err(failed)?,
+        );
+        self.target.give_back(connection);
+        Ok((last < largest).then(|| {
+            format!("its sequence of ids stands at {last}, and its largest id is {largest}")
+        }))
+    }
+
     async fn source_revision(&self) -> Result<u64, DatastoreError> {
-        let layout = Arc::new(self.source_layout().await?);
-        Ok(table(&self.source, &layout).last().await?.unsigned_abs())
+        let layout = self.source_layout().await?;
+        Ok(Table::last(&table(&self.source, &layout))
+            .await?
+            .unsigned_abs())
+    }
+
+    async fn layout(&self) -> Result<Value, DatastoreError> {
+        let layout = self.source_layout().await?;
+        serde_json::to_value(&*layout).map_err(|error| self.source.unexpected(error.to_string()))
+    }
+
+    async fn dump(&self, out: &Sender<Piece>, meter: &Meter) -> Result<u64, DatastoreError> {
+        let layout = self.source_layout().await?;
+        dump(&table(&self.source, &layout), out, meter).await
+    }
+
+    async fn load(
+        &self,
+        layout: &Value,
+        records: &mut Receiver<Record>,
+        meter: &Meter,
+    ) -> Result<(), DatastoreError> {
+        let layout = Layout::deserialize(layout).map_err(|error| {
+            self.target.unexpected(format!(
+                "the snapshot names no definition of kine's table: {error}"
+            ))
+        })?;
+        let layout = Arc::new(layout);
+        let (target, _) = self.make_target(&layout).await?;
+        let written = load(&target, records, meter).await?;
+        self.finish(&target, written).await
     }
 
     async fn clear_target(&self) -> Result<(), DatastoreError> {

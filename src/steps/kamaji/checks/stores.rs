@@ -114,7 +114,9 @@ impl Switch {
             Some(other) => Check::block(
                 name,
                 object,
-                format!("serves {other} already (status.usedBy), and a NATS serves one tenant only"),
+                format!(
+                    "serves {other} already (status.usedBy), and a NATS serves one tenant only"
+                ),
                 "name another DataStore",
             ),
             None => Check::pass(name, object, "serves no other tenant, as NATS has to"),

@@ -1,5 +1,6 @@
 //! etcd to etcd: copies, changes, comparisons, and what stands in their way.
 mod breaks;
+mod carry;
 mod changes;
 mod compare;
 mod copy;

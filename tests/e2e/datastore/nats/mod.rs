@@ -1,5 +1,6 @@
 //! NATS to NATS: real servers, and real kine before them.
 mod breaks;
+mod carry;
 mod changes;
 mod compare;
 mod copy;

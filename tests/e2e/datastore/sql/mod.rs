@@ -2,6 +2,7 @@
 //!
 //! A case is a function over [`Sql`]. [`every_case`] names all of them, and each driver's module makes them its
 //! tests; one that is not named there is dead code, of which the compiler tells.
+pub mod carry;
 pub mod changes;
 pub mod compare;
 pub mod copy;
@@ -30,6 +31,9 @@ pub const PASSWORD: &str = "pass'word\\ \"1";
 macro_rules! every_case {
     ($server:ty) => {
         $crate::datastore::sql::cases! { $server:
+            carry {
+                a_table_passes_through_a_file_and_goes_on_behind_its_rows,
+            }
             changes {
                 a_table_is_copied_with_its_changes_and_compactions,
                 a_row_that_is_committed_late_is_not_lost,

@@ -1,0 +1,74 @@
+//! A file is written.
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tokio::sync::mpsc::Receiver;
+
+use super::{
+    Head, Record, Tally,
+    line::{Line, Text},
+};
+use crate::adapters::datastore::archive::End;
+
+/// Fast, and small enough: values of Kubernetes shrink to a fifth.
+const LEVEL: i32 = 3;
+/// What is written at once.
+const BUFFER: usize = 1 << 20;
+
+/// What comes to be written.
+pub enum Piece {
+    /// A record.
+    Record(Record),
+    /// All of it has come; the revision that it is of.
+    End(u64),
+}
+
+/// Writes what comes into a new file, which is whole on the disk afterwards; none where no end came. Blocks.
+///
+/// # Errors
+///
+/// The file is there already, or the disk does not take it.
+pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Option<End>> {
+    let named = || format!("{}", path.display());
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(named)?;
+    let mut out =
+        zstd::Encoder::new(BufWriter::with_capacity(BUFFER, &file), LEVEL).with_context(named)?;
+    // What a disk does to it is found by zstd, too.
+    out.include_checksum(true).with_context(named)?;
+    let mut line = |value: serde_json::Result<Vec<u8>>| -> Result<()> {
+        let mut line = value?;
+        line.push(b'\n');
+        out.write_all(&line).with_context(named)
+    };
+    line(serde_json::to_vec(head))?;
+    let mut tally = Tally::default();
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Record(record) => {
+                tally.add(&record);
+                line(serde_json::to_vec(&Line::Record(Text::from(&record))))?;
+            }
+            Piece::End(revision) => {
+                let end = tally.end(revision);
+                line(serde_json::to_vec(&json!({ "end": end })))?;
+                finish(out, &file).with_context(named)?;
+                return Ok(Some(end));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn finish(out: zstd::Encoder<'_, BufWriter<&File>>, file: &File) -> std::io::Result<()> {
+    out.finish()?.flush()?;
+    file.sync_all()
+}

@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{
+    context::Context,
+    engine::{Failure, Kind as FailureKind},
+    error::Kind,
+    steps::kamaji::Restore,
+    ui::amount::{bytes, count},
+};
+
+/// Bring a tenant's snapshot into a DataStore, and compare it there
+#[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::RESTORE)]
+pub(crate) struct Args {
+    /// The file that `snapshot` wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Into which, as datastore/NAME
+    #[arg(long, value_name = "datastore/NAME", value_parser = data_store)]
+    into: String,
+    /// The key prefix or database there; the snapshot's own if not given
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
+    /// Remove what the schema holds there first; its name has to be typed
+    #[arg(long)]
+    overwrite: bool,
+    /// client: read the file, look at the datastore, and tell what would be done
+    #[arg(long, value_name = "client|none", default_value = "none", value_parser = ["client", "none"], hide_possible_values = true)]
+    dry_run: String,
+}
+
+fn data_store(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some(("datastore" | "datastores", name)) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err("a DataStore is named as datastore/NAME".to_owned()),
+    }
+}
+
+/// Runs the verb.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let cluster = cx.source().await?;
+    let schema = args.schema.as_deref();
+    let restore = Restore::prepare(cluster, &args.file, &args.into, schema).await?;
+    let place = format!("schema {} in datastore/{}", restore.schema, args.into);
+    if restore.there > 0 && !args.overwrite {
+        let why = format!("{place} holds {} keys already", count(restore.there));
+        let file = args.file.display();
+        let again = format!("restore {file} --into datastore/{} --overwrite", args.into);
+        return Err(Failure::new(FailureKind::Blocked, why)
+            .with_next(cx.command(&again), "removes them first")
+            .into());
+    }
+    let what = format!(
+        "{place} restored from {}: {} records, {}, taken {} from tcp/{} at revision {}",
+        args.file.display(),
+        count(restore.end.records),
+        bytes(restore.end.bytes),
+        restore.head.taken,
+        restore.head.tenant,
+        restore.end.revision
+    );
+    if args.dry_run == "client" {
+        cx.ui.data(&format!("{what} (dry run)"))?;
+        return Ok(Kind::Done);
+    }
+    if restore.there > 0 {
+        let removes = format!("this removes {} keys of {place}", count(restore.there));
+        cx.ui.confirm_irreversible(&removes, &restore.schema)?;
+        restore.clear().await?;
+    }
+    restore.bring(&super::tenant_meter(cx)).await?;
+    cx.ui.data(&what)?;
+    cx.ui.say(
+        "Kubelets and controllers of the tenant that ran when the snapshot was taken, or later, know revisions that are \
+        not there: restart them.",
+    );
+    Ok(Kind::Done)
+}
