@@ -50,7 +50,9 @@ Examples:
   # Delete what the migration left behind; the source stays
   kubectl migrate cleanup orders-db
   # Delete the source, too: there is no way back after this
-  kubectl migrate cleanup orders-db --old-data --confirm orders-db";
+  kubectl migrate cleanup orders-db --old-data --confirm orders-db
+  # A tenant's old data: into a file first, then away
+  kubectl migrate cleanup switch-t1-gold --old-data --backup t1.snapshot -n tenants";
 
 pub(super) const REPORT: &str = "\
 Examples:

@@ -20,7 +20,7 @@ use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
     context::Context,
     engine::{Failure, Kind as FailureKind, Record, Sink},
-    error::Kind,
+    error::{Kind, Usage},
     flags::DryRun,
     marks::{self, object_name},
     plan,
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Also delete the source: the workload and its volumes, or a tenant's data in its old datastore
     #[arg(long)]
     old_data: bool,
+    /// Take a tenant's old data into this new file before; `restore` brings it back
+    #[arg(long, value_name = "FILE", requires = "old_data")]
+    backup: Option<PathBuf>,
     /// Also delete the journal
     #[arg(long)]
     forget: bool,
@@ -108,6 +111,10 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         holder: None,
     };
     let items = collect(cx, args, &seen, &begun.sides).await?;
+    if args.backup.is_some() && !is_switch(&seen) {
+        let why = "--backup is for a tenant's old data in its datastore";
+        return Err(Usage(why.to_owned()).into());
+    }
     if items.is_empty() {
         nothing(cx, args);
         return Ok(Kind::Done);
@@ -116,9 +123,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     cx.ui.removals(&items.shown(), named);
     if named {
         let what = match (args.old_data, args.forget) {
-            (true, false) => "this deletes the source, which is the way back",
-            (true, true) => "this deletes the source, which is the way back, and the journal",
-            _ => "this deletes the journal, which is all that tells what was done",
+            (true, false) => "this deletes the source, and with it the way back",
+            (true, true) => "this deletes the source, and with it the way back, and the journal",
+            _ => "this deletes the journal and all that it tells",
         };
         // Whoever types a schema's name has looked whose it is.
         let name = items.store.as_ref().map_or(&*args.name, OldStore::schema);
@@ -140,6 +147,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         delete_source(cx, begun, &items.old_data).await?;
     }
     if let Some(store) = &items.store {
+        if let Some(file) = &args.backup {
+            store.back_up(cx, file).await?;
+        }
         announce(begun).await?;
         store.delete(cx, DryRun::None).await?;
         let (sink, _, _) = Sink::new();
@@ -189,6 +199,11 @@ async fn announce(begun: &mut Begun) -> Result<()> {
     Ok(begun.journal.confirm().await?)
 }
 
+/// Whether it is of a tenant's datastore.
+fn is_switch(seen: &Seen) -> bool {
+    plan::Playbook::KamajiDatastore.name() == seen.header.playbook
+}
+
 /// Everything that is to be deleted, after a look that it may be.
 async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Result<Items> {
     let (report, _) = named::report(seen);
@@ -219,15 +234,14 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
             break;
         }
     }
-    let is_switch = plan::Playbook::KamajiDatastore.name() == seen.header.playbook;
     let mut one_shot = None;
-    if is_switch {
+    if is_switch(seen) {
         let (more, annotations) = Box::pin(kamaji::left(cx, seen, sides, &selector)).await?;
         left.extend(more);
         one_shot = annotations;
     }
     let (mut old_data, mut store) = (Vec::new(), None);
-    if args.old_data && is_switch {
+    if args.old_data && is_switch(seen) {
         store = Box::pin(OldStore::of(seen, &report, sides)).await?;
     } else if args.old_data {
         old_data = source::items(seen, &report, sides).await?;

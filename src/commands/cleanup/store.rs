@@ -1,4 +1,6 @@
 //! What a switch of a tenant's datastore left in the old one.
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
@@ -70,6 +72,22 @@ impl OldStore {
                 self.look.keys, self.look.bytes, tenant.user
             ),
         }
+    }
+
+    /// Takes it into a new file before.
+    pub(super) async fn back_up(&self, cx: &Context, file: &Path) -> Result<()> {
+        let meter = crate::commands::tenant_meter(cx);
+        let end = self.switch.back_up_old_data(file, &meter).await?;
+        let tenant = &self.switch.tenant;
+        cx.ui.data(&format!(
+            "schema {} in datastore {} written to {}: {} records, digest {}",
+            tenant.schema,
+            tenant.source,
+            file.display(),
+            end.records,
+            end.digest
+        ))?;
+        Ok(())
     }
 
     /// Deletes it; a dry run only tells it.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use super::{Switch, raise::RAISED};
 use crate::{
     adapters::datastore::{Driver, Raised},
-    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Holds, Key, Outcome, Probe, Step, UndoPlan, Undone},
 };
 
 /// Lets the target store's next revision come behind all that the source will give until no API server uses it.
@@ -72,7 +72,36 @@ impl Step for Lead {
         Ok(Outcome::Done(serde_json::to_value(led)?))
     }
 
+    async fn holds(&self, cx: &Cx) -> Result<Holds> {
+        if self.0.is_flipped(&self.0.control_plane().await?) {
+            return Ok(Holds::Yes);
+        }
+        let source = self.0.stores.pair().await?.source_revision().await?;
+        Ok(used_up(cx.get(&LED)?.now, source).map_or(Holds::Yes, Holds::Unknown))
+    }
+
     async fn undo(&self, _: &Cx) -> Result<Undone> {
         Ok(Undone::Restored) // warm-copy's undo removes all of it; etcd's revision is only a counter
+    }
+}
+
+/// Why the target has to go on further behind: a run that stood still for long comes to a source that has moved on.
+/// Once the flip has begun, nobody can do that any more.
+fn used_up(led: u64, source: u64) -> Option<String> {
+    (led < source.saturating_add(MARGIN / 2)).then(|| {
+        format!("the source has gone on to revision {source}, and the target's begin above {led}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lead_is_renewed_before_the_source_has_used_it_up() {
+        assert_eq!(used_up(20_000, 10_000), None);
+        assert_eq!(used_up(20_000, 15_000), None);
+        assert!(used_up(20_000, 15_001).is_some());
+        assert!(used_up(20_000, 30_000).is_some());
     }
 }

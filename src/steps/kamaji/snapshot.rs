@@ -11,7 +11,7 @@ use tokio::{
     task::{JoinError, JoinHandle, spawn_blocking},
 };
 
-use super::{Stores, Tenant, stores::Ends};
+use super::{Stores, Switch, Tenant, stores::Ends};
 use crate::{
     adapters::{
         datastore::{
@@ -43,7 +43,23 @@ pub async fn snapshot(
     path: &Path,
     meter: &Meter,
 ) -> Result<(Head, End)> {
-    let tenant = Tenant::as_it_is(place, name).await?;
+    take(place, Tenant::as_it_is(place, name).await?, path, meter).await
+}
+
+impl Switch {
+    /// Takes what the tenant has left in its old DataStore into a new file.
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`]'s.
+    pub async fn back_up_old_data(&self, path: &Path, meter: &Meter) -> Result<End> {
+        let taken = take(&self.place, self.tenant.clone(), path, meter).await;
+        Ok(taken?.1)
+    }
+}
+
+/// Takes what a tenant has in its source.
+async fn take(place: &Place, tenant: Tenant, path: &Path, meter: &Meter) -> Result<(Head, End)> {
     let ends = Ends::within(tenant.driver, &tenant.source, &tenant.schema);
     let stores = Stores::between(place.cluster.clone(), ends);
     let pair = stores.pair().await?;
@@ -51,7 +67,7 @@ pub async fn snapshot(
         kubectl_migrate_tenant_snapshot: FORMAT,
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
         taken: Timestamp::now().to_string(),
-        tenant: format!("{}/{name}", place.namespace),
+        tenant: format!("{}/{}", place.namespace, tenant.name),
         kubernetes: tenant.version,
         data_store: tenant.source,
         driver: tenant.driver,

@@ -116,7 +116,12 @@ fn a_tenant_that_is_written_to_and_watched_moves_there_and_back() -> Result<()> 
         .with_code(2)?
         .says(&[&schema])?;
     ensure!(place.silver.count(&schema)? > 0, "removed without its name");
-    cleanup(&["--confirm", &schema])?.with_code(0)?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("old.snapshot").display().to_string();
+    let backed_up = ["--confirm", &schema, "--backup", &file];
+    let told = cleanup(&backed_up)?.with_code(0)?;
+    ensure!(told.out.contains(&format!("written to {file}")), "{told:?}");
+    ensure!(std::fs::metadata(&file)?.len() > 1_000, "an empty backup");
     ensure!(place.silver.count(&schema)? == 0, "the old data is left");
     let users = place.silver.etcdctl(&["user", "list"])?;
     let roles = place.silver.etcdctl(&["role", "list"])?;

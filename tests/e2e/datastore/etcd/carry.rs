@@ -1,5 +1,6 @@
 use anyhow::{Result, ensure};
-use kubectl_migrate::adapters::datastore::{Driver, Pair as _};
+use kubectl_migrate::adapters::datastore::{DatastoreError, Driver, Pair as _};
+use tokio::sync::mpsc::channel;
 
 use super::{super::carry::carry, Row, keys, pair, quiet, row, stores};
 
@@ -60,5 +61,35 @@ async fn what_is_over_is_not_taken_and_ends_at_the_target() -> Result<()> {
     pair.clear_target().await?;
     let end = carry(&pair, Driver::Etcd).await?;
     ensure!(end.records == 1, "{end:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_meanwhile_is_told() -> Result<()> {
+    let (source, target) = stores().await?;
+    source.fill(keys(30_000, 1_000)).await?;
+    let pair = pair(&source, &target).await?;
+    let (sender, mut pieces) = channel(1);
+    let dumping = async {
+        let dumped = pair.dump(&sender, &quiet()).await;
+        drop(sender);
+        dumped
+    };
+    // Few pages are read ahead of who takes them.
+    let compacting = async {
+        pieces.recv().await;
+        let mut kv = source.client().await?.kv_client();
+        kv.put("/t1/configmaps/shop/item-0000001", "changed", None)
+            .await?;
+        kv.compact(source.revision().await?, None).await?;
+        while pieces.recv().await.is_some() {}
+        anyhow::Ok(())
+    };
+    let (dumped, compacted) = tokio::join!(dumping, compacting);
+    compacted?;
+    ensure!(
+        matches!(dumped, Err(DatastoreError::Compacted { .. })),
+        "{dumped:?}"
+    );
     Ok(())
 }
