@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use super::{
     super::support::{Ended, end},
     controller::Happens,
-    gate::Stopped,
+    gate::{Stopped, stop},
     place::SILVER,
     switch::{is_proven, migration},
     tenant::Tenant,
@@ -15,13 +15,8 @@ use super::{
 impl Stopped {
     /// Its server ends, just before a record of the journal.
     fn goes(&self, tenant: &Tenant, program: Command, before: &'static str) -> Result<Ended> {
-        let (system, name) = (tenant.place.system, self.name().to_owned());
-        let goes: Happens = Box::new(move || {
-            system.kubectl(&["scale", "statefulset", &name, "--replicas=0"])?;
-            let pod = format!("pod/{name}-0");
-            system.kubectl(&["wait", "--for=delete", &pod, "--timeout=120s"])?;
-            Ok(())
-        });
+        let (place, name) = (tenant.place, self.name().to_owned());
+        let goes: Happens = Box::new(move || stop(place, &name));
         tenant.with_all(program, self.name(), vec![(before, goes)])
     }
 }

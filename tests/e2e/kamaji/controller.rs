@@ -9,9 +9,10 @@ use super::{
         proxy::{Fate, Proxy},
         support::{Ended, On, end},
     },
+    controller_causes::held,
     kills::{point, wanted},
     place::{GOLD, SILVER},
-    switch::{is_proven, migration, move_it, switch},
+    switch::{is_proven, migration, move_by, switch},
     tenant::Tenant,
 };
 
@@ -37,6 +38,12 @@ impl Tenant {
         happens: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<Ended> {
         self.by_controller_with_all(to, vec![(before, Box::new(happens))])
+    }
+
+    /// A switch by a Job that begins late enough to be held on any machine.
+    pub fn by_held_job(&self, to: &str) -> Result<Ended> {
+        let (job, system) = (held(self, to, 20)?, self.place.system);
+        self.by_controller_with(to, "patch request", move || system.apply(&[job]))
     }
 
     /// The same, with several.
@@ -117,7 +124,7 @@ impl Tenant {
 fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job() -> Result<()> {
     let tenant = Tenant::new("by-kamaji", SILVER)?;
     let (schema, before) = (tenant.schema()?, wanted(&tenant)?);
-    let report = move_it(&tenant, GOLD, &BY_CONTROLLER)?;
+    let report = move_by(&tenant, GOLD, || tenant.by_held_job(GOLD))?;
     is_proven(&tenant, GOLD, &report)?;
     ensure!(report["outputs"]["freeze"]["raced"] == false, "{report}");
     ensure!(
@@ -140,6 +147,6 @@ fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job(
     ensure!(told.out.contains(&job), "{told:?}");
     tenant.until("no job and no pod of it", || Ok(tenant.has_no_job().ok()))?;
 
-    let report = move_it(&tenant, SILVER, &BY_CONTROLLER)?;
+    let report = move_by(&tenant, SILVER, || tenant.by_held_job(SILVER))?;
     is_proven(&tenant, SILVER, &report)
 }

@@ -10,14 +10,14 @@ use super::{
 
 /// The Job that Kamaji is going to make, with a container or a pod of its own: Kamaji looks at the arguments only,
 /// and takes it for its own.
-pub(super) fn job(tenant: &Tenant, container: &Value, pod: &Value) -> Result<Value> {
+fn job(tenant: &Tenant, to: &str, container: &Value, pod: &Value) -> Result<Value> {
     let arguments = [
         "migrate".to_owned(),
         format!(
             "--tenant-control-plane={}/{}",
             tenant.namespace.name, tenant.name
         ),
-        format!("--target-datastore={GOLD}"),
+        format!("--target-datastore={to}"),
         "--cleanup-prior-migration=false".to_owned(),
         "--timeout=10m".to_owned(),
     ];
@@ -34,6 +34,15 @@ pub(super) fn job(tenant: &Tenant, container: &Value, pod: &Value) -> Result<Val
     }))
 }
 
+/// Kamaji's Job, which copies only after a while. Nobody can hold a Job that is done within the time that passes
+/// between request and pause: Kamaji flips, and there is nothing to go back to.
+pub(super) fn held(tenant: &Tenant, to: &str, seconds: u32) -> Result<Value> {
+    let hold = json!({"initContainers": [{
+        "name": "hold", "image": "localhost/busybox:1", "command": ["sleep", seconds.to_string()],
+    }]});
+    job(tenant, to, &json!({}), &hold)
+}
+
 fn merge(whole: &mut Value, part: &Value) {
     for (key, value) in part.as_object().into_iter().flatten() {
         whole[key] = value.clone();
@@ -43,7 +52,7 @@ fn merge(whole: &mut Value, part: &Value) {
 /// With such a Job the switch ends with an error that says this; then it is put back.
 fn is_told(tenant: &Tenant, container: &Value, pod: &Value, says: &[&str]) -> Result<()> {
     let before = wanted(tenant)?;
-    let job = job(tenant, container, pod)?;
+    let job = job(tenant, GOLD, container, pod)?;
     let system = tenant.place.system;
     let ended = tenant.by_controller_with(GOLD, "patch request", move || system.apply(&[job]))?;
     ended.with_code(14)?.says(says)?;

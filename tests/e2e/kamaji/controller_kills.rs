@@ -1,27 +1,18 @@
 //! A switch by Kamaji's Job that is killed at each write of its journal and at each change of the control plane.
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     super::{
         kills::{Cuts, Kills},
         proxy::Fate,
     },
-    controller_causes::job,
+    controller_causes::held,
     kills::{point, wanted},
     place::{GOLD, SILVER},
     switch::migration,
     tenant::Tenant,
 };
-
-/// Kamaji's Job, which copies only after a while. A kill between request and pause leaves Kamaji alone with it: one
-/// that is done within that time flips, and there is nothing to go back to.
-fn held(tenant: &Tenant) -> Result<Value> {
-    let hold = json!({"initContainers": [{
-        "name": "hold", "image": "localhost/busybox:1", "command": ["sleep", "40"],
-    }]});
-    job(tenant, &json!({}), &hold)
-}
 
 struct Chain {
     tenant: Tenant,
@@ -37,7 +28,7 @@ impl Chain {
         let name = migration(&tenant, GOLD);
         Ok(Self {
             kills: Kills::new(Some(kill), {
-                let (name, held) = (name.clone(), held(&tenant)?);
+                let (name, held) = (name.clone(), held(&tenant, GOLD, 40)?);
                 let system = tenant.place.system;
                 move |seen| {
                     let point = point(seen, &name);

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::BY_CONTROLLER,
+    controller_causes::held,
     kills::point,
     store::Kind,
     switch::{is_proven, migration, switch},
@@ -15,11 +16,9 @@ fn postgresql_sequence_left_behind_is_named_and_put_right() -> Result<()> {
     let [silver, gold] = Kind::PostgreSql.both()?;
     let tenant = Tenant::new("job-postgres", &silver.name)?;
     tenant.write("before")?;
-    switch(&tenant, &gold.name, &BY_CONTROLLER)?
-        .with_code(0)?
-        .says(&[
-            "Kamaji's job: sequence: 1 counter was left behind: its sequence of ids stands at 0",
-        ])?;
+    tenant.by_held_job(&gold.name)?.with_code(0)?.says(&[
+        "Kamaji's job: sequence: 1 counter was left behind: its sequence of ids stands at 0",
+    ])?;
     let report = tenant.namespace.report(&migration(&tenant, &gold.name))?;
     is_proven(&tenant, &gold.name, &report)?;
     ensure!(tenant.has("before")?, "lost");
@@ -37,7 +36,7 @@ fn mysql_corruption_is_named_and_put_right() -> Result<()> {
         "path",
         &format!("--from-literal=path={path}"),
     ])?;
-    let held = |tenant: &Tenant| {
+    let value = |tenant: &Tenant| {
         tenant.kubectl(&["get", "configmap", "path", "-o", "jsonpath={.data.path}"])
     };
     let schema = tenant.schema()?;
@@ -47,8 +46,15 @@ fn mysql_corruption_is_named_and_put_right() -> Result<()> {
     // Gone back from what the Job has left, corrupted as it is.
     let name = migration(&tenant, &gold.name);
     let kills = Kills::new(Some(Fate::KillAfter), {
-        let name = name.clone();
-        move |seen| point(seen, &name).filter(|point| point == "job done")
+        let (name, job) = (name.clone(), held(&tenant, &gold.name, 20)?);
+        let system = tenant.place.system;
+        move |seen| {
+            let point = point(seen, &name);
+            if point.as_deref() == Some("patch request") {
+                system.apply(std::slice::from_ref(&job)).ok();
+            }
+            point.filter(|point| point == "job done")
+        }
     })?;
     kills.until_cut("job done", || tenant.by_controller(&gold.name))?;
     ensure!(gold.mysql("mysql", &there)? == "1", "the job made nothing");
@@ -56,17 +62,15 @@ fn mysql_corruption_is_named_and_put_right() -> Result<()> {
     end(tenant.namespace.migrate(&back)?)?.with_code(0)?;
     tenant.until_ready_on(&silver.name)?;
     ensure!(gold.mysql("mysql", &there)? == "0", "the copy is left");
-    ensure!(held(&tenant)? == path);
+    ensure!(value(&tenant)? == path);
 
-    switch(&tenant, &gold.name, &BY_CONTROLLER)?
-        .with_code(0)?
-        .says(&[
-            "Kamaji's job: corrupted values: ",
-            "values lost their backslashes on the way",
-        ])?;
+    tenant.by_held_job(&gold.name)?.with_code(0)?.says(&[
+        "Kamaji's job: corrupted values: ",
+        "values lost their backslashes on the way",
+    ])?;
     let report = tenant.namespace.report(&name)?;
     is_proven(&tenant, &gold.name, &report)?;
-    ensure!(held(&tenant)? == path);
+    ensure!(value(&tenant)? == path);
     tenant.write("after")
 }
 

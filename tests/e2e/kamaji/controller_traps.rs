@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::Happens,
-    gate::Stopped,
+    gate::{Stopped, stop},
     kills::{point, wanted},
     place::{GOLD, SILVER},
     switch::{migration, switch},
@@ -150,8 +150,7 @@ fn a_freeze_that_never_comes_is_not_followed_by_a_pause() -> Result<()> {
     let before = wanted(&tenant)?;
     let name = zinc.name().to_owned();
     let ended = tenant.by_controller_with("zinc", "patch request", move || {
-        let scale = ["scale", "statefulset", &name, "--replicas=0"];
-        inside.place.system.kubectl(&scale)?;
+        stop(inside.place, &name)?;
         lock_out(&inside)
     })?;
     ended.with_code(14)?.says(&[
@@ -185,13 +184,10 @@ fn an_annotation_changed_meanwhile_leaves_an_orphan_that_is_found_and_removed() 
     lead.start()?;
     let before = wanted(&tenant)?;
     let name = lead.name().to_owned();
-    let system = tenant.place.system;
+    let (place, system) = (tenant.place, tenant.place.system);
     let inside = Arc::clone(&tenant);
     // A store that is away holds the first Job; then an annotation has Kamaji make it again, and leave its pod.
-    let away: Happens = Box::new(move || {
-        system.kubectl(&["scale", "statefulset", &name, "--replicas=0"])?;
-        Ok(())
-    });
+    let away: Happens = Box::new(move || stop(place, &name));
     let anew: Happens = Box::new(move || {
         inside.until("its job's pod", || {
             let selector = format!("batch.kubernetes.io/job-name={}", inside.job()?);

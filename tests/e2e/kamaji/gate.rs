@@ -12,6 +12,18 @@ use super::{
 /// A store whose server is stopped: to Kamaji it is ready, but a copy to it goes on until it is started.
 pub(super) struct Stopped(Store);
 
+/// Ends a store's server; it is gone afterwards.
+pub(super) fn stop(place: &Place, store: &str) -> Result<()> {
+    let pod = format!("pod/{store}-0");
+    for args in [
+        &["scale", "statefulset", store, "--replicas=0"][..],
+        &["wait", "--for=delete", &pod, "--timeout=120s"],
+    ] {
+        place.system.kubectl(args)?;
+    }
+    Ok(())
+}
+
 impl Stopped {
     pub(super) fn new(name: &str) -> Result<Self> {
         let place = Place::get()?;

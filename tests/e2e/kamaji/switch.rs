@@ -22,13 +22,22 @@ pub(super) fn migration(tenant: &Tenant, to: &str) -> String {
 
 /// Moves while clients write and watch; gives the report.
 pub(super) fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
+    move_by(tenant, to, || switch(tenant, to, flags))
+}
+
+/// The same, by a run of one's own.
+pub(super) fn move_by(
+    tenant: &Tenant,
+    to: &str,
+    run: impl FnOnce() -> Result<Ended>,
+) -> Result<Value> {
     let watching = Watching::start(&tenant.kubeconfig())?;
     let writer = Writer::start(&tenant.kubeconfig(), &format!("to-{to}"));
     tenant.until("the writer to be seen", || {
         let seen = watching.known().ever.len();
         Ok((seen > 20).then_some(()))
     })?;
-    let ended = switch(tenant, to, flags);
+    let ended = run();
     let told = writer.end()?;
     ended?.with_code(0)?;
     tenant.write(&format!("after-{to}"))?;

@@ -92,6 +92,10 @@ impl Reader {
                         end.digest
                     );
                 }
+                // zstd's own checksum comes behind it.
+                let more = self.lines.read_until(b'\n', &mut self.line);
+                let more = more.with_context(|| format!("{shown} is damaged at its end"))?;
+                ensure!(more == 0, "{shown} goes on behind its end");
                 self.end = Some(end);
                 Ok(None)
             }
