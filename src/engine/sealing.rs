@@ -40,15 +40,6 @@ impl Step for Part {
             Freezes::Nothing
         }
     }
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
-    }
     async fn apply(&self, _: &Cx) -> Result<Outcome> {
         self.world.put(self.id);
         if self.waits {

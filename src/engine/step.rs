@@ -26,13 +26,22 @@ pub trait Step: Send + Sync {
     }
 
     /// Everything that can be known before anything is begun. Changes nothing.
-    async fn preflight(&self, cx: &Cx) -> Result<Vec<Check>>;
+    async fn preflight(&self, cx: &Cx) -> Result<Vec<Check>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
 
     /// Sends each of `apply`'s first writes to the server as a dry run, and says what they were.
-    async fn rehearse(&self, cx: &Cx) -> Result<Vec<String>>;
+    async fn rehearse(&self, cx: &Cx) -> Result<Vec<String>> {
+        let _ = cx;
+        Ok(Vec::new())
+    }
 
     /// Looks whether there is something to do. Changes nothing.
-    async fn probe(&self, cx: &Cx) -> Result<Probe>;
+    async fn probe(&self, cx: &Cx) -> Result<Probe> {
+        let _ = cx;
+        Ok(Probe::Ready)
+    }
 
     /// Makes the change. May run again after a crash.
     async fn apply(&self, cx: &Cx) -> Result<Outcome>;

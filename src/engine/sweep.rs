@@ -48,12 +48,6 @@ impl Step for Put {
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("take it away".to_owned())
     }
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
     async fn probe(&self, _: &Cx) -> Result<Probe> {
         if self.world.has(self.id) && self.world.has(&second(self.id)) {
             return Ok(Probe::Done("already there".to_owned()));
@@ -338,15 +332,6 @@ impl Step for Compare {
     }
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Nothing
-    }
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
     async fn apply(&self, _: &Cx) -> Result<Outcome> {
         let mut tries = self.0.lock().unwrap();

@@ -3,7 +3,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::{copy::still_frozen, freeze::Watched};
-use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+use crate::engine::{Cx, Outcome, Step, UndoPlan, Undone};
 
 /// The operator switches the clients, then marks the step.
 #[derive(Clone, Debug)]
@@ -33,18 +33,6 @@ impl Step for HandOver {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("switch back; what was written since is lost".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

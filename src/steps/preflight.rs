@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::About;
 use crate::{
     adapters::kube::KubeError,
-    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone, Verdict},
+    engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone, Verdict},
 };
 
 /// Every check of every step, before anything is begun.
@@ -102,14 +102,6 @@ impl Step for Preflight {
 
     async fn preflight(&self, cx: &Cx) -> Result<Vec<Check>> {
         self.checks(cx).await
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -23,7 +23,7 @@ use crate::{
     adapters::kube::{
         Created, KubeError, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,
     },
-    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone},
     marks::Belongs,
     plan::Objects,
 };
@@ -366,10 +366,6 @@ impl Step for Prepare {
             }
         }
         Ok(said)
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, _: &Cx) -> Result<Outcome> {

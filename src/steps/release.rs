@@ -10,7 +10,7 @@ use super::{
     movers::{Doing, Meter, Movers, Work},
     prepare::PREPARED,
 };
-use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+use crate::engine::{Cx, Outcome, Step, UndoPlan, Undone};
 
 /// Takes the movers away, so that the volumes are their pods' alone.
 #[derive(Clone, Debug)]
@@ -33,18 +33,6 @@ impl Step for Release {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Nothing
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -13,7 +13,7 @@ use super::{
     verified_claims,
 };
 use crate::{
-    engine::{Check, Cx, Failure, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
     transfer::{Difference, DifferenceKind, Finding, Verification, What},
 };
 
@@ -91,18 +91,6 @@ impl Step for Verify {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Nothing
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

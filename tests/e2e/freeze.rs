@@ -83,15 +83,6 @@ impl Step for Later {
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Nothing
     }
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
-    }
     async fn apply(&self, _: &Cx) -> Result<Outcome> {
         Ok(Outcome::Waiting("the test".to_owned()))
     }

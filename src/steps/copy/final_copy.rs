@@ -3,7 +3,7 @@ use async_trait::async_trait;
 
 use super::{Copied, CopiedVolume, WARM, broken, round, still_frozen, target};
 use crate::{
-    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     steps::{
         freeze::Watched,
         movers::{Doing, Meter, Movers},
@@ -35,18 +35,6 @@ impl Step for FinalCopy {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("stop the movers".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

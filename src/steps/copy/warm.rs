@@ -9,7 +9,7 @@ use super::{
     round, target,
 };
 use crate::{
-    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
     plan::{Size, Span},
     steps::{
         inventory::Volume,
@@ -187,10 +187,6 @@ impl Step for WarmCopy {
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         self.movers.rehearse().await
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

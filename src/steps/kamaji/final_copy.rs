@@ -6,7 +6,7 @@ use super::{
     stores::meter,
     warm_copy::{Rounds, WARM},
 };
-use crate::engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone};
+use crate::engine::{Cx, Key, Outcome, Step, UndoPlan, Undone};
 
 /// Copies what changed since the last warm round, while nothing is written.
 #[derive(Clone, Debug)]
@@ -27,18 +27,6 @@ impl Step for FinalCopy {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("remove the copy, with that of warm-copy".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

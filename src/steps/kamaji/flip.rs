@@ -9,7 +9,7 @@ use crate::{
         kamaji::{TenantControlPlane, tenants},
         kube::{JsonPatchOperation, KubeError, json_patch, pointer},
     },
-    engine::{Check, Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Kind, Outcome, Step, UndoPlan, Undone},
     steps::Place,
 };
 
@@ -96,10 +96,6 @@ impl Step for Flip {
         true
     }
 
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         let (mut dry, tenant) = (self.0.place.clone(), &self.0.tenant);
         dry.cluster = dry.cluster.dry_run();
@@ -110,10 +106,6 @@ impl Step for Flip {
             tenant.source,
             tenant.target
         )])
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, _: &Cx) -> Result<Outcome> {

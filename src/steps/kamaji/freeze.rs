@@ -10,9 +10,7 @@ use super::{
     api::{ApiServer, Write, at_least_one},
 };
 use crate::{
-    engine::{
-        Check, Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone,
-    },
+    engine::{Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
     plan::{TenantFreeze, TenantWay},
 };
 
@@ -170,16 +168,8 @@ impl Step for FreezeTenant {
         Freezes::Begin
     }
 
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         Ok(vec![format!("{}: {}", self.0.shown(), self.title())])
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -8,7 +8,7 @@ use crate::{
         kamaji::{PAUSED, TenantControlPlane, tenants},
         kube::{JsonPatchOperation, json_patch, pointer},
     },
-    engine::{Check, Cx, Failure, Holds, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Holds, Kind, Outcome, Step, UndoPlan, Undone},
     marks::{Belongs, PROGRAM},
 };
 
@@ -145,19 +145,11 @@ impl Step for Pause {
         UndoPlan::By("let Kamaji work on it again".to_owned())
     }
 
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         let mut dry = self.0.place.clone();
         dry.cluster = dry.cluster.dry_run();
         self.0.pause(&dry).await?;
         Ok(vec![format!("{}: annotate {PAUSED}", self.0.shown())])
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, _: &Cx) -> Result<Outcome> {

@@ -11,7 +11,7 @@ use crate::{
         kamaji::{DataStore, TenantControlPlane, data_stores, tenants},
         kube::{KubeError, Look, Wait, pod_evidence, wait_for, wait_for_all},
     },
-    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
 /// What the roll-out leaves in the journal.
@@ -164,18 +164,6 @@ impl Step for RollOut {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Never(self.0.way_back())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

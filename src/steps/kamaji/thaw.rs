@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     adapters::kube::KubeError,
-    engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Freezes, Key, Outcome, Step, UndoPlan, Undone},
     plan::{TenantFreeze, TenantWay},
 };
 
@@ -53,18 +53,6 @@ impl Step for ThawTenant {
 
     fn freezes(&self) -> Freezes {
         Freezes::End
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use super::{Stores, Switch, final_copy::LAST, stores::meter, warm_copy::Rounds};
 use crate::{
     adapters::datastore::{Comparison, Later},
-    engine::{Check, Cx, Failure, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
 /// Compares both stores by content.
@@ -68,18 +68,6 @@ impl Step for VerifyStores {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::Nothing
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

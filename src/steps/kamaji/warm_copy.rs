@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Switch, stores::meter};
 use crate::{
     adapters::datastore::{Copied, Position},
-    engine::{Check, Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
 };
 
 /// Copies while the tenant works, until little is left.
@@ -50,10 +50,6 @@ impl Step for WarmCopy {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("remove the copy".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
     }
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {

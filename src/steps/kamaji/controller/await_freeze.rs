@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{
     adapters::kamaji::{PAUSED, TenantControlPlane},
-    engine::{
-        Check, Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone,
-    },
+    engine::{Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
 /// Waits until Kamaji's freeze was seen in force, and only then pauses Kamaji.
@@ -194,16 +192,8 @@ impl Step for AwaitFreeze {
         Freezes::Begin
     }
 
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         Ok(vec![format!("{}: annotate {PAUSED}", self.0.shown())])
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapters::kube::job_evidence,
-    engine::{Check, Cx, Failure, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
 /// Waits for the end of Kamaji's Job, and looks what it did.
@@ -212,18 +212,6 @@ impl Step for AwaitJob {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("delete Job and copy, with request".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

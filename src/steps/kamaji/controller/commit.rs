@@ -11,7 +11,7 @@ use crate::{
         kamaji::{TenantControlPlane, tenants},
         kube::{Look, Wait, wait_for},
     },
-    engine::{Check, Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
 /// Lets Kamaji give the tenant to the target: the point of no return.
@@ -102,18 +102,6 @@ impl Step for Commit {
 
     fn seals(&self) -> bool {
         true
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

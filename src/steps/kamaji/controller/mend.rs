@@ -2,7 +2,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::super::{Switch, final_copy::LAST, stores::meter, warm_copy::Rounds};
-use crate::engine::{Check, Cx, Outcome, Probe, Step, UndoPlan, Undone};
+use crate::engine::{Cx, Outcome, Step, UndoPlan, Undone};
 
 /// Copies what Kamaji's Job left out, and removes what it should not have left.
 #[derive(Clone, Debug)]
@@ -20,18 +20,6 @@ impl Step for Mend {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("remove the copy, with request".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {

@@ -8,7 +8,7 @@ use crate::{
         kamaji::{CLEANUP_PRIOR_MIGRATION, MIGRATION_TIMEOUT, TenantControlPlane, tenants},
         kube::{KubeError, merge_patch},
     },
-    engine::{Check, Cx, Failure, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Failure, Holds, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
     steps::Place,
 };
 
@@ -90,10 +90,6 @@ impl Step for Request {
 
     fn undo_plan(&self) -> UndoPlan {
         UndoPlan::By("take the wish back, and delete Job and copy".to_owned())
-    }
-
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
     }
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
