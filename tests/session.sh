@@ -69,6 +69,8 @@ built() {
 start_clusters() { # start_clusters NAME…: KUBECONFIG_A and so on are exported, and kubectl is on PATH
   local one
   clusters=("$@")
+  # For kubectl and servers that tests start: see tests/cluster/cluster.
+  export GOGC=${GOGC:-400}
   "$cluster" up "$@" 7>&- >/dev/null
   for one; do export "KUBECONFIG_${one^^}=$("$cluster" kubeconfig "$one")"; done
 }

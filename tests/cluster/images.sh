@@ -9,7 +9,7 @@ archive() ( # archive TAG DIR ENTRYPOINT…: a Docker archive of one layer, on s
   trap 'rm -rf "$work"' EXIT
   tar -C "$from" "${same[@]}" -cf "$work/layer.tar" .
   jq -nc --arg diff "sha256:$(sha256sum "$work/layer.tar" | cut -d' ' -f1)" --arg arch "$(dpkg --print-architecture)" \
-    '{architecture: $arch, os: "linux", config: {Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], Entrypoint: $ARGS.positional}, rootfs: {type: "layers", diff_ids: [$diff]}}' \
+    '{architecture: $arch, os: "linux", config: {Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "GOGC=400"], Entrypoint: $ARGS.positional}, rootfs: {type: "layers", diff_ids: [$diff]}}' \
     --args -- "$@" >"$work/config.json"
   jq -nc --arg tag "$tag" '[{Config: "config.json", RepoTags: [$tag], Layers: ["layer.tar"]}]' >"$work/manifest.json"
   tar -C "$work" "${same[@]}" -cf - manifest.json config.json layer.tar

@@ -2,7 +2,10 @@ module kubectl-migrate.test/cluster/kine
 
 go 1.26.5
 
-tool github.com/k3s-io/kine
+tool (
+	github.com/k3s-io/kine
+	github.com/nats-io/nats-server/v2
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
