@@ -12,6 +12,7 @@ use super::{
     controller_causes::held,
     kills::{point, wanted},
     place::{GOLD, SILVER},
+    store::Kind,
     switch::{is_proven, migration, move_by, switch},
     tenant::Tenant,
 };
@@ -122,10 +123,13 @@ impl Tenant {
 
 #[test]
 fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job() -> Result<()> {
-    let tenant = Tenant::new("by-kamaji", SILVER)?;
+    // What other tests do in the stores that they share moves their revisions, and with them the verdict.
+    let [silver, gold] = Kind::Etcd.two(["chrome", "titanium"])?;
+    let (from, to) = (silver.name.as_str(), gold.name.as_str());
+    let tenant = Tenant::new("by-kamaji", from)?;
     let (schema, before) = (tenant.schema()?, wanted(&tenant)?);
-    let report = move_by(&tenant, GOLD, || tenant.by_held_job(GOLD))?;
-    is_proven(&tenant, GOLD, &report)?;
+    let report = move_by(&tenant, to, || tenant.by_held_job(to))?;
+    is_proven(&tenant, to, &report)?;
     ensure!(report["outputs"]["freeze"]["raced"] == false, "{report}");
     ensure!(
         wanted(&tenant)?["annotations"] == before["annotations"],
@@ -133,20 +137,20 @@ fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job(
     );
 
     // What Kamaji leaves would be taken for a copy of its next migration.
-    switch(&tenant, SILVER, &BY_CONTROLLER)?
+    switch(&tenant, from, &BY_CONTROLLER)?
         .with_code(10)?
         .says(&[
             "migration job",
             "Kamaji would take it for the new one's",
             "target data",
         ])?;
-    let name = migration(&tenant, GOLD);
+    let name = migration(&tenant, to);
     let cleanup = ["cleanup", &name, "--old-data", "--confirm", &schema];
     let told = end(tenant.namespace.migrate(&cleanup)?)?.with_code(0)?;
     let job = format!("job/{} deleted", tenant.job()?);
     ensure!(told.out.contains(&job), "{told:?}");
     tenant.until("no job and no pod of it", || Ok(tenant.has_no_job().ok()))?;
 
-    let report = move_by(&tenant, SILVER, || tenant.by_held_job(SILVER))?;
-    is_proven(&tenant, SILVER, &report)
+    let report = move_by(&tenant, from, || tenant.by_held_job(from))?;
+    is_proven(&tenant, from, &report)
 }

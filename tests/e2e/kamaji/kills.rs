@@ -39,76 +39,122 @@ pub(super) fn point(seen: &Seen, migration: &str) -> Option<String> {
     ))
 }
 
-struct Chain {
+/// A switch that is killed at each of these points.
+pub(super) struct Chain {
     tenant: Tenant,
     kills: Kills,
     name: String,
     before: Value,
+    way: &'static [&'static str],
 }
 
+/// What else happens at a point.
+pub(super) type Happens = Box<dyn Fn(&str) + Send>;
+
 impl Chain {
-    fn new(name: &str, kill: Fate) -> Result<Self> {
+    pub fn new(
+        name: &str,
+        kill: Fate,
+        way: &'static [&'static str],
+        happens: impl FnOnce(&Tenant) -> Result<Happens>,
+    ) -> Result<Self> {
         let tenant = Tenant::new(name, SILVER)?;
         tenant.write("kept")?;
         let name = migration(&tenant, GOLD);
         Ok(Self {
             kills: Kills::new(Some(kill), {
-                let name = name.clone();
-                move |seen| point(seen, &name)
+                let (name, happens) = (name.clone(), happens(&tenant)?);
+                move |seen| {
+                    let point = point(seen, &name)?;
+                    happens(&point);
+                    Some(point)
+                }
             })?,
             before: wanted(&tenant)?,
             name,
             tenant,
+            way,
         })
     }
 
     fn run(&self) -> Result<std::process::Command> {
         let args = ["switch-datastore", &self.tenant.name, "--to", GOLD, "--yes"];
-        self.tenant.namespace.migrate(&args)
+        self.tenant
+            .namespace
+            .migrate(&[&args[..], self.way].concat())
     }
 
-    fn until_cut(&self, cut: &str) -> Result<Cuts> {
-        self.kills.until_cut(cut, || self.run())
+    /// As late as this it is put back, to what was there; then it goes on to its end. Killed at each point.
+    fn there_back_and_on(&self, last: &str) -> Result<[Cuts; 3]> {
+        let there = self.kills.until_cut(last, || self.run())?;
+        Ok([there, self.back()?, self.on()?])
     }
 
-    /// Rolls back, killed at each point, to what was there.
     fn back(&self) -> Result<Cuts> {
         let rollback = ["rollback", &self.name, "--confirm", &self.name];
         let cuts = self
             .kills
             .until_code(0, || self.tenant.namespace.migrate(&rollback))?;
-        let tenant = &self.tenant;
-        ensure!(
-            wanted(tenant)? == self.before,
-            "{} was {}",
-            wanted(tenant)?,
-            self.before
-        );
-        ensure!(tenant.policies()?.is_empty(), "the freeze is left behind");
-        let left = tenant.place.gold.count(&tenant.schema()?)?;
-        ensure!(left == 0, "{left} keys are left at the target");
-        tenant.write("after-the-way-back")?;
-        let report = tenant.namespace.report(&self.name)?;
+        self.tenant.is_as_before(GOLD, &self.before)?;
+        let report = self.tenant.namespace.report(&self.name)?;
         ensure!(report["state"] == "rolled-back", "{report}");
         Ok(cuts)
     }
 
-    /// Goes on, killed at each point, to the end.
     fn on(&self) -> Result<Cuts> {
         let cuts = self.kills.until_code(0, || self.run())?;
         let tenant = &self.tenant;
         tenant.until_ready_on(GOLD)?;
         tenant.is_served_from(GOLD)?;
         ensure!(tenant.policies()?.is_empty(), "the freeze is left behind");
-        for name in ["kept", "after-the-way-back"] {
-            ensure!(tenant.has(name)?, "{name} is lost");
-        }
+        ensure!(tenant.has("kept")?, "lost");
+        ensure!(
+            wanted(tenant)?["annotations"] == self.before["annotations"],
+            "annotations are left behind"
+        );
         tenant.write("after-the-switch")?;
         let report = tenant.namespace.report(&self.name)?;
         ensure!(report["state"] == "done", "{report}");
         ensure!(report["outputs"]["verify"]["different"] == 0, "{report}");
         Ok(cuts)
     }
+}
+
+/// Two chains beside each other, one killed before and one killed after what each point does; where they were cut
+/// on the way there, back and on. `last` is where each is put back.
+pub(super) fn both(
+    begin: impl Fn(Fate) -> Result<Chain> + Sync,
+    last: [&str; 2],
+) -> Result<[[Cuts; 3]; 2]> {
+    let begin = &begin;
+    std::thread::scope(|scope| {
+        let chain = |kill: Fate, last: &str| {
+            let last = last.to_owned();
+            scope.spawn(move || begin(kill)?.there_back_and_on(&last))
+        };
+        let chains = [
+            chain(Fate::KillBefore, last[0]),
+            chain(Fate::KillAfter, last[1]),
+        ];
+        let [before, after] =
+            chains.map(|chain| chain.join().map_err(|_| anyhow::anyhow!("a panic"))?);
+        Ok([before?, after?])
+    })
+}
+
+/// Both were killed at both records of each step on the way to the end.
+pub(super) fn at_each(chains: &[[Cuts; 3]; 2], steps: &[&str]) -> Result<()> {
+    for [_, _, whole] in chains {
+        for step in steps {
+            for record in ["started", "done"] {
+                let write = format!("{step} {record}");
+                ensure!(whole.contains(&write), "not killed at {write}: {whole:#?}");
+            }
+        }
+    }
+    let cuts: usize = chains.iter().flatten().map(Cuts::len).sum();
+    println!("{cuts} cuts");
+    Ok(())
 }
 
 /// What a switch changes, as it is to be again.
@@ -123,33 +169,29 @@ pub(super) fn wanted(tenant: &Tenant) -> Result<Value> {
 
 #[test]
 fn killed_at_each_write_a_switch_goes_back_before_the_flip_and_comes_to_its_end() -> Result<()> {
-    let chain = |name: &'static str, kill: Fate, last: &'static str| {
-        std::thread::spawn(move || {
-            let chain = Chain::new(name, kill)?;
-            // As late as it can be put back.
-            let there = chain.until_cut(last)?;
-            let back = chain.back()?;
-            let on = chain.on()?;
-            Ok::<_, anyhow::Error>([there, back, on])
-        })
-    };
     let status = "patch status";
-    let before = chain("kill-before", Fate::KillBefore, status);
-    let after = chain("kill-after", Fate::KillAfter, "flip started");
-    let join = |thread: std::thread::JoinHandle<Result<_>>| {
-        thread.join().map_err(|_| anyhow::anyhow!("a panic"))?
+    let begin = |kill: Fate| {
+        let name = if matches!(kill, Fate::KillBefore) {
+            "kill-before"
+        } else {
+            "kill-after"
+        };
+        Chain::new(name, kill, &[], |_| Ok(Box::new(|_| ())))
     };
-    let (before, after): (Result<[Cuts; 3]>, Result<[Cuts; 3]>) = (join(before), join(after));
-    let (before, after) = (before?, after?);
+    let chains = both(begin, [status, "flip started"])?;
     // Between its two halves the flip was put back.
+    let [[there, back, _], _] = &chains;
     ensure!(
-        before[0].contains("patch replace /spec/dataStore gold")
-            && before[1].contains("patch replace /spec/dataStore silver"),
-        "{before:#?}"
+        there.contains("patch replace /spec/dataStore gold")
+            && back.contains("patch replace /spec/dataStore silver"),
+        "{there:#?} {back:#?}"
     );
-    for whole in [&before[2], &after[2]] {
+    for [_, _, whole] in &chains {
         ensure!(whole.contains(status), "{whole:#?}");
-        for step in [
+    }
+    at_each(
+        &chains,
+        &[
             "pause",
             "warm-copy",
             "raise",
@@ -160,14 +202,6 @@ fn killed_at_each_write_a_switch_goes_back_before_the_flip_and_comes_to_its_end(
             "flip",
             "roll-out",
             "thaw",
-        ] {
-            for record in ["started", "done"] {
-                let write = format!("{step} {record}");
-                ensure!(whole.contains(&write), "not killed at {write}: {whole:#?}");
-            }
-        }
-    }
-    let cuts: usize = before.iter().chain(&after).map(Cuts::len).sum();
-    println!("{cuts} cuts");
-    Ok(())
+        ],
+    )
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     super::support::{Ended, end},
     client::{Watching, Writer},
-    place::{GOLD, SILVER},
+    store::Kind,
     tenant::Tenant,
 };
 
@@ -101,52 +101,55 @@ pub(super) fn is_proven(tenant: &Tenant, on: &str, report: &Value) -> Result<()>
 
 #[test]
 fn a_tenant_that_is_written_to_and_watched_moves_there_and_back() -> Result<()> {
-    let tenant = Tenant::new("switch", SILVER)?;
-    let (schema, place) = (tenant.schema()?, tenant.place);
-    let report = move_it(&tenant, GOLD, &[])?;
-    is_proven(&tenant, GOLD, &report)?;
+    // What other tests do in the stores that they share moves their revisions, and with them the verdict.
+    let [silver, gold] = Kind::Etcd.two(["nickel", "cobalt"])?;
+    let (from, to) = (silver.name.as_str(), gold.name.as_str());
+    let tenant = Tenant::new("switch", from)?;
+    let schema = tenant.schema()?;
+    let report = move_it(&tenant, to, &[])?;
+    is_proven(&tenant, to, &report)?;
 
     // What the first left would come to life again: it has to be removed by its name.
-    switch(&tenant, SILVER, &[])?.with_code(10)?.says(&[
+    switch(&tenant, from, &[])?.with_code(10)?.says(&[
         "target data",
-        "datastore silver",
+        &format!("datastore {from}"),
         "cleanup",
     ])?;
-    ensure!(place.silver.count(&schema)? > 0);
-    let name = migration(&tenant, GOLD);
+    ensure!(silver.count(&schema)? > 0);
+    let name = migration(&tenant, to);
     let cleanup = |flags: &[&str]| {
         let args = ["cleanup", &name, "--old-data"];
         end(tenant.namespace.migrate(&[&args[..], flags].concat())?)
     };
     let told = cleanup(&["--dry-run=client"])?.with_code(0)?;
-    let deleted = format!("schema {schema} in datastore silver deleted (dry run)");
+    let deleted = format!("schema {schema} in datastore {from} deleted (dry run)");
     ensure!(told.out.contains(&deleted), "{told:?}");
     cleanup(&["--confirm", &name])?
         .with_code(2)?
         .says(&[&schema])?;
-    ensure!(place.silver.count(&schema)? > 0, "removed without its name");
+    ensure!(silver.count(&schema)? > 0, "removed without its name");
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("old.snapshot").display().to_string();
     let backed_up = ["--confirm", &schema, "--backup", &file];
     let told = cleanup(&backed_up)?.with_code(0)?;
     ensure!(told.out.contains(&format!("written to {file}")), "{told:?}");
     ensure!(std::fs::metadata(&file)?.len() > 1_000, "an empty backup");
-    ensure!(place.silver.count(&schema)? == 0, "the old data is left");
-    let users = place.silver.etcdctl(&["user", "list"])?;
-    let roles = place.silver.etcdctl(&["role", "list"])?;
+    ensure!(silver.count(&schema)? == 0, "the old data is left");
+    let users = silver.etcdctl(&["user", "list"])?;
+    let roles = silver.etcdctl(&["role", "list"])?;
     ensure!(
         !users.contains(&schema) && !roles.contains(&schema),
         "{users}{roles}"
     );
-    ensure!(place.gold.count(&schema)? > 0, "the new data is gone");
+    ensure!(gold.count(&schema)? > 0, "the new data is gone");
     cleanup(&["--confirm", &schema])?
         .with_code(0)?
         .says(&["left nothing behind"])?;
-    switch(&tenant, GOLD, &["--error-unchanged"])?
+    switch(&tenant, to, &["--error-unchanged"])?
         .with_code(3)?
-        .says(&["unchanged: it is in datastore gold"])?;
+        .says(&[&format!("unchanged: it is in datastore {to}")])?;
 
     // Back, and with nobody who could write at all.
-    let report = move_it(&tenant, SILVER, &["--freeze", "offline"])?;
-    is_proven(&tenant, SILVER, &report)
+    let report = move_it(&tenant, from, &["--freeze", "offline"])?;
+    is_proven(&tenant, from, &report)
 }
