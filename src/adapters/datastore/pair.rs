@@ -50,6 +50,11 @@ pub trait Pair: Send + Sync {
         Ok(None)
     }
 
+    /// Puts right what [`Pair::wrong_counter`] finds, in a target that may be in use.
+    async fn mend_counter(&self) -> Result<(), DatastoreError> {
+        Ok(())
+    }
+
     /// The source's revision now, in the terms of [`Raised::source`].
     async fn source_revision(&self) -> Result<u64, DatastoreError>;
 

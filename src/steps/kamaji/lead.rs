@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use super::{Switch, raise::RAISED};
 use crate::{
     adapters::datastore::{Driver, Raised},
-    engine::{Check, Cx, Holds, Key, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Cx, Holds, Key, Outcome, Step, UndoPlan, Undone},
 };
 
 /// Lets the target store's next revision come behind all that the source will give until no API server uses it.
@@ -17,9 +17,16 @@ pub struct Lead(pub Switch);
 /// What the lead leaves in the journal.
 pub const LED: Key<Raised> = Key::new("lead");
 
-/// The source's own writes while API servers start at the target: 50 revisions in 40 s were seen, and leases of
-/// nodes come to 10 a second where there are 100 nodes.
-const MARGIN: u64 = 10_000;
+/// How far the target's revisions are to begin behind the source's, which has moved so far since `raise`.
+///
+/// With kine it is one row, however far. With etcd each revision is a write, and writes stop meanwhile: what the
+/// source has moved is what it will move again until the API servers are at the target; 10,000 take about 2 s.
+fn margin(driver: Driver, moved: u64) -> u64 {
+    match driver {
+        Driver::Etcd => moved.saturating_mul(2).clamp(1_000, 10_000),
+        Driver::PostgreSQL | Driver::MySQL | Driver::Nats => 10_000,
+    }
+}
 
 #[async_trait]
 impl Step for Lead {
@@ -38,22 +45,17 @@ impl Step for Lead {
         UndoPlan::By("remove it, with the copy of warm-copy".to_owned())
     }
 
-    async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        Ok(Vec::new())
-    }
-
-    async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn probe(&self, _: &Cx) -> Result<Probe> {
-        Ok(Probe::Ready)
-    }
-
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let pair = self.0.stores.pair().await?;
         if self.0.is_flipped(&self.0.control_plane().await?) {
             // Kamaji was faster than its pause: the target is in use, and began where it was raised to.
+            if let Some(wrong) = pair.wrong_counter().await? {
+                pair.mend_counter().await?;
+                cx.sink.notice(format!(
+                    "datastore {} was in use with a counter left behind ({wrong}): it is put right, and what was written meanwhile was refused or is hidden from watches; restart the tenant's API servers",
+                    self.0.tenant.target
+                ));
+            }
             let led = match self.0.tenant.driver {
                 Driver::Etcd => cx.get(&RAISED)?,
                 Driver::PostgreSQL | Driver::MySQL | Driver::Nats => Raised {
@@ -65,8 +67,16 @@ impl Step for Lead {
             return Ok(Outcome::Done(serde_json::to_value(led)?));
         }
         self.0.still_frozen().await?;
+        let driver = self.0.tenant.driver;
+        let moved = match driver {
+            Driver::Etcd => {
+                let now = pair.source_revision().await?;
+                now.saturating_sub(cx.get(&RAISED)?.source)
+            }
+            Driver::PostgreSQL | Driver::MySQL | Driver::Nats => 0,
+        };
         let led = tokio::select! {
-            led = pair.lead(MARGIN) => led?,
+            led = pair.lead(margin(driver, moved)) => led?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
         Ok(Outcome::Done(serde_json::to_value(led)?))
@@ -77,7 +87,7 @@ impl Step for Lead {
             return Ok(Holds::Yes);
         }
         let source = self.0.stores.pair().await?.source_revision().await?;
-        Ok(used_up(cx.get(&LED)?.now, source).map_or(Holds::Yes, Holds::Unknown))
+        Ok(used_up(&cx.get(&LED)?, source).map_or(Holds::Yes, Holds::Unknown))
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {
@@ -87,8 +97,13 @@ impl Step for Lead {
 
 /// Why the target has to go on further behind: a run that stood still for long comes to a source that has moved on.
 /// Once the flip has begun, nobody can do that any more.
-fn used_up(led: u64, source: u64) -> Option<String> {
-    (led < source.saturating_add(MARGIN / 2)).then(|| {
+fn used_up(led: &Raised, source: u64) -> Option<String> {
+    let (at_first, left) = (
+        led.now.saturating_sub(led.source),
+        led.now.saturating_sub(source),
+    );
+    (left < at_first / 2).then(|| {
+        let led = led.now;
         format!("the source has gone on to revision {source}, and the target's begin above {led}")
     })
 }
@@ -99,9 +114,22 @@ mod tests {
 
     #[test]
     fn a_lead_is_renewed_before_the_source_has_used_it_up() {
-        assert_eq!(used_up(20_000, 10_000), None);
-        assert_eq!(used_up(20_000, 15_000), None);
-        assert!(used_up(20_000, 15_001).is_some());
-        assert!(used_up(20_000, 30_000).is_some());
+        let led = Raised {
+            source: 10_000,
+            before: 1,
+            now: 20_000,
+        };
+        assert_eq!(used_up(&led, 10_000), None);
+        assert_eq!(used_up(&led, 15_000), None);
+        assert!(used_up(&led, 15_001).is_some());
+        assert!(used_up(&led, 30_000).is_some());
+    }
+
+    #[test]
+    fn etcd_is_led_as_far_as_its_source_moves_and_tables_far_at_no_cost() {
+        assert_eq!(margin(Driver::Etcd, 0), 1_000);
+        assert_eq!(margin(Driver::Etcd, 3_000), 6_000);
+        assert_eq!(margin(Driver::Etcd, u64::MAX), 10_000);
+        assert_eq!(margin(Driver::MySQL, 0), 10_000);
     }
 }

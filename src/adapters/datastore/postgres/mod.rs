@@ -246,6 +246,14 @@ impl Pair for PostgresPair {
         }))
     }
 
+    async fn mend_counter(&self) -> Result<(), DatastoreError> {
+        if let Some(mut connection) = self.target.connect().await? {
+            self.advance(&mut connection).await?;
+            self.target.give_back(connection);
+        }
+        Ok(())
+    }
+
     async fn source_revision(&self) -> Result<u64, DatastoreError> {
         let layout = self.source_layout().await?;
         Ok(Table::last(&table(&self.source, &layout))

@@ -44,6 +44,12 @@ impl Switch {
         .map(|(way, why_not, what)| {
             let name = format!("way {way}");
             match why_not {
+                None if way == self.way
+                    && let Some(risk) = self.risk_of(way) =>
+                {
+                    let cure = "--way direct copies everything as it is";
+                    Check::warn(&name, self.shown(), format!("possible, but {risk}"), cure)
+                }
                 None => Check::pass(&name, self.shown(), format!("possible: {what}")),
                 Some(why) if way == self.way => {
                     Check::block(&name, self.shown(), why, "choose the other one with --way")
@@ -52,6 +58,20 @@ impl Switch {
             }
         })
         .collect()
+    }
+
+    /// What Kamaji's Job leaves in the target until it is mended, where it is bad to be served: a Job that is done
+    /// before Kamaji can be held is not mended.
+    fn risk_of(&self, way: TenantWay) -> Option<&'static str> {
+        match (way, self.tenant.driver) {
+            (TenantWay::Controller, Driver::MySQL) => Some(
+                "Kamaji's job corrupts values with backslashes; they are mended before the flip unless the job is faster than the pause",
+            ),
+            (TenantWay::Controller, Driver::PostgreSQL) => Some(
+                "Kamaji's job leaves the sequence of ids behind; it is put right before the flip unless the job is faster than the pause",
+            ),
+            _ => None,
+        }
     }
 }
 
