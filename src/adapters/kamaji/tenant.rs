@@ -23,6 +23,9 @@ pub struct Spec {
     /// The DataStore's name; empty: the manager's default.
     #[serde(default)]
     pub data_store: String,
+    /// The key prefix, database or bucket that is wanted; empty: a default of its own making.
+    #[serde(default)]
+    pub data_store_schema: String,
     /// Kinds whose objects are kept in other stores.
     #[serde(default)]
     pub data_store_overrides: Vec<Override>,
@@ -216,6 +219,27 @@ impl TenantControlPlane {
         self.annotation(PAUSED).is_some()
     }
 
+    /// Its key prefix, database or bucket: what was set up, else what is wanted.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        let set_up = &self.status.storage.setup.schema;
+        if set_up.is_empty() {
+            &self.spec.data_store_schema
+        } else {
+            set_up
+        }
+    }
+
+    /// Whether it keeps anything in this DataStore, or is to: kinds with a store of their own have its schema there,
+    /// too.
+    #[must_use]
+    pub fn is_in(&self, data_store: &str) -> bool {
+        let mut overrides = self.spec.data_store_overrides.iter();
+        self.status.storage.data_store_name == data_store
+            || self.spec.data_store == data_store
+            || overrides.any(|one| one.data_store == data_store)
+    }
+
     /// Whether nothing is being done to it: it serves as it is to, or sleeps.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
@@ -261,6 +285,27 @@ mod tests {
         assert_eq!(tenant.spec.control_plane.deployment.replicas, 2);
         assert_eq!(tenant.status.storage.data_store_name, "");
         assert_eq!(tenant.kubeconfig_key(), "super-admin.conf");
+    }
+
+    #[test]
+    fn a_tenant_is_in_each_store_that_anything_of_it_is_in() {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane",
+            "metadata": {"name": "t1", "namespace": "tenants"},
+            "spec": {
+                "dataStore": "gold", "dataStoreSchema": "wanted",
+                "dataStoreOverrides": [{"resource": "/events", "dataStore": "bronze"}],
+            },
+            "status": {"storage": {"dataStoreName": "silver"}},
+        }));
+        let mut tenant = TenantControlPlane::new(object.expect("an object")).expect("a tenant");
+        for store in ["silver", "gold", "bronze"] {
+            assert!(tenant.is_in(store), "not in {store}");
+        }
+        assert!(!tenant.is_in("zinc"));
+        assert_eq!(tenant.schema(), "wanted");
+        tenant.status.storage.setup.schema = "made".to_owned();
+        assert_eq!(tenant.schema(), "made");
     }
 
     #[test]

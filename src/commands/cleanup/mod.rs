@@ -119,6 +119,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         nothing(cx, args);
         return Ok(Kind::Done);
     }
+    if let Some(store) = items.store.as_ref().filter(|_| args.backup.is_some()) {
+        store.can_be_backed_up(cx, &args.name)?;
+    }
     let named = args.old_data || args.forget;
     cx.ui.removals(&items.shown(), named);
     if named {

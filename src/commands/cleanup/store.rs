@@ -26,6 +26,8 @@ use super::ID;
 pub(super) struct OldStore {
     switch: Switch,
     look: StoreLook,
+    /// Whether a cleanup was cut off while it deleted it: what is there is a part.
+    cut_off: bool,
 }
 
 impl OldStore {
@@ -52,7 +54,11 @@ impl OldStore {
         let cut_off = matches!(state.last(ID), Some(Record::Started));
         let last = cx.get(&LAST)?;
         let look = switch.old_data(Some(&last).filter(|_| !cut_off)).await?;
-        Ok((look.keys > 0 || cut_off).then_some(Self { switch, look }))
+        Ok((look.keys > 0 || cut_off).then_some(Self {
+            switch,
+            look,
+            cut_off,
+        }))
     }
 
     /// What has to be typed.
@@ -72,6 +78,22 @@ impl OldStore {
                 self.look.keys, self.look.bytes, tenant.user
             ),
         }
+    }
+
+    /// Refuses a backup of a part: whoever asks for one counts on all of it.
+    pub(super) fn can_be_backed_up(&self, cx: &Context, migration: &str) -> Result<()> {
+        if !self.cut_off {
+            return Ok(());
+        }
+        let tenant = &self.switch.tenant;
+        let why = format!(
+            "a cleanup was cut off while it deleted schema {} in datastore {}: a backup of what is left would not be whole, and one that it was asked for was written before",
+            tenant.schema, tenant.source
+        );
+        let again = cx.command(&format!("cleanup {migration} --old-data"));
+        Err(Failure::new(Kind::Blocked, why)
+            .with_next(again, "deletes the rest")
+            .into())
     }
 
     /// Takes it into a new file before.

@@ -19,6 +19,7 @@ mod final_copy;
 mod flip;
 mod freeze;
 mod lead;
+mod neighbours;
 mod offline;
 mod old_data;
 mod pause;

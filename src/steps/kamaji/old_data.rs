@@ -3,12 +3,18 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use super::{Stores, Switch, Tenant, api::store_of, verify::later_of, warm_copy::Rounds};
+use super::{
+    Stores, Switch, Tenant,
+    api::store_of,
+    neighbours::{holders, named},
+    verify::later_of,
+    warm_copy::Rounds,
+};
 use crate::{
     adapters::{
         datastore::StoreLook,
-        kamaji::{DataStore, TenantControlPlane, all_tenants, data_stores},
-        kube::{Selector, get_opt, list_all},
+        kamaji::{DataStore, TenantControlPlane, data_stores},
+        kube::{get_opt, list_all},
     },
     engine::{Failure, Kind},
 };
@@ -112,30 +118,21 @@ impl Switch {
             .collect())
     }
 
-    /// Default names of schemas and users collided in older releases of Kamaji.
     async fn others_in_source(&self) -> Result<Vec<String>> {
-        let tenants = list_all(&all_tenants(&self.place.cluster), &Selector::all()).await?;
-        let mut reasons = Vec::new();
-        for other in tenants {
-            let other = TenantControlPlane::new(other)?;
-            let storage = &other.status.storage;
-            let overrides = &other.spec.data_store_overrides;
-            let there = storage.data_store_name == self.tenant.source
-                || other.spec.data_store == self.tenant.source
-                || overrides
-                    .iter()
-                    .any(|one| one.data_store == self.tenant.source);
-            let same = storage.setup.schema == self.tenant.schema
-                || storage.setup.user == self.tenant.user;
-            if other.uid() != self.tenant.uid && there && same {
-                reasons.push(format!(
-                    "tenantcontrolplane {}/{} has the same schema or user there",
-                    other.object.namespace().unwrap_or_default(),
-                    other.object.name_any()
-                ));
-            }
-        }
-        Ok(reasons)
+        let Tenant {
+            source,
+            schema,
+            user,
+            ..
+        } = &self.tenant;
+        let all = holders(&self.place.cluster, source, schema, Some(user)).await?;
+        let others = all.iter().filter(|one| one.uid() != self.tenant.uid);
+        Ok(others
+            .map(|one| {
+                let named = named(one);
+                format!("tenantcontrolplane {named} has the same schema or user there")
+            })
+            .collect())
     }
 
     async fn still_used(&self) -> Result<Option<String>> {

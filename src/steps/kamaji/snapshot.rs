@@ -11,14 +11,19 @@ use tokio::{
     task::{JoinError, JoinHandle, spawn_blocking},
 };
 
-use super::{Stores, Switch, Tenant, stores::Ends};
+use super::{
+    Stores, Switch, Tenant,
+    neighbours::{holders, home_of},
+    stores::Ends,
+    tenant::find_selector,
+};
 use crate::{
     adapters::{
         datastore::{
             DatastoreError, Driver, Meter, Pair,
             archive::{self, End, FORMAT, Head, Piece, Reader, Record},
         },
-        kamaji::{DataStore, TenantControlPlane, all_tenants, data_stores},
+        kamaji::{DataStore, TenantControlPlane, data_stores},
         kube::{Cluster, Selector, get_opt, list_all},
     },
     engine::{Failure, Kind},
@@ -89,13 +94,26 @@ async fn take(place: &Place, tenant: Tenant, path: &Path, meter: &Meter) -> Resu
         Ok(()) => check(path.to_owned()).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &whole
-        && !is_there_already(error)
-    {
-        // What is not whole is of no use to anybody.
-        std::fs::remove_file(path).ok();
+    match whole {
+        Err(error) if is_there_already(&error) => {
+            let why = format!("{} is kept as it is", path.display());
+            let next = format!(
+                "kubectl migrate restore {} --into datastore/{} --dry-run=client",
+                path.display(),
+                head.data_store
+            );
+            Err(error.context(Failure::new(Kind::Blocked, why).with_next(
+                next,
+                "tells what is in it, and whether it is whole; else name another file",
+            )))
+        }
+        Err(error) => {
+            // What is not whole is of no use to anybody.
+            std::fs::remove_file(path).ok();
+            Err(error)
+        }
+        whole => whole,
     }
-    whole
 }
 
 async fn write(pair: &dyn Pair, path: &Path, head: &Head, meter: &Meter) -> Result<()> {
@@ -151,6 +169,7 @@ pub struct Restore {
     pub schema: String,
     /// Keys that this schema has there now.
     pub there: u64,
+    cluster: Cluster,
     stores: Stores,
 }
 
@@ -179,6 +198,7 @@ impl Restore {
             data_store: data_store.to_owned(),
             schema,
             there,
+            cluster: cluster.clone(),
             stores,
             head,
             end,
@@ -189,26 +209,38 @@ impl Restore {
     ///
     /// # Errors
     ///
-    /// The store does not do it.
+    /// A control plane has it by now, or the store does not do it.
     pub async fn clear(&self) -> Result<()> {
+        self.check_unused().await?;
         self.stores.pair().await?.clear_target().await?;
         Ok(())
+    }
+
+    /// Somebody took time to type the schema's name, and records take time to come.
+    async fn check_unused(&self) -> Result<()> {
+        check_unused(&self.cluster, &self.data_store, &self.schema).await
     }
 
     /// Brings it in, and compares what is there then with the file. If anything fails, it is taken out again.
     ///
     /// # Errors
     ///
-    /// The store does not take it, or has something else afterwards.
+    /// A control plane has the schema by now, or the store does not take it, or has something else afterwards.
     pub async fn bring(&self, meter: &Meter) -> Result<()> {
+        self.check_unused().await?;
         let pair = self.stores.pair().await?;
         let Err(error) = self.try_bring(pair, meter).await else {
             return Ok(());
         };
-        match pair.clear_target().await {
+        // Whoever began to use it meanwhile may have written there: then it is no longer ours to remove.
+        let cleared = match self.check_unused().await {
+            Ok(()) => pair.clear_target().await.map_err(anyhow::Error::from),
+            Err(used) => Err(used),
+        };
+        match cleared {
             Ok(()) => Err(error),
             Err(left) => Err(error.context(format!(
-                "a part of schema {} is left in datastore {} ({left})",
+                "a part of schema {} is left in datastore {} ({left:#})",
                 self.schema, self.data_store
             ))),
         }
@@ -351,40 +383,41 @@ async fn check_driver(cluster: &Cluster, name: &str, head: &Head) -> Result<()> 
     Err(Failure::new(Kind::Blocked, why).into())
 }
 
-/// Refuses what a running API server uses.
+/// Refuses what a control plane has there that does not sleep: its API servers keep what they have read in memory,
+/// and would write it over what comes.
 async fn check_unused(cluster: &Cluster, data_store: &str, schema: &str) -> Result<()> {
-    for object in list_all(&all_tenants(cluster), &Selector::all()).await? {
-        let tenant = TenantControlPlane::new(object)?;
-        let storage = &tenant.status.storage;
-        let there = storage.data_store_name == data_store || tenant.spec.data_store == data_store;
-        if !there || storage.setup.schema != schema {
+    for tenant in holders(cluster, data_store, schema, None).await? {
+        let place = home_of(cluster, &tenant);
+        let pods = api_servers(&place, &tenant).await?;
+        let replicas = tenant.spec.control_plane.deployment.replicas;
+        if replicas == 0 && pods == 0 {
             continue;
         }
-        let metadata = &tenant.object.metadata;
-        let name = metadata.name.clone().unwrap_or_default();
-        let place = Place {
-            cluster: cluster.clone(),
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            remote: false,
-        };
-        let selector = Tenant::as_it_is(&place, &name).await?.selector;
-        let pods = list_all(&place.api::<Pod>(), &Selector::labels(&selector)).await?;
-        if !pods.is_empty() {
-            let why = format!(
-                "{} has this schema in datastore {data_store}, and {} of its API servers run",
-                place.object("tenantcontrolplane", &name),
-                pods.len()
-            );
-            let stop = format!(
-                "kubectl scale tcp {name} --replicas=0 -n {}",
-                place.namespace
-            );
-            return Err(Failure::new(Kind::Blocked, why)
-                .with_next(stop, "stops them")
-                .into());
-        }
+        let name = tenant.object.metadata.name.as_deref().unwrap_or_default();
+        let why = format!(
+            "{} has this schema in datastore {data_store}, is to have {replicas} API servers, and {pods} of its API servers run",
+            place.object("tenantcontrolplane", name),
+        );
+        let stop = format!(
+            "kubectl scale tcp {name} --replicas=0 -n {}",
+            place.namespace
+        );
+        return Err(Failure::new(Kind::Blocked, why)
+            .with_next(stop, "stops them")
+            .into());
     }
     Ok(())
+}
+
+/// How many API servers a control plane has: none where its Deployment is lost, as after a disaster.
+async fn api_servers(place: &Place, tenant: &TenantControlPlane) -> Result<usize> {
+    let deployment = &tenant.status.kubernetes_resources.deployment.name;
+    let Some(selector) = find_selector(place, deployment).await? else {
+        return Ok(0);
+    };
+    Ok(list_all(&place.api::<Pod>(), &Selector::labels(&selector))
+        .await?
+        .len())
 }
 
 #[cfg(test)]

@@ -105,26 +105,34 @@ pub async fn settled_in(place: &Place, name: &str) -> Result<Option<String>> {
 
 /// What selects the pods of a Deployment.
 async fn selector(place: &Place, name: &str) -> Result<String> {
-    let found = get_opt(&place.api::<Deployment>(), name).await?;
-    let labels = found
-        .and_then(|found| found.spec)
-        .and_then(|spec| spec.selector.match_labels)
-        .unwrap_or_default();
-    ensure!(
-        !labels.is_empty(),
+    find_selector(place, name).await?.ok_or_else(|| {
         Failure::new(
             Kind::Blocked,
             format!(
                 "{} does not exist, or selects no pods by their labels: wait until the control plane is Ready",
                 place.object("deployment", name)
-            )
+            ),
         )
-    );
+        .into()
+    })
+}
+
+/// What selects the pods of a Deployment; none where there is none, or it has no labels.
+pub(super) async fn find_selector(place: &Place, name: &str) -> Result<Option<String>> {
+    // No object has an empty name: the control plane never came to make one.
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = get_opt(&place.api::<Deployment>(), name).await?;
+    let labels = found
+        .and_then(|found| found.spec)
+        .and_then(|spec| spec.selector.match_labels)
+        .unwrap_or_default();
     let pairs: Vec<_> = labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    Ok(pairs.join(","))
+    Ok((!pairs.is_empty()).then(|| pairs.join(",")))
 }
 
 /// A control plane that must be there.

@@ -1,7 +1,8 @@
 //! `snapshot` of a tenant and `restore`: out of a store into a file, and back.
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 
 use super::{
     super::support::{Ended, end},
@@ -40,8 +41,15 @@ fn a_tenant_s_data_goes_into_a_file_and_back() -> Result<()> {
     }
     // What is there is never written over.
     let whole = fs::read(&file)?;
-    snapshot()?.with_code(1)?.says(&["File exists"])?;
+    snapshot()?
+        .with_code(10)?
+        .says(&["is kept as it is", "File exists", "--dry-run=client"])?;
     ensure!(fs::read(&file)? == whole);
+    let mode = fs::metadata(&file)?.permissions().mode() & 0o777;
+    ensure!(
+        mode == 0o600,
+        "others can read the tenant's Secrets: {mode:o}"
+    );
 
     // Not under a running API server.
     tenant.write("later")?;
@@ -56,6 +64,21 @@ fn a_tenant_s_data_goes_into_a_file_and_back() -> Result<()> {
         .with_code(10)?
         .says(&["of its API servers run", "--replicas=0"])?;
     ensure!(tenant.has("later")?, "it was written over");
+    // Nor under one that keeps only some kinds there.
+    let some_kinds = |overrides: Value, paused: Value| {
+        tenant.patch(&json!({
+            "metadata": {"annotations": {"kamaji.clastix.io/paused": paused}},
+            "spec": {"dataStoreOverrides": overrides},
+        }))
+    };
+    some_kinds(
+        json!([{"resource": "/events", "dataStore": "gold"}]),
+        json!("by hand"),
+    )?;
+    restore(&tenant, &file, "gold", &[])?
+        .with_code(10)?
+        .says(&["has this schema in datastore gold"])?;
+    some_kinds(Value::Null, Value::Null)?;
 
     // A damaged file is found before anything is written.
     let damaged = folder.path().join("damaged").display().to_string();

@@ -187,6 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_can_read_a_file_that_holds_secrets() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, _) = file(folder.path(), 1);
+        let mode = std::fs::metadata(path)
+            .expect("a file")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
     fn a_file_that_is_there_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, _) = file(folder.path(), 1);

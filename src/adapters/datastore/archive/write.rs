@@ -1,7 +1,8 @@
 //! A file is written.
 use std::{
     fs::{File, OpenOptions},
-    io::{BufWriter, Write as _},
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -35,9 +36,11 @@ pub enum Piece {
 /// The file is there already, or the disk does not take it.
 pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Option<End>> {
     let named = || format!("{}", path.display());
+    // It holds every Secret of the tenant: nobody else may read it, whatever the umask says.
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(path)
         .with_context(named)?;
     let mut out =
@@ -60,7 +63,7 @@ pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Op
             Piece::End(revision) => {
                 let end = tally.end(revision);
                 line(serde_json::to_vec(&json!({ "end": end })))?;
-                finish(out, &file).with_context(named)?;
+                finish(out, &file, path).with_context(named)?;
                 return Ok(Some(end));
             }
         }
@@ -68,7 +71,12 @@ pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Op
     Ok(None)
 }
 
-fn finish(out: zstd::Encoder<'_, BufWriter<&File>>, file: &File) -> std::io::Result<()> {
+/// What it was taken of may be deleted next: file and name are on the disk afterwards.
+fn finish(out: zstd::Encoder<'_, BufWriter<&File>>, file: &File, path: &Path) -> io::Result<()> {
     out.finish()?.flush()?;
-    file.sync_all()
+    file.sync_all()?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -69,6 +69,15 @@ pub(super) async fn dump(
         }
         meter.show(reading);
     }
+    // A reader that ended early must not look like the end.
+    if reading.keys != of {
+        let read = reading.keys;
+        return Err(DatastoreError::Lost {
+            store: store.name.to_string(),
+            doing: format!("reading revision {}", head.revision),
+            cause: format!("{read} of {of} keys came"),
+        });
+    }
     Ok(head.revision.unsigned_abs())
 }
 

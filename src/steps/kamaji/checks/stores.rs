@@ -1,11 +1,14 @@
 use anyhow::Result;
 
-use super::super::Switch;
+use super::super::{
+    Switch, Tenant,
+    neighbours::{holders, named},
+};
 use crate::{
     adapters::{
         datastore::Driver,
-        kamaji::{DataStore, TenantControlPlane, all_tenants, data_stores, read_credentials},
-        kube::{Selector, get_opt, list_all},
+        kamaji::{DataStore, TenantControlPlane, data_stores, read_credentials},
+        kube::get_opt,
     },
     engine::{Check, Verdict},
 };
@@ -143,50 +146,40 @@ impl Switch {
     /// Two tenants of one schema in one store overwrite each other: default names collided in older releases.
     async fn check_schema_is_free(&self) -> Check {
         let (name, object) = ("schema", format!("datastore {}", self.tenant.target));
-        let tenants = list_all(&all_tenants(&self.place.cluster), &Selector::all()).await;
-        let tenants = match tenants {
-            Ok(tenants) => tenants,
+        let Tenant {
+            target,
+            schema,
+            user,
+            ..
+        } = &self.tenant;
+        let all = match holders(&self.place.cluster, target, schema, Some(user)).await {
+            Ok(all) => all,
             Err(error) => {
                 let cure =
                     "make sure that no other tenant there has the same status.storage.setup.schema";
                 return Check::warn(
                     name,
                     object,
-                    format!("other tenants cannot be looked at: {error}"),
+                    format!("other tenants cannot be looked at: {error:#}"),
                     cure,
                 );
             }
         };
-        let others = tenants
-            .into_iter()
-            .filter_map(|other| TenantControlPlane::new(other).ok());
-        let mut others = others.filter(|other| other.uid() != self.tenant.uid);
-        let same = others.find(|other| {
-            let storage = &other.status.storage;
-            storage.data_store_name == self.tenant.target
-                && (storage.setup.schema == self.tenant.schema
-                    || storage.setup.user == self.tenant.user)
-        });
-        match same {
+        let mut others = all.iter().filter(|one| one.uid() != self.tenant.uid);
+        match others.next() {
             Some(other) => Check::block(
                 name,
                 object,
                 format!(
-                    "holds tenant {}/{} of the same schema or user ({}, {})",
-                    other.object.metadata.namespace.unwrap_or_default(),
-                    other.object.metadata.name.unwrap_or_default(),
-                    self.tenant.schema,
-                    self.tenant.user
+                    "holds tenant {} of the same schema or user ({schema}, {user})",
+                    named(other)
                 ),
                 "name another DataStore",
             ),
             None => Check::pass(
                 name,
                 object,
-                format!(
-                    "no other tenant has schema {} or user {}",
-                    self.tenant.schema, self.tenant.user
-                ),
+                format!("no other tenant has schema {schema} or user {user}"),
             ),
         }
     }
