@@ -43,8 +43,22 @@ impl Tenant {
 
     /// A switch by a Job that begins late enough to be held on any machine.
     pub fn by_held_job(&self, to: &str) -> Result<Ended> {
+        self.by_controller_with_all(to, vec![self.holds(to)?])
+    }
+
+    /// The same, with something that happens just before a request of it.
+    pub fn by_held_job_with(
+        &self,
+        to: &str,
+        before: &'static str,
+        happens: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<Ended> {
+        self.by_controller_with_all(to, vec![self.holds(to)?, (before, Box::new(happens))])
+    }
+
+    fn holds(&self, to: &str) -> Result<(&'static str, Happens)> {
         let (job, system) = (held(self, to, 20)?, self.place.system);
-        self.by_controller_with(to, "patch request", move || system.apply(&[job]))
+        Ok(("patch request", Box::new(move || system.apply(&[job]))))
     }
 
     /// The same, with several.
@@ -68,7 +82,7 @@ impl Tenant {
         let proxy = Proxy::new(On::A, move |seen| {
             let point = point(seen, &name);
             let here = |before: &str| point.as_deref() == Some(before);
-            if let Some(at) = all.iter().position(|(before, _)| here(before)) {
+            while let Some(at) = all.iter().position(|(before, _)| here(before)) {
                 tell.send((all.remove(at).1)()).ok();
             }
             Fate::Pass

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::Happens,
+    controller_causes::held,
     gate::{Stopped, stop},
     kills::{point, wanted},
     place::{GOLD, SILVER},
@@ -47,7 +48,7 @@ fn dropped_leases_and_merged_stale_keys_are_named_and_put_right() -> Result<()> 
     place.silver.etcdctl(&["put", &event, "value", &lease])?;
     let stale = format!("/{schema}/configmaps/default/resurrected");
     let key = stale.clone();
-    let ended = tenant.by_controller_with(GOLD, "patch request", move || {
+    let ended = tenant.by_held_job_with(GOLD, "patch request", move || {
         place.gold.etcdctl(&["put", &key, "of an earlier time"])?;
         Ok(())
     })?;
@@ -84,7 +85,7 @@ fn keys_written_through_the_holes_of_kamaji_s_freeze_are_named_and_copied() -> R
             Ok(())
         }
     };
-    let ended = tenant.by_controller_with(GOLD, "final-copy done", late("after-the-copy"))?;
+    let ended = tenant.by_held_job_with(GOLD, "final-copy done", late("after-the-copy"))?;
     ended.with_code(12)?.says(&[
         "1 of",
         "example.com/late/after-the-copy",
@@ -107,7 +108,7 @@ fn keys_written_through_the_holes_of_kamaji_s_freeze_are_named_and_copied() -> R
 fn the_holes_of_kamaji_s_freeze_are_closed() -> Result<()> {
     let tenant = Arc::new(Tenant::new("trap-open", SILVER)?);
     let inside = Arc::clone(&tenant);
-    let ended = tenant.by_controller_with(GOLD, "freeze done", move || {
+    let ended = tenant.by_held_job_with(GOLD, "freeze done", move || {
         let refused = inside.kubectl(&["create", "-n", "kube-system", "configmap", "hole"]);
         let said = refused.err().context("kube-system takes writes")?;
         ensure!(format!("{said:#}").contains("read-only"), "{said:#}");
@@ -170,7 +171,7 @@ fn somebody_who_sets_the_store_back_or_pauses_is_told() -> Result<()> {
     let tenant = Arc::new(Tenant::new("trap-owner", SILVER)?);
     let before = wanted(&tenant)?;
     let inside = Arc::clone(&tenant);
-    let ended = tenant.by_controller_with(GOLD, "freeze done", move || inside.wish(SILVER))?;
+    let ended = tenant.by_held_job_with(GOLD, "freeze done", move || inside.wish(SILVER))?;
     ended
         .with_code(14)?
         .says(&["wants datastore silver again", "Argo CD"])?;
@@ -248,8 +249,15 @@ fn a_switch_whose_journal_is_lost_is_taken_back_by_thaw() -> Result<()> {
     let tenant = Tenant::new("trap-lost", SILVER)?;
     let (before, name) = (wanted(&tenant)?, migration(&tenant, GOLD));
     let kills = Kills::new(Some(Fate::KillAfter), {
-        let name = name.clone();
-        move |seen| point(seen, &name).filter(|point| point == "freeze done")
+        let (name, job) = (name.clone(), held(&tenant, GOLD, 20)?);
+        let system = tenant.place.system;
+        move |seen| {
+            let point = point(seen, &name);
+            if point.as_deref() == Some("patch request") {
+                system.apply(std::slice::from_ref(&job)).ok();
+            }
+            point.filter(|point| point == "freeze done")
+        }
     })?;
     kills.until_cut("freeze done", || tenant.by_controller(GOLD))?;
     ensure!(tenant.is_frozen()?, "not frozen");

@@ -48,8 +48,8 @@ async fn a_raise_by_many_takes_seconds() -> Result<()> {
     source.fill(keys(10, 10)).await?;
     let pair = pair(&source, &target).await?;
     let begun = std::time::Instant::now();
-    let raised = pair.lead(100_000).await?;
-    println!("revision raised by 100,000 in {:.1?}", begun.elapsed());
-    ensure!(raised.now >= raised.source + 100_000, "{raised:?}");
+    let raised = pair.lead(20_000).await?;
+    println!("revision raised by 20,000 in {:.1?}", begun.elapsed());
+    ensure!(raised.now >= raised.source + 20_000, "{raised:?}");
     Ok(())
 }

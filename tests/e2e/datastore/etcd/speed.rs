@@ -15,7 +15,7 @@ use super::{
 /// For a million keys, with their history.
 pub const ROOM: [&str; 2] = ["--quota-backend-bytes", "8589934592"];
 /// Keys without `BENCH_KEYS`.
-const KEYS: usize = 50_000;
+const KEYS: usize = 20_000;
 
 /// `etcdctl make-mirror`, ended when this is: by itself it goes on for ever.
 struct Mirror(Child);

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Keys without `BENCH_KEYS`.
-const KEYS: usize = 100_000;
+const KEYS: usize = 30_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_keys_take_seconds() -> Result<()> {

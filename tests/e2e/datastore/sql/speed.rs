@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Rows of a large tenant.
-const ROWS: u32 = 200_000;
+const ROWS: u32 = 100_000;
 
 /// The last copy of a switch finds few changes or none, and writes are refused for as long as it looks for them.
 pub async fn few_changes_are_copied_fast_whatever_the_size<S: Sql>() -> Result<()> {
