@@ -68,7 +68,7 @@ build() {
 
 # kine with the drivers that tenants have: a copy of its module in FOLDER, in which the list is ours.
 kine() { # kine FOLDER
-  cd "$here/kine"
+  cd "$here/kine" || return
   local from
   from=$(go list -m -f '{{.Dir}}' github.com/k3s-io/kine)
   [ "$from" ] || { go mod download github.com/k3s-io/kine && from=$(go list -m -f '{{.Dir}}' github.com/k3s-io/kine); }

@@ -17,7 +17,8 @@ use crate::{
     engine::{Cx, Failure, Freezes, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
-/// Waits until Kamaji's freeze was seen in force, and only then pauses Kamaji.
+/// Waits until Kamaji's freeze was seen in force, and only then pauses Kamaji; or until it has to be feared that it
+/// never comes.
 #[derive(Clone, Debug)]
 pub struct AwaitFreeze(pub Switch);
 
@@ -120,7 +121,14 @@ impl AwaitFreeze {
                     cx.sink.waiting(self.id(), &format!("{what}: {seen}"));
                     sleep(LOOK).await;
                 }
-                Seen::NotYet(seen) => return Err(self.never(&seen).await.into()),
+                // Not frozen, the tenant is written to while it is copied: Kamaji must not give that copy away.
+                Seen::NotYet(seen) => {
+                    switch.pause(&switch.place).await?;
+                    self.settle().await?;
+                    if !switch.is_flipped(&switch.control_plane().await?) {
+                        return Err(self.never(&seen).await.into());
+                    }
+                }
             }
         }
     }
@@ -137,7 +145,7 @@ impl AwaitFreeze {
     async fn never(&self, seen: &str) -> Failure {
         let (switch, mut evidence) = (&self.0, Vec::new());
         let mut why = format!(
-            "Kamaji has not frozen {} within {IN_FORCE_WITHIN:?} ({seen}): it may be written to while it is copied, so Kamaji was not paused; roll back",
+            "Kamaji has not frozen {} within {IN_FORCE_WITHIN:?} ({seen}): it may be written to while it is copied, so Kamaji is paused, and gives it away to nobody; roll back",
             switch.shown()
         );
         if let Ok(manager) = switch.manager().await {
