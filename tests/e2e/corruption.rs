@@ -207,7 +207,7 @@ fn who_wakes_the_frozen_source_is_named_and_the_copy_made_since_does_not_count()
 
     let last = wake(&source)?;
     source.kubectl(&["scale", "statefulset/db", "--replicas=0"])?;
-    source.kubectl(&["wait", "--for=delete", "pod/db-0", "--timeout=60s"])?;
+    source.kubectl(&["wait", "--for=delete", "pod/db-0", "--timeout=300s"])?;
     end(source.migrate(&["run", "m"])?)?.with_code(13)?.says(&[
         "freeze: no longer holds: ",
         // The API server keeps no record of who scaled to 0.

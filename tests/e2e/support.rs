@@ -16,7 +16,7 @@ pub const BOUND: Duration = Duration::from_mins(5);
 /// What starts the clusters, and changes them.
 pub const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
 /// How often a condition is looked at that nothing announces.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// One of the two clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> R
         }
         ensure!(begun.elapsed() < BOUND, "{what} did not come in {BOUND:?}");
         // On a busy machine, looking takes what the thing that is waited for needs.
-        std::thread::sleep(LOOK.max(looked.elapsed() * 2));
+        std::thread::sleep(LOOK.max(looked.elapsed() * 3));
     }
 }
 
@@ -127,7 +127,7 @@ impl Namespace {
     }
 
     pub fn ready(&self, what: &str) -> Result<()> {
-        self.kubectl(&["rollout", "status", what, "--timeout=120s"])?;
+        self.kubectl(&["rollout", "status", what, "--timeout=300s"])?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ fn come(namespace: &Namespace, claim: &str) -> Result<()> {
     let ready = [
         "wait",
         "--for=condition=Ready",
-        "--timeout=60s",
+        "--timeout=300s",
         "pod/guest",
     ];
     namespace.kubectl(&ready)?;
@@ -40,7 +40,7 @@ fn come(namespace: &Namespace, claim: &str) -> Result<()> {
 }
 
 fn leave(namespace: &Namespace) -> Result<()> {
-    namespace.kubectl(&["delete", "pod", "guest", "--timeout=60s"])?;
+    namespace.kubectl(&["delete", "pod", "guest", "--timeout=300s"])?;
     Ok(())
 }
 

@@ -129,7 +129,7 @@ async fn stores_in_pods_are_copied_through_tunnels_and_a_new_pod_is_found() -> R
     ensure!(target.why().is_none(), "{:?}", target.why());
 
     place.kubectl(&["scale", "statefulset/silver", "--replicas=0"])?;
-    place.kubectl(&["wait", "--for=delete", "pod/silver-0", "--timeout=60s"])?;
+    place.kubectl(&["wait", "--for=delete", "pod/silver-0", "--timeout=300s"])?;
     ensure!(pair.compare(&quiet).await.is_err());
     let why = target.why().context("nothing listens any more")?;
     ensure!(

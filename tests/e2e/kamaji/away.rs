@@ -1,7 +1,7 @@
 //! Stores that go away during a switch, and come back.
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     super::support::{Ended, end},
@@ -23,38 +23,42 @@ impl Stopped {
 
 #[test]
 fn a_store_that_goes_away_is_named_and_the_switch_goes_on_when_it_is_back() -> Result<()> {
-    let tin = Stopped::new("tin")?;
-    tin.start()?;
+    let pewter = Stopped::new("pewter")?;
+    pewter.start()?;
     let tenant = Tenant::new("away", SILVER)?;
     tenant.write("before")?;
-    let name = migration(&tenant, tin.name());
+    let name = migration(&tenant, pewter.name());
     let begin = [
         "switch-datastore",
         &tenant.name,
         "--to",
-        tin.name(),
+        pewter.name(),
         "--yes",
     ];
     let run = || tenant.namespace.migrate(&["run", &name]);
     // While the tenant works, and while it is frozen.
-    tin.goes(
-        &tenant,
-        tenant.namespace.migrate(&begin)?,
-        "warm-copy started",
-    )?
-    .with_code(1)?
-    .says(&["datastore tin", "run"])?;
+    pewter
+        .goes(
+            &tenant,
+            tenant.namespace.migrate(&begin)?,
+            "warm-copy started",
+        )?
+        .with_code(1)?
+        .says(&["datastore pewter", "run"])?;
     tenant.write("it-works-on")?;
-    tin.start()?;
-    tin.goes(&tenant, run()?, "verify started")?
+    pewter.start()?;
+    pewter
+        .goes(&tenant, run()?, "verify started")?
         .with_code(14)?
-        .says(&["datastore tin", "run"])?;
-    let refused = tenant.write("frozen").is_err();
-    ensure!(refused, "a write was taken");
-    tin.start()?;
+        .says(&["datastore pewter", "run"])?;
+    let refused = tenant.kubectl(&["create", "configmap", "frozen"]).err();
+    let said = refused.map(|error| format!("{error:#}"));
+    let said = said.context("a write was taken")?;
+    ensure!(said.contains("read-only"), "{said}");
+    pewter.start()?;
     end(run()?)?.with_code(0)?;
     let report = tenant.namespace.report(&name)?;
-    is_proven(&tenant, tin.name(), &report)?;
+    is_proven(&tenant, pewter.name(), &report)?;
     ensure!(tenant.has("before")? && tenant.has("it-works-on")?, "lost");
     tenant.write("after")
 }

@@ -3,13 +3,14 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     super::{
         proxy::{Fate, Proxy},
         support::{Ended, On, end},
     },
-    controller_causes::held,
+    controller_causes::{held, let_go},
     kills::{point, wanted},
     place::{GOLD, SILVER},
     store::Kind,
@@ -41,9 +42,9 @@ impl Tenant {
         self.by_controller_with_all(to, vec![(before, Box::new(happens))])
     }
 
-    /// A switch by a Job that begins late enough to be held on any machine.
+    /// A switch by a Job that begins when it can be held, on any machine.
     pub fn by_held_job(&self, to: &str) -> Result<Ended> {
-        self.by_controller_with_all(to, vec![self.holds(to)?])
+        self.by_controller_with_all(to, Vec::from(self.held(to)?))
     }
 
     /// The same, with something that happens just before a request of it.
@@ -53,12 +54,18 @@ impl Tenant {
         before: &'static str,
         happens: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<Ended> {
-        self.by_controller_with_all(to, vec![self.holds(to)?, (before, Box::new(happens))])
+        let mut all = Vec::from(self.held(to)?);
+        all.push((before, Box::new(happens)));
+        self.by_controller_with_all(to, all)
     }
 
-    fn holds(&self, to: &str) -> Result<(&'static str, Happens)> {
-        let (job, system) = (held(self, to, 20)?, self.place.system);
-        Ok(("patch request", Box::new(move || system.apply(&[job]))))
+    /// A Job that does nothing until Kamaji is held.
+    fn held(&self, to: &str) -> Result<[(&'static str, Happens); 2]> {
+        let (job, name, system) = (held(self, to)?, self.job()?, self.place.system);
+        Ok([
+            ("patch request", Box::new(move || system.apply(&[job]))),
+            ("freeze done", Box::new(move || let_go(system, &name))),
+        ])
     }
 
     /// The same, with several.
@@ -79,13 +86,29 @@ impl Tenant {
     ) -> Result<Ended> {
         let (name, wanted) = (migration(self, to), all.len());
         let (tell, told) = std::sync::mpsc::channel();
+        let mut gate = watch::channel(true).1;
         let proxy = Proxy::new(On::A, move |seen| {
-            let point = point(seen, &name);
-            let here = |before: &str| point.as_deref() == Some(before);
-            while let Some(at) = all.iter().position(|(before, _)| here(before)) {
-                tell.send((all.remove(at).1)()).ok();
+            let Some(point) = point(seen, &name) else {
+                return Fate::Pass;
+            };
+            let (now, later) = std::mem::take(&mut all)
+                .into_iter()
+                .partition::<Vec<_>, _>(|(before, _)| *before == point);
+            all = later;
+            if !now.is_empty() {
+                let (open, opened) = watch::channel(false);
+                let tell = tell.clone();
+                // Beside the proxy: what takes long must not keep the run's lock from being renewed.
+                std::thread::spawn(move || {
+                    for (_, happens) in now {
+                        tell.send(happens()).ok();
+                    }
+                    open.send(true).ok();
+                });
+                gate = opened;
             }
-            Fate::Pass
+            // Also one that is sent again meanwhile.
+            Fate::Hold(gate.clone())
         })?;
         let ended = proxy.end(program)?;
         let happened = told.try_iter().collect::<Result<Vec<()>>>()?;

@@ -3,6 +3,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    super::support::Namespace,
     kills::wanted,
     place::{GOLD, Place, SILVER, stand_in_image},
     tenant::Tenant,
@@ -34,13 +35,39 @@ fn job(tenant: &Tenant, to: &str, container: &Value, pod: &Value) -> Result<Valu
     }))
 }
 
-/// Kamaji's Job, which copies only after a while. Nobody can hold a Job that is done within the time that passes
+/// Kamaji's Job, which begins only when it is let go. Nobody can hold a Job that is done within the time that passes
 /// between request and pause: Kamaji flips, and there is nothing to go back to.
-pub(super) fn held(tenant: &Tenant, to: &str, seconds: u32) -> Result<Value> {
-    let hold = json!({"initContainers": [{
-        "name": "hold", "image": "localhost/busybox:1", "command": ["sleep", seconds.to_string()],
-    }]});
-    job(tenant, to, &json!({}), &hold)
+pub(super) fn held(tenant: &Tenant, to: &str) -> Result<Value> {
+    let mut job = job(tenant, to, &json!({}), &json!({}))?;
+    job["spec"]["suspend"] = json!(true);
+    Ok(job)
+}
+
+/// Lets such a Job begin; one that is gone is left alone.
+pub(super) fn let_go(system: &Namespace, job: &str) -> Result<()> {
+    let begin = r#"{"spec":{"suspend":false}}"#;
+    if system
+        .kubectl(&["get", "job", job, "--ignore-not-found", "-o", "name"])?
+        .is_empty()
+    {
+        return Ok(());
+    }
+    system.kubectl(&["patch", "job", job, "--type=merge", "-p", begin])?;
+    Ok(())
+}
+
+/// Such a Job at the points of a switch: made before Kamaji would make its own, and let go once Kamaji is held.
+pub(super) fn hold(tenant: &Tenant, to: &str) -> Result<impl Fn(&str) + Send + use<>> {
+    let (job, name, system) = (held(tenant, to)?, tenant.job()?, tenant.place.system);
+    Ok(move |point: &str| {
+        let happened = match point {
+            "patch request" => system.apply(std::slice::from_ref(&job)),
+            "freeze done" => let_go(system, &name),
+            _ => Ok(()),
+        };
+        // The switch tells what comes of it.
+        happened.ok();
+    })
 }
 
 fn merge(whole: &mut Value, part: &Value) {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use super::{
     super::proxy::Fate,
     controller::BY_CONTROLLER,
-    controller_causes::held,
+    controller_causes::hold,
     kills::{Chain, Happens, at_each, both},
     place::GOLD,
 };
@@ -19,12 +19,7 @@ fn killed_at_each_write_a_switch_by_kamaji_s_job_goes_back_and_comes_to_its_end(
             "ctl-after"
         };
         Chain::new(name, kill, &BY_CONTROLLER, |tenant| {
-            let (held, system) = (held(tenant, GOLD, 40)?, tenant.place.system);
-            let happens: Happens = Box::new(move |point| {
-                if point == asked {
-                    system.apply(std::slice::from_ref(&held)).ok();
-                }
-            });
+            let happens: Happens = Box::new(hold(tenant, GOLD)?);
             Ok(happens)
         })
     };

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::BY_CONTROLLER,
-    controller_causes::held,
+    controller_causes::hold,
     kills::point,
     store::Kind,
     switch::{is_proven, migration, switch},
@@ -46,14 +46,11 @@ fn mysql_corruption_is_named_and_put_right() -> Result<()> {
     // Gone back from what the Job has left, corrupted as it is.
     let name = migration(&tenant, &gold.name);
     let kills = Kills::new(Some(Fate::KillAfter), {
-        let (name, job) = (name.clone(), held(&tenant, &gold.name, 20)?);
-        let system = tenant.place.system;
+        let (name, hold) = (name.clone(), hold(&tenant, &gold.name)?);
         move |seen| {
-            let point = point(seen, &name);
-            if point.as_deref() == Some("patch request") {
-                system.apply(std::slice::from_ref(&job)).ok();
-            }
-            point.filter(|point| point == "job done")
+            let point = point(seen, &name)?;
+            hold(&point);
+            (point == "job done").then_some(point)
         }
     })?;
     kills.until_cut("job done", || tenant.by_controller(&gold.name))?;

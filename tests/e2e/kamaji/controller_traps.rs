@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::Happens,
-    controller_causes::held,
+    controller_causes::{held, hold},
     gate::{Stopped, stop},
     kills::{point, wanted},
     place::{GOLD, SILVER},
@@ -146,8 +146,8 @@ fn a_tenant_that_kamaji_never_freezes_is_not_given_away() -> Result<()> {
     let tenant = Arc::new(Tenant::new("trap-early", SILVER)?);
     let inside = Arc::clone(&tenant);
     let before = wanted(&tenant)?;
-    // A Job that does not come to its end: who waits for a freeze that never comes has nothing to hold then.
-    let (job, system) = (held(&tenant, GOLD, 3_600)?, tenant.place.system);
+    // A Job that never begins: who waits for a freeze that never comes has nothing to hold then.
+    let (job, system) = (held(&tenant, GOLD)?, tenant.place.system);
     let ended = tenant.by_controller_with(GOLD, "patch request", move || {
         system.apply(&[job])?;
         lock_out(&inside)
@@ -247,14 +247,11 @@ fn a_switch_whose_journal_is_lost_is_taken_back_by_thaw() -> Result<()> {
     let tenant = Tenant::new("trap-lost", SILVER)?;
     let (before, name) = (wanted(&tenant)?, migration(&tenant, GOLD));
     let kills = Kills::new(Some(Fate::KillAfter), {
-        let (name, job) = (name.clone(), held(&tenant, GOLD, 20)?);
-        let system = tenant.place.system;
+        let (name, hold) = (name.clone(), hold(&tenant, GOLD)?);
         move |seen| {
-            let point = point(seen, &name);
-            if point.as_deref() == Some("patch request") {
-                system.apply(std::slice::from_ref(&job)).ok();
-            }
-            point.filter(|point| point == "freeze done")
+            let point = point(seen, &name)?;
+            hold(&point);
+            (point == "freeze done").then_some(point)
         }
     })?;
     kills.until_cut("freeze done", || tenant.by_controller(GOLD))?;

@@ -17,7 +17,7 @@ pub(super) fn stop(place: &Place, store: &str) -> Result<()> {
     let pod = format!("pod/{store}-0");
     for args in [
         &["scale", "statefulset", store, "--replicas=0"][..],
-        &["wait", "--for=delete", &pod, "--timeout=120s"],
+        &["wait", "--for=delete", &pod, "--timeout=300s"],
     ] {
         place.system.kubectl(args)?;
     }

@@ -128,12 +128,7 @@ impl Tenant {
 
     /// Whether the tenant has this ConfigMap.
     pub fn has(&self, name: &str) -> Result<bool> {
-        let flags = ["--ignore-not-found", "-o", "name"];
-        let found = self.until("an answer about a configmap", || {
-            Ok(self
-                .kubectl(&[&["get", "configmap", name], &flags[..]].concat())
-                .ok())
-        })?;
+        let found = self.answer(&["get", "configmap", name, "--ignore-not-found", "-o", "name"])?;
         Ok(!found.is_empty())
     }
 
@@ -250,20 +245,19 @@ impl Tenant {
     /// The policies in the tenant that refuse writes.
     pub fn policies(&self) -> Result<String> {
         let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
-        self.kubectl(&["get", kinds, "-o", "name"])
+        self.answer(&["get", kinds, "-o", "name"])
     }
 
     /// Whether the controller's freeze is in the tenant.
     pub fn is_frozen(&self) -> Result<bool> {
-        let found = self.kubectl(&[
-            "get",
-            "validatingwebhookconfigurations",
-            "kamaji-freeze",
-            "--ignore-not-found",
-            "-o",
-            "name",
-        ])?;
+        let freeze = "validatingwebhookconfigurations/kamaji-freeze";
+        let found = self.answer(&["get", freeze, "--ignore-not-found", "-o", "name"])?;
         Ok(!found.is_empty())
+    }
+
+    /// What kubectl answers inside the tenant, once it does: an API server may just be making room for another.
+    fn answer(&self, args: &[&str]) -> Result<String> {
+        self.until("an answer", || Ok(self.kubectl(args).ok()))
     }
 
     /// Waits for something of this tenant; when it does not come, says how the tenant is.

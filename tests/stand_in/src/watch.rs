@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 
 /// What is looked at again when nothing was heard: a lost watch must not stop anything, and nothing is
 /// heard of what happens inside tenants.
-const AT_LATEST: Duration = Duration::from_secs(2);
+const AT_LATEST: Duration = Duration::from_secs(3);
 /// One change seldom comes alone.
-const TOGETHER: Duration = Duration::from_millis(100);
+const TOGETHER: Duration = Duration::from_millis(300);
 /// Whoever is further behind has heard enough.
 const BEHIND: usize = 64;
 
