@@ -85,7 +85,7 @@ impl Chain {
     }
 
     /// As late as this it is put back, to what was there; then it goes on to its end. Killed at each point.
-    fn there_back_and_on(&self, last: &str) -> Result<[Cuts; 3]> {
+    pub fn there_back_and_on(&self, last: &str) -> Result<[Cuts; 3]> {
         let there = self.kills.until_cut(last, || self.run())?;
         Ok([there, self.back()?, self.on()?])
     }
@@ -122,10 +122,7 @@ impl Chain {
 
 /// Two chains beside each other, one killed before and one killed after what each point does; where they were cut
 /// on the way there, back and on. `last` is where each is put back.
-pub(super) fn both(
-    begin: impl Fn(Fate) -> Result<Chain> + Sync,
-    last: [&str; 2],
-) -> Result<[[Cuts; 3]; 2]> {
+fn both(begin: impl Fn(Fate) -> Result<Chain> + Sync, last: [&str; 2]) -> Result<[[Cuts; 3]; 2]> {
     let begin = &begin;
     std::thread::scope(|scope| {
         let chain = |kill: Fate, last: &str| {
@@ -142,8 +139,8 @@ pub(super) fn both(
     })
 }
 
-/// Both were killed at both records of each step on the way to the end.
-pub(super) fn at_each(chains: &[[Cuts; 3]; 2], steps: &[&str]) -> Result<()> {
+/// Each was killed at both records of each step on the way to the end.
+pub(super) fn at_each(chains: &[[Cuts; 3]], steps: &[&str]) -> Result<()> {
     for [_, _, whole] in chains {
         for step in steps {
             for record in ["started", "done"] {
