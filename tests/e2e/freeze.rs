@@ -149,8 +149,8 @@ fn container(name: &str) -> Value {
     json!({
         "name": name, "image": "localhost/busybox:1",
         "command": ["/bin/sh"], "args": ["-c", "trap 'exit 0' TERM; while :; do date >>/data/log; sleep 0.2 & wait; done"],
-        "readinessProbe": {"exec": {"command": ["test", "-e", "/data/log"]}, "periodSeconds": 1},
-        "livenessProbe": {"exec": {"command": ["grep", "-q", "date", "/proc/1/cmdline"]}, "periodSeconds": 1, "failureThreshold": 1},
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/data/log"]}, "periodSeconds": 1, "timeoutSeconds": 10},
+        "livenessProbe": {"exec": {"command": ["grep", "-q", "date", "/proc/1/cmdline"]}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 10},
         "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     })

@@ -49,13 +49,6 @@ impl Step for Lead {
         let pair = self.0.stores.pair().await?;
         if self.0.is_flipped(&self.0.control_plane().await?) {
             // Kamaji was faster than its pause: the target is in use, and began where it was raised to.
-            if let Some(wrong) = pair.wrong_counter().await? {
-                pair.mend_counter().await?;
-                cx.sink.notice(format!(
-                    "datastore {} was in use with a counter left behind ({wrong}): it is put right, and what was written meanwhile was refused or is hidden from watches; restart the tenant's API servers",
-                    self.0.tenant.target
-                ));
-            }
             let led = match self.0.tenant.driver {
                 Driver::Etcd => cx.get(&RAISED)?,
                 Driver::PostgreSQL | Driver::MySQL | Driver::Nats => Raised {

@@ -1,7 +1,9 @@
 //! A tenant's schema into a file, and out of it into a DataStore.
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -80,46 +82,59 @@ async fn take(place: &Place, tenant: Tenant, path: &Path, meter: &Meter) -> Resu
         schema: tenant.schema,
         layout: pair.layout().await?,
     };
-    let mut tries = 1;
-    let written = loop {
-        match write(pair, path, &head, meter).await {
-            Err(error) if is_compacted(&error) && tries < TRIES => {
-                tries += 1;
-                std::fs::remove_file(path).with_context(|| path.display().to_string())?;
-            }
-            written => break written,
-        }
-    };
-    let whole = match written {
+    let file = Arc::new(create(path)?);
+    // From here on the file is ours, and what is not whole is of no use to anybody.
+    let whole = match write(pair, &file, path, &head, meter).await {
         Ok(()) => check(path.to_owned()).await,
         Err(error) => Err(error),
     };
-    match whole {
-        Err(error) if is_there_already(&error) => {
-            let why = format!("{} is kept as it is", path.display());
-            let next = format!(
-                "kubectl migrate restore {} --into datastore/{} --dry-run=client",
-                path.display(),
-                head.data_store
-            );
-            Err(error.context(Failure::new(Kind::Blocked, why).with_next(
-                next,
-                "tells what is in it, and whether it is whole; else name another file",
-            )))
-        }
-        Err(error) => {
-            // What is not whole is of no use to anybody.
-            std::fs::remove_file(path).ok();
-            Err(error)
-        }
-        whole => whole,
+    if whole.is_err() {
+        std::fs::remove_file(path).ok();
     }
+    whole
 }
 
-async fn write(pair: &dyn Pair, path: &Path, head: &Head, meter: &Meter) -> Result<()> {
+/// Makes the file; one that is there is nobody's to remove.
+fn create(path: &Path) -> Result<File> {
+    let shown = path.display();
+    archive::create(path).map_err(|error| {
+        let cause = error.downcast_ref::<io::Error>();
+        if cause.is_none_or(|cause| cause.kind() != io::ErrorKind::AlreadyExists) {
+            return error;
+        }
+        let failure = Failure::new(Kind::Blocked, format!("{shown} is kept as it is"));
+        let next = format!("zstd -dc {shown} | head -n 1");
+        error.context(failure.with_next(next, "tells whose snapshot it is; else name another file"))
+    })
+}
+
+/// Writes it, anew where the store is compacted meanwhile.
+async fn write(
+    pair: &dyn Pair,
+    file: &Arc<File>,
+    path: &Path,
+    head: &Head,
+    meter: &Meter,
+) -> Result<()> {
+    for _ in 1..TRIES {
+        match write_once(pair, file, path, head, meter).await {
+            Err(error) if is_compacted(&error) => {}
+            written => return written,
+        }
+    }
+    write_once(pair, file, path, head, meter).await
+}
+
+async fn write_once(
+    pair: &dyn Pair,
+    file: &Arc<File>,
+    path: &Path,
+    head: &Head,
+    meter: &Meter,
+) -> Result<()> {
     let (sender, pieces) = channel(AHEAD);
-    let (path, head) = (path.to_owned(), head.clone());
-    let writing = spawn_blocking(move || archive::write(&path, &head, pieces));
+    let (file, path, head) = (Arc::clone(file), path.to_owned(), head.clone());
+    let writing = spawn_blocking(move || archive::write(&file, &path, &head, pieces));
     let dumped = pair.dump(&sender, meter).await;
     if let Ok(revision) = dumped {
         // Who writes says by itself why it takes no more.
@@ -135,13 +150,6 @@ async fn write(pair: &dyn Pair, path: &Path, head: &Head, meter: &Meter) -> Resu
 fn is_compacted(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<DatastoreError>();
     matches!(error, Some(DatastoreError::Compacted { .. }))
-}
-
-fn is_there_already(error: &anyhow::Error) -> bool {
-    let mut causes = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>());
-    causes.any(|cause| cause.kind() == io::ErrorKind::AlreadyExists)
 }
 
 fn ended(error: JoinError) -> anyhow::Error {

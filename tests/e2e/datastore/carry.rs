@@ -32,7 +32,7 @@ pub async fn carry(pair: &impl Pair, driver: Driver) -> Result<End> {
     sender.send(Piece::End(revision)).await.ok();
     let writing = {
         let (path, head) = (path.clone(), head.clone());
-        spawn_blocking(move || archive::write(&path, &head, pieces))
+        spawn_blocking(move || archive::write(&archive::create(&path)?, &path, &head, pieces))
     };
     let end = writing.await??.context("no end")?;
     ensure!(archive::check(&path)? == (head, end.clone()));

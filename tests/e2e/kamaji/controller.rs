@@ -182,8 +182,20 @@ fn a_tenant_that_is_written_to_and_watched_moves_there_and_back_by_kamaji_s_job(
             "target data",
         ])?;
     let name = migration(&tenant, to);
-    let cleanup = ["cleanup", &name, "--old-data", "--confirm", &schema];
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("old.snapshot").display().to_string();
+    let cleanup = [
+        "cleanup",
+        &name,
+        "--old-data",
+        "--confirm",
+        &schema,
+        "--backup",
+        &file,
+    ];
     let told = end(tenant.namespace.migrate(&cleanup)?)?.with_code(0)?;
+    ensure!(told.out.contains(&format!("written to {file}")), "{told:?}");
+    ensure!(std::fs::metadata(&file)?.len() > 1_000, "an empty backup");
     let job = format!("job/{} deleted", tenant.job()?);
     ensure!(told.out.contains(&job), "{told:?}");
     tenant.until("no job and no pod of it", || Ok(tenant.has_no_job().ok()))?;

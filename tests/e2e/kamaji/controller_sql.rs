@@ -1,10 +1,13 @@
 //! What Kamaji's Job does wrong behind kine, named and put right.
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 
 use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::BY_CONTROLLER,
     controller_causes::hold,
+    controller_traps::{let_in, lock_out},
     kills::point,
     store::Kind,
     switch::{is_proven, migration, switch},
@@ -21,6 +24,25 @@ fn postgresql_sequence_left_behind_is_named_and_put_right() -> Result<()> {
     ])?;
     let report = tenant.namespace.report(&migration(&tenant, &gold.name))?;
     is_proven(&tenant, &gold.name, &report)?;
+    ensure!(tenant.has("before")?, "lost");
+    tenant.write("after")
+}
+
+#[test]
+fn postgresql_sequence_of_a_job_that_is_faster_than_the_pause_is_put_right() -> Result<()> {
+    let [silver, gold] = Kind::PostgreSql.both()?;
+    let tenant = Arc::new(Tenant::new("race-postgres", &silver.name)?);
+    tenant.write("before")?;
+    let inside = Arc::clone(&tenant);
+    // A freeze that never comes leaves nothing to hold: the Job ends, and Kamaji flips.
+    let ended =
+        tenant.by_controller_with(&gold.name, "patch request", move || lock_out(&inside))?;
+    ended.with_code(0)?.says(&[
+        "Kamaji's job was done before Kamaji could be held",
+        "in use with a counter left behind, and is put right",
+    ])?;
+    let_in(&tenant)?;
+    tenant.until_ready_on(&gold.name)?;
     ensure!(tenant.has("before")?, "lost");
     tenant.write("after")
 }

@@ -16,12 +16,12 @@ use super::{
 };
 
 /// The controller cannot log in to the tenant any more, and so cannot freeze it.
-fn lock_out(tenant: &Tenant) -> Result<()> {
+pub(super) fn lock_out(tenant: &Tenant) -> Result<()> {
     let key = json!({"kamaji.clastix.io/kubeconfig-secret-key": "nowhere"});
     tenant.patch(&json!({"metadata": {"annotations": key}}))
 }
 
-fn let_in(tenant: &Tenant) -> Result<()> {
+pub(super) fn let_in(tenant: &Tenant) -> Result<()> {
     let key = json!({"kamaji.clastix.io/kubeconfig-secret-key": null});
     tenant.patch(&json!({"metadata": {"annotations": key}}))
 }

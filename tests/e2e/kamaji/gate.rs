@@ -3,8 +3,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::{
+    controller_causes::{held, let_go},
     job::is_complete,
-    place::{Place, SILVER},
+    place::{GOLD, Place, SILVER},
     store::Store,
     tenant::Tenant,
 };
@@ -80,7 +81,8 @@ fn a_pause_after_the_freeze_holds_the_flip() -> Result<()> {
 
 #[test]
 fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
-    let tenant = Tenant::with("early", SILVER, &json!({"example.com/any": "thing"}))?;
+    let timeout = json!({"kamaji.clastix.io/migration-timeout": "10m"});
+    let tenant = Tenant::with("early", SILVER, &timeout)?;
     let scale = |pods: &str| {
         let replicas = format!("--replicas={pods}");
         tenant
@@ -91,11 +93,15 @@ fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
     tenant.pause(true)?;
     scale("0")?;
     tenant.until_stopped()?;
-    tenant.wish("gold")?;
-    tenant.pause(false)?;
     // The pause must come before the end of the Job, or there is nothing to hold.
-    tenant.until("its job", || tenant.found_job())?;
+    tenant.place.system.apply(&[held(&tenant, GOLD)?])?;
+    tenant.wish(GOLD)?;
+    tenant.pause(false)?;
+    tenant.until("Migrating", || {
+        Ok((tenant.phase()? == "Migrating").then_some(()))
+    })?;
     tenant.pause(true)?;
+    let_go(tenant.place.system, &tenant.job()?)?;
     tenant.until("the job to be complete", || is_complete(&tenant))?;
     ensure!(tenant.phase()? == "Migrating", "not held");
     scale("1")?;

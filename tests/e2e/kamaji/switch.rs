@@ -3,7 +3,11 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::{
-    super::support::{Ended, end},
+    super::{
+        kills::Kills,
+        proxy::Fate,
+        support::{Ended, end},
+    },
     client::{Watching, Writer},
     store::Kind,
     tenant::Tenant,
@@ -130,9 +134,31 @@ fn a_tenant_that_is_written_to_and_watched_moves_there_and_back() -> Result<()> 
     ensure!(silver.count(&schema)? > 0, "removed without its name");
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("old.snapshot").display().to_string();
-    let backed_up = ["--confirm", &schema, "--backup", &file];
-    let told = cleanup(&backed_up)?.with_code(0)?;
-    ensure!(told.out.contains(&format!("written to {file}")), "{told:?}");
+    // Killed when it has the backup and begins to delete: what is left by then is a part, and no backup.
+    let kills = Kills::new(Some(Fate::KillAfter), {
+        let name = name.clone();
+        move |seen| {
+            seen.journal_write(&name)
+                .filter(|write| write == "cleanup started")
+        }
+    })?;
+    let backed_up = [
+        "cleanup",
+        &name,
+        "--old-data",
+        "--confirm",
+        &schema,
+        "--backup",
+        &file,
+    ];
+    kills.until_cut("cleanup started", || tenant.namespace.migrate(&backed_up))?;
+    drop(kills);
+    let again = folder.path().join("part").display().to_string();
+    cleanup(&["--confirm", &schema, "--backup", &again])?
+        .with_code(10)?
+        .says(&["was cut off", "would not be whole", "--old-data"])?;
+    ensure!(!std::path::Path::new(&again).exists(), "a backup of a part");
+    cleanup(&["--confirm", &schema])?.with_code(0)?;
     ensure!(std::fs::metadata(&file)?.len() > 1_000, "an empty backup");
     ensure!(silver.count(&schema)? == 0, "the old data is left");
     let users = silver.etcdctl(&["user", "list"])?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Driver;
 pub use read::{Reader, check};
-pub use write::{Piece, write};
+pub use write::{Piece, create, write};
 
 /// The format that is written, and the only one that is read.
 pub const FORMAT: u32 = 1;

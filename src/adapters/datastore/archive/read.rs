@@ -131,7 +131,7 @@ mod tests {
     use tokio::sync::mpsc::channel;
 
     use super::{
-        super::{write, write::Piece},
+        super::{create, write, write::Piece},
         *,
     };
     use crate::adapters::datastore::Driver;
@@ -167,7 +167,8 @@ mod tests {
             sender.try_send(Piece::Record(record(number))).ok();
         }
         sender.try_send(Piece::End(17)).ok();
-        let end = write(&path, &head(), receiver).expect("written");
+        let file = create(&path).expect("a new file");
+        let end = write(&file, &path, &head(), receiver).expect("written");
         (path, end.expect("an end"))
     }
 
@@ -202,10 +203,26 @@ mod tests {
     fn a_file_that_is_there_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, _) = file(folder.path(), 1);
-        let (_, receiver) = channel(1);
-        let error = write(&path, &head(), receiver).expect_err("there is one");
+        let error = create(&path).expect_err("there is one");
         assert!(format!("{error:#}").contains("File exists"), "{error:#}");
         check(&path).expect("whole");
+    }
+
+    #[test]
+    fn what_is_written_again_has_nothing_of_the_first_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("twice");
+        let file = create(&path).expect("a new file");
+        for records in [500, 1] {
+            let (sender, receiver) = channel(1_000);
+            for number in 0..records {
+                sender.try_send(Piece::Record(record(number))).ok();
+            }
+            sender.try_send(Piece::End(17)).ok();
+            let end = write(&file, &path, &head(), receiver).expect("written");
+            let (_, read) = check(&path).expect("whole");
+            assert_eq!((read.records, Some(read)), (u64::from(records), end));
+        }
     }
 
     #[test]
@@ -215,7 +232,9 @@ mod tests {
         let (sender, receiver) = channel(1);
         sender.try_send(Piece::Record(record(1))).ok();
         drop(sender);
-        assert_eq!(write(&path, &head(), receiver).expect("written"), None);
+        let file = create(&path).expect("a new file");
+        let written = write(&file, &path, &head(), receiver);
+        assert_eq!(written.expect("written"), None);
         assert!(check(&path).is_err());
     }
 

@@ -1,7 +1,7 @@
 //! A file is written.
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -29,22 +29,37 @@ pub enum Piece {
     End(u64),
 }
 
-/// Writes what comes into a new file, which is whole on the disk afterwards; none where no end came. Blocks.
+/// Makes a file of this name, which nobody else can read: it is to hold every Secret of a tenant, whatever the umask
+/// says.
 ///
 /// # Errors
 ///
-/// The file is there already, or the disk does not take it.
-pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Option<End>> {
-    let named = || format!("{}", path.display());
-    // It holds every Secret of the tenant: nobody else may read it, whatever the umask says.
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
+/// There is one already, which is kept, or the folder does not take it.
+pub fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options
         .open(path)
-        .with_context(named)?;
+        .with_context(|| path.display().to_string())
+}
+
+/// Writes what comes into a file of [`create`]'s, which is whole on the disk afterwards; none where no end came. What
+/// an earlier call has written is overwritten. Blocks.
+///
+/// # Errors
+///
+/// The disk does not take it.
+pub fn write(
+    mut file: &File,
+    path: &Path,
+    head: &Head,
+    mut pieces: Receiver<Piece>,
+) -> Result<Option<End>> {
+    let named = || path.display().to_string();
+    file.set_len(0).with_context(named)?;
+    file.rewind().with_context(named)?;
     let mut out =
-        zstd::Encoder::new(BufWriter::with_capacity(BUFFER, &file), LEVEL).with_context(named)?;
+        zstd::Encoder::new(BufWriter::with_capacity(BUFFER, file), LEVEL).with_context(named)?;
     // What a disk does to it is found by zstd, too.
     out.include_checksum(true).with_context(named)?;
     let mut line = |value: serde_json::Result<Vec<u8>>| -> Result<()> {
@@ -63,7 +78,7 @@ pub fn write(path: &Path, head: &Head, mut pieces: Receiver<Piece>) -> Result<Op
             Piece::End(revision) => {
                 let end = tally.end(revision);
                 line(serde_json::to_vec(&json!({ "end": end })))?;
-                finish(out, &file, path).with_context(named)?;
+                finish(out, file, path).with_context(named)?;
                 return Ok(Some(end));
             }
         }
@@ -78,5 +93,9 @@ fn finish(out: zstd::Encoder<'_, BufWriter<&File>>, file: &File, path: &Path) ->
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+        // Some network file systems do not sync folders: they have no name that could be lost by it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }

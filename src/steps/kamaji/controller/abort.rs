@@ -55,10 +55,37 @@ impl Switch {
         }
         self.resume().await?;
         self.until_lifted(cx, step).await?;
+        self.is_still_in_source().await?;
         let manager = self.manager().await?;
         Box::pin(self.remove_job(&manager, cx, step)).await?;
+        self.is_still_in_source().await?;
         self.stores.pair().await?.clear_target().await?;
         Ok(Undone::Restored)
+    }
+
+    /// Refuses to remove a copy that is in use: what the controller had begun may have come to its end after the wish
+    /// was taken back, however long it was waited for.
+    async fn is_still_in_source(&self) -> Result<()> {
+        let (tenant, source) = (self.control_plane().await?, &self.tenant.source);
+        let uses = &tenant.status.storage.data_store_name;
+        ensure!(
+            uses == source,
+            Failure::new(
+                Kind::Blocked,
+                format!(
+                    "{} uses datastore {uses}, not {source}: Kamaji has flipped it meanwhile, and neither its job nor the copy is removed",
+                    self.shown()
+                )
+            )
+            .with_next(
+                format!(
+                    "kubectl get tcp {} -n {} -o yaml",
+                    self.tenant.name, self.place.namespace
+                ),
+                "shows what it wants and what it uses"
+            )
+        );
+        Ok(())
     }
 
     /// Refuses to remove what belongs to a migration that somebody else has begun.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,13 @@ impl AwaitFreeze {
                 }
                 // Not frozen, the tenant is written to while it is copied: Kamaji must not give that copy away.
                 Seen::NotYet(seen) => {
-                    switch.pause(&switch.place).await?;
+                    let open = || {
+                        format!(
+                            "{} is not frozen ({seen}), and Kamaji could not be held: roll back at once",
+                            switch.shown()
+                        )
+                    };
+                    switch.pause(&switch.place).await.with_context(open)?;
                     self.settle().await?;
                     if !switch.is_flipped(&switch.control_plane().await?) {
                         return Err(self.never(&seen).await.into());

@@ -25,7 +25,15 @@ impl Step for Mend {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let switch = &self.0;
         if switch.is_flipped(&switch.control_plane().await?) {
-            // The target is in use: a copy would overwrite what is written there.
+            // The target is in use: a copy would overwrite what is written there. A counter may be put right.
+            let pair = switch.stores.pair().await?;
+            if let Some(wrong) = pair.wrong_counter().await? {
+                pair.mend_counter().await?;
+                let target = &switch.tenant.target;
+                cx.sink.notice(format!(
+                    "datastore {target} was in use with a counter left behind, and is put right: {wrong}"
+                ));
+            }
             let nothing = Rounds { rounds: Vec::new() };
             return Ok(Outcome::Done(serde_json::to_value(nothing)?));
         }

@@ -17,6 +17,9 @@ pub const ROOM: [&str; 2] = ["--quota-backend-bytes", "8589934592"];
 /// Keys without `BENCH_KEYS`.
 const KEYS: usize = 20_000;
 
+/// For a million keys, one after another.
+const PATIENCE: Duration = Duration::from_mins(30);
+
 /// `etcdctl make-mirror`, ended when this is: by itself it goes on for ever.
 struct Mirror(Child);
 
@@ -43,6 +46,10 @@ async fn mirrored(source: &Server, target: &Server, last: &[u8]) -> Result<Durat
     while kv.get(last, None).await?.kvs().is_empty() {
         let ended = mirror.0.try_wait()?;
         ensure!(ended.is_none(), "etcdctl make-mirror ended with {ended:?}");
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "etcdctl make-mirror took {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(begun.elapsed())
