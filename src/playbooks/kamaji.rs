@@ -13,7 +13,7 @@ use crate::{
         kamaji::{
             AwaitFreeze, AwaitJob, Commit, FinalCopy, Flip, FreezeTenant, JobLook, Lead, Mend,
             Pause, Raise, Request, RollOut, Stores, Switch, Tenant, TenantLook, ThawTenant,
-            VerifyStores, WarmCopy, rules,
+            VerifyStores, WarmCopy, WarmVerify, rules,
         },
         preflight::Look,
         rights,
@@ -91,6 +91,10 @@ fn direct(switch: &Switch, rounds: u32) -> Vec<Arc<dyn Step>> {
         }),
     ];
     steps.extend(raise(switch));
+    // Behind kine a comparison is made of all rows, and only while nothing is written.
+    if switch.tenant.driver == Driver::Etcd {
+        steps.push(Arc::new(WarmVerify(switch.clone())));
+    }
     steps.extend([
         Arc::new(FreezeTenant(switch.clone())) as Arc<dyn Step>,
         Arc::new(FinalCopy(switch.clone())),

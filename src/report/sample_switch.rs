@@ -10,6 +10,7 @@ pub(crate) fn header() -> Header {
         "pause",
         "warm-copy",
         "raise",
+        "warm-verify",
         "freeze",
         "final-copy",
         "verify",
@@ -41,6 +42,7 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
         "keys": 180_412, "bytes": 212_336_128_u64, "digest": "9b74c9897bac770ffc029102a200c5de",
         "ignored": [class("events", 912, 0), class("node leases", 40, 3)],
         "different": 0, "differences": [],
+        "earlier": {"source": 4_215_003_u64, "target": 900, "again": 17},
     });
     let keys: Vec<_> = (0..late)
         .map(|number| format!("configmaps/shop/late-{number}"))
@@ -66,6 +68,11 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
             "raise",
             1,
             json!({"source": 4_215_002_u64, "before": 812, "now": 4_225_002_u64}),
+        ),
+        (
+            "warm-verify",
+            7,
+            json!({"rounds": [copied(40, 40, 0, 4_215_003), copied(5, 5, 0, 4_215_006)], "compared": null}),
         ),
         (
             "freeze",

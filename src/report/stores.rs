@@ -88,6 +88,15 @@ impl ComparedSchema {
 /// What is to be said at the end: whether kubelets have to be restarted, and what came too late.
 pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> {
     let mut notes = by_kamaji_s_job(outputs);
+    let verify = outputs.get("verify");
+    if let Some(earlier) = verify.and_then(|output| output.get("earlier")) {
+        let text = format!(
+            "all was compared at revision {} while the tenant worked; while writes were refused, the {} keys that changed since were compared again",
+            number(earlier, "source"),
+            number(earlier, "again")
+        );
+        notes.push(("verify".to_owned(), text));
+    }
     if let Some(later) = outputs
         .get("roll-out")
         .and_then(|output| output.get("later"))

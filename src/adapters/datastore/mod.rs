@@ -19,7 +19,7 @@ pub use etcd::EtcdPair;
 pub use mysql::MySqlPair;
 pub use nats::NatsPair;
 pub use pair::{
-    Comparison, Copied, Difference, Finding, Ignored, Later, Look, Meter, Pair, Position, Raised,
-    Reading, StoreLook,
+    Comparison, Copied, Difference, Earlier, Finding, FirstHalf, Ignored, Later, Look, Meter, Pair,
+    Position, Raised, Reading, StoreLook,
 };
 pub use postgres::PostgresPair;

@@ -29,6 +29,26 @@ pub trait Pair: Send + Sync {
     /// Reads both schemas and compares them by content, but for what a working API server changes by itself.
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError>;
 
+    /// Compares what a copy that ended there has made, while the source goes on: the first half of a comparison, which
+    /// is true of that moment. None where the driver has no such half, or more differs than can be looked at again.
+    async fn compare_first(
+        &self,
+        _copied: &Position,
+        _meter: &Meter,
+    ) -> Result<Option<FirstHalf>, DatastoreError> {
+        Ok(None)
+    }
+
+    /// Compares what changed on either side since the first half, and what differed in it. None where a store has
+    /// forgotten what changed: then only [`Pair::compare`] can tell.
+    async fn compare_rest(
+        &self,
+        _first: &FirstHalf,
+        _meter: &Meter,
+    ) -> Result<Option<Comparison>, DatastoreError> {
+        Ok(None)
+    }
+
     /// What was written to the source's schema after a copy ended there, without what [`Pair::compare`] leaves
     /// out: a write that an API server had let in before it was told to refuse them may be stored later. None
     /// where the source cannot tell: it has forgotten, or is another one.
@@ -223,6 +243,33 @@ pub struct Comparison {
     pub different: u64,
     /// The first of them.
     pub differences: Vec<Difference>,
+    /// Where most of it was compared before: `keys`, `bytes`, `digest` and `ignored` are of then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
+}
+
+/// When most of a comparison was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// The source's revision that was compared.
+    pub source: u64,
+    /// The target's.
+    pub target: u64,
+    /// Keys that changed on either side since, and were compared again.
+    pub again: u64,
+}
+
+/// The first half of a comparison; goes into the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstHalf {
+    /// What was read of both stores, in the driver's own terms.
+    pub ends: Value,
+    /// What was found; differences are left to the second half.
+    pub comparison: Comparison,
+    /// Keys that differed then, in Base64: they are compared again.
+    pub open: Vec<String>,
 }
 
 /// Keys that a comparison leaves out.

@@ -1,11 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{
-    Switch,
-    stores::meter,
-    warm_copy::{Rounds, WARM},
-};
+use super::{Switch, stores::meter, warm_copy::Rounds, warm_verify::rounds_before};
 use crate::engine::{Cx, Key, Outcome, Step, UndoPlan, Undone};
 
 /// Copies what changed since the last warm round, while nothing is written.
@@ -32,7 +28,7 @@ impl Step for FinalCopy {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         self.0.still_frozen().await?;
         let pair = self.0.stores.pair().await?;
-        let warm = cx.get(&WARM)?;
+        let warm = rounds_before(cx)?;
         // A second try is there because something was missing: what a watch tells is not enough then.
         let since = warm.position().filter(|_| !cx.again);
         let meter = meter(cx, self.id(), "copying");

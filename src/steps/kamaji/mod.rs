@@ -5,9 +5,10 @@
 //! | `pause` | Kamaji's controller leaves the tenant alone | removing the annotation |
 //! | `warm-copy` | the target store holds the tenant's data, but for the last changes | removing it |
 //! | `raise` | the target store's revision is above the source's | nothing: a revision is only a counter |
+//! | `warm-verify` | nothing: both stores are compared by content, and what changed meanwhile is copied | – |
 //! | `freeze` | no write to the tenant is accepted, as refused writes prove | lifting it, as an accepted write proves |
 //! | `final-copy` | the target store holds all of it | removing it |
-//! | `verify` | nothing: both stores are compared by content | – |
+//! | `verify` | nothing: what changed since, else all, is compared by content | – |
 //! | `lead` | the target store goes on behind what the source's API servers still write for themselves | removing the copy |
 //! | `flip` | the tenant belongs to the target store | never: from here on the target is written to |
 //! | `roll-out` | the controller moves the API servers; none uses the source any more | never |
@@ -34,6 +35,7 @@ mod thaw;
 mod unfreeze;
 mod verify;
 mod warm_copy;
+mod warm_verify;
 
 use std::time::Duration;
 
@@ -63,6 +65,7 @@ pub use thaw::ThawTenant;
 pub use unfreeze::Held;
 pub use verify::{COMPARED, VerifyStores};
 pub use warm_copy::WarmCopy;
+pub use warm_verify::WarmVerify;
 
 /// How long API servers may take to start or to end: an image may have to be pulled.
 const ROLL_OUT_BOUND: Duration = Duration::from_mins(15);

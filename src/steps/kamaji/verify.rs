@@ -1,9 +1,11 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Stores, Switch, final_copy::LAST, stores::meter, warm_copy::Rounds};
+use super::{
+    Stores, Switch, final_copy::LAST, stores::meter, warm_copy::Rounds, warm_verify::HALF,
+};
 use crate::{
-    adapters::datastore::{Comparison, Later},
+    adapters::datastore::{Comparison, FirstHalf, Later, Meter, Pair},
     engine::{Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
 };
 
@@ -23,6 +25,25 @@ pub(super) async fn later_of(stores: &Stores, last: &Rounds) -> Result<Option<La
         Some(position) => stores.pair().await?.later(position).await?,
         None => None,
     })
+}
+
+/// Compares what changed since the first half, where there is one and the stores can tell, else everything.
+async fn compare(
+    pair: &dyn Pair,
+    half: Option<&FirstHalf>,
+    cx: &Cx,
+    meter: &Meter,
+) -> Result<Comparison> {
+    if let Some(half) = half {
+        if let Some(compared) = pair.compare_rest(half, meter).await? {
+            return Ok(compared);
+        }
+        cx.sink.notice(
+            "what changed since `warm-verify` cannot be told any more: everything is compared again"
+                .to_owned(),
+        );
+    }
+    Ok(pair.compare(meter).await?)
 }
 
 impl Switch {
@@ -78,8 +99,11 @@ impl Step for VerifyStores {
         }
         let pair = self.0.stores.pair().await?;
         let meter = meter(cx, self.id(), "comparing");
+        // A second try is there because something was wrong: nothing of before counts then.
+        let half = cx.find(&HALF)?.and_then(|half| half.compared);
+        let half = half.filter(|_| !flipped && !cx.again);
         let compared = tokio::select! {
-            compared = pair.compare(&meter) => compared?,
+            compared = compare(pair, half.as_ref(), cx, &meter) => compared?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
         if compared.different > 0 {

@@ -192,6 +192,7 @@ fn killed_at_each_write_a_switch_goes_back_before_the_flip_and_comes_to_its_end(
             "pause",
             "warm-copy",
             "raise",
+            "warm-verify",
             "freeze",
             "final-copy",
             "verify",

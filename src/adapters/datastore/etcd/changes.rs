@@ -12,7 +12,8 @@ use super::{
     copy,
     entry::Entry,
     overtaken::says_overtaken,
-    store::Head,
+    store::{Head, Store},
+    walk::Range,
     writer::{Change, Writer},
 };
 
@@ -72,24 +73,17 @@ pub(super) async fn later(
         return Ok(None);
     };
     let mut later = Later::default();
-    if from.revision == present.revision {
-        return Ok(Some(later));
-    }
-    let read = async {
-        let mut changes = Changes::watch(pair, from.revision, present.revision).await?;
-        loop {
-            let (message, reached) = changes.next().await?;
-            for change in message.events().iter().filter_map(Event::kv) {
-                let key = &change.key()[pair.range.from.len()..];
-                if class_of(key).is_none() {
-                    later.add(key);
-                }
+    let read = each_key(
+        &pair.source,
+        &pair.range,
+        [from.revision, present.revision],
+        |key| {
+            let key = &key[pair.range.from.len()..];
+            if class_of(key).is_none() {
+                later.add(key);
             }
-            if reached.is_some() {
-                return Ok(());
-            }
-        }
-    };
+        },
+    );
     match read.await {
         Ok(()) => Ok(Some(later)),
         Err(Lagging::Compacted) => Ok(None),
@@ -97,8 +91,30 @@ pub(super) async fn later(
     }
 }
 
+/// Tells the key of each change of a range after one revision, up to another.
+pub(super) async fn each_key(
+    store: &Store,
+    range: &Range,
+    [from, present]: [i64; 2],
+    mut changed: impl FnMut(&[u8]) + Send,
+) -> Result<(), Lagging> {
+    if from == present {
+        return Ok(());
+    }
+    let mut changes = Changes::watch(store, range, from, present).await?;
+    loop {
+        let (message, reached) = changes.next().await?;
+        for change in message.events().iter().filter_map(Event::kv) {
+            changed(change.key());
+        }
+        if reached.is_some() {
+            return Ok(());
+        }
+    }
+}
+
 /// Where a copy ended; none where that says nothing: of another store, or of this one's future.
-fn place(pair: &EtcdPair, since: &Position, present: Head) -> Option<copy::Place> {
+pub(super) fn place(pair: &EtcdPair, since: &Position, present: Head) -> Option<copy::Place> {
     copy::Place::deserialize(&since.0)
         .ok()
         .filter(|place| place.cluster == present.cluster && place.revision <= present.revision)
@@ -114,8 +130,8 @@ async fn anew(pair: &EtcdPair, meter: &Meter) -> Result<Copied, DatastoreError> 
 }
 
 /// Why the present was not reached.
-enum Lagging {
-    /// The source has forgotten the changes.
+pub(super) enum Lagging {
+    /// The store has forgotten the changes.
     Compacted,
     Failed(DatastoreError),
 }
@@ -140,7 +156,7 @@ impl Following<'_> {
         if from == present.revision {
             return Ok(present);
         }
-        let mut changes = Changes::watch(pair, from, present.revision).await?;
+        let mut changes = Changes::watch(&pair.source, &pair.range, from, present.revision).await?;
         loop {
             let (message, reached) = changes.next().await?;
             for event in message.events() {
@@ -184,7 +200,8 @@ impl Following<'_> {
 
 /// A watch from a revision to the present.
 struct Changes<'a> {
-    pair: &'a EtcdPair,
+    store: &'a Store,
+    range: &'a Range,
     from: i64,
     present: i64,
     told: WatchStream,
@@ -193,12 +210,18 @@ struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    async fn watch(pair: &'a EtcdPair, from: i64, present: i64) -> Result<Self, Lagging> {
-        let told = begin(pair, from).await?;
+    async fn watch(
+        store: &'a Store,
+        range: &'a Range,
+        from: i64,
+        present: i64,
+    ) -> Result<Self, Lagging> {
+        let told = begin(store, range, from).await?;
         let mut asks = interval(ASK_EACH);
         asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
-            pair,
+            store,
+            range,
             from,
             present,
             told,
@@ -215,11 +238,11 @@ impl<'a> Changes<'a> {
                 biased;
                 message = self.told.message() => {
                     self.heard = Instant::now();
-                    let message = message.map_err(|error| self.pair.source.fault(READING, &error))?;
+                    let message = message.map_err(|error| self.store.fault(READING, &error))?;
                     let message = message.ok_or_else(|| self.lost("the watch ended"))?;
                     // It ends before it tells anything.
                     if message.created() && says_overtaken(message.cancel_reason()) {
-                        self.told = begin(self.pair, self.from).await?;
+                        self.told = begin(self.store, self.range, self.from).await?;
                         continue;
                     }
                     if message.canceled() {
@@ -233,7 +256,7 @@ impl<'a> Changes<'a> {
                         return Err(self.lost("the server does not say how far it is").into());
                     }
                     let asked = self.told.request_progress().await;
-                    asked.map_err(|error| self.pair.source.fault(READING, &error))?;
+                    asked.map_err(|error| self.store.fault(READING, &error))?;
                 }
             }
         }
@@ -266,21 +289,21 @@ impl<'a> Changes<'a> {
 
     fn lost(&self, cause: &str) -> DatastoreError {
         DatastoreError::Lost {
-            store: self.pair.source.name.to_string(),
+            store: self.store.name.to_string(),
             doing: READING.to_owned(),
             cause: cause.to_owned(),
         }
     }
 }
 
-async fn begin(pair: &EtcdPair, from: i64) -> Result<WatchStream, DatastoreError> {
+async fn begin(store: &Store, range: &Range, from: i64) -> Result<WatchStream, DatastoreError> {
     let options = WatchOptions::new()
-        .with_range(pair.range.to.clone())
+        .with_range(range.to.clone())
         .with_start_revision(from + 1)
         .with_fragment();
-    pair.source
+    store
         .watches()
-        .watch(pair.range.from.clone(), Some(options))
+        .watch(range.from.clone(), Some(options))
         .await
-        .map_err(|error| pair.source.fault(READING, &error))
+        .map_err(|error| store.fault(READING, &error))
 }

@@ -14,17 +14,37 @@ use super::{
 /// Differences that are told by name.
 const TOLD: usize = 100;
 
+/// What is done with a key that differs.
+pub(super) enum Found<'a> {
+    /// It counts, unless only a lease runs out.
+    Counts,
+    /// The stores go on: it is kept, to be looked at when they do not. So many at most.
+    IsKept(&'a mut Vec<Vec<u8>>, usize),
+}
+
 /// Compares both schemas, each as it is now.
 pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison, DatastoreError> {
-    let (source, of) = pair.source.head(&pair.range).await?;
+    let (source, _) = pair.source.head(&pair.range).await?;
     let (target, _) = pair.target.head(&pair.range).await?;
+    let revisions = [source.revision, target.revision];
+    between(pair, revisions, Found::Counts, meter).await
+}
+
+/// Compares the source's schema with the target's, each as it was at its revision.
+pub(super) async fn between(
+    pair: &EtcdPair,
+    [source, target]: [i64; 2],
+    mut found: Found<'_>,
+    meter: &Meter,
+) -> Result<Comparison, DatastoreError> {
+    let (_, of) = pair.source.head(&pair.range).await?;
     let at = |store: &super::Store, revision| At {
         store: store.clone(),
         revision,
     };
     let mut stretches = Stretches::read(
-        at(&pair.source, source.revision),
-        at(&pair.target, target.revision),
+        at(&pair.source, source),
+        at(&pair.target, target),
         pair.range.clone(),
     );
     let mut tally = Tally::new(pair.range.from.len());
@@ -36,10 +56,10 @@ pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison
         let stretch = match stretch {
             Ok(stretch) => stretch,
             Err(Stopped::Source(fault)) => {
-                return Err(failed(pair, &pair.source, source.revision, fault).await);
+                return Err(failed(pair, &pair.source, source, fault).await);
             }
             Err(Stopped::Target(fault)) => {
-                return Err(failed(pair, &pair.target, target.revision, fault).await);
+                return Err(failed(pair, &pair.target, target, fault).await);
             }
         };
         reading.keys += stretch.source.len() as u64;
@@ -48,12 +68,14 @@ pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison
             .iter()
             .map(|entry| entry.bytes() as u64)
             .sum::<u64>();
-        let mut doubtful = Vec::new();
-        for pairing in Pairings::of(stretch.source, stretch.target) {
-            doubtful.extend(tally.add(&pairing));
-        }
-        for found in recheck::still_different(pair, doubtful).await? {
-            tally.differs(&found.key, found.how);
+        let pairings = Pairings::of(stretch.source, stretch.target);
+        let different = pairings.filter_map(|pairing| tally.add(&pairing)).collect();
+        match &mut found {
+            Found::Counts => tally.count(pair, different).await?,
+            Found::IsKept(keys, most) => {
+                let room = most.saturating_sub(keys.len());
+                keys.extend(different.into_iter().map(|found| found.key).take(room));
+            }
         }
         meter.show(reading);
     }
@@ -72,15 +94,17 @@ async fn failed(
     }
 }
 
-/// A key that differs where a lease is: it may have run out on one side first.
+/// A key that differs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Doubtful {
+pub(super) struct Different {
     pub key: Vec<u8>,
     pub how: &'static str,
+    /// It may have run out on one side first.
+    pub leased: bool,
 }
 
 /// What was seen so far.
-struct Tally {
+pub(super) struct Tally {
     prefix: usize,
     hasher: blake3::Hasher,
     keys: u64,
@@ -91,7 +115,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(prefix: usize) -> Self {
+    pub(super) fn new(prefix: usize) -> Self {
         Self {
             prefix,
             hasher: blake3::Hasher::new(),
@@ -103,8 +127,8 @@ impl Tally {
         }
     }
 
-    /// Counts a key; what has to be looked at again.
-    fn add(&mut self, pairing: &Pairing) -> Option<Doubtful> {
+    /// Counts a key; whether it differs, which is not counted yet.
+    pub(super) fn add(&mut self, pairing: &Pairing) -> Option<Different> {
         let (entry, leased) = match pairing {
             Pairing::Source(entry) | Pairing::Target(entry) => (entry, entry.lease != 0),
             Pairing::Both { source, target } => (source, source.lease != 0 || target.lease != 0),
@@ -119,13 +143,28 @@ impl Tally {
         if !matches!(pairing, Pairing::Target(_)) {
             self.digest(entry);
         }
-        let how = how?;
-        if leased {
-            let key = entry.key.clone();
-            return Some(Doubtful { key, how });
+        how.map(|how| Different {
+            key: entry.key.clone(),
+            how,
+            leased,
+        })
+    }
+
+    /// Counts keys that differ; where a lease is, after a second look.
+    pub(super) async fn count(
+        &mut self,
+        pair: &EtcdPair,
+        different: Vec<Different>,
+    ) -> Result<(), DatastoreError> {
+        let (doubtful, certain) = different.into_iter().partition(|found| found.leased);
+        let certain: Vec<Different> = certain;
+        for found in &certain {
+            self.differs(found);
         }
-        self.differs(&entry.key, how);
-        None
+        for found in recheck::still_different(pair, doubtful).await? {
+            self.differs(&found);
+        }
+        Ok(())
     }
 
     fn digest(&mut self, entry: &Entry) {
@@ -137,17 +176,17 @@ impl Tally {
         }
     }
 
-    fn differs(&mut self, key: &[u8], how: &str) {
+    fn differs(&mut self, found: &Different) {
         self.different += 1;
         if self.told.len() < TOLD {
             self.told.push(Difference {
-                key: shown(&key[self.prefix..]),
-                how: how.to_owned(),
+                key: shown(&found.key[self.prefix..]),
+                how: found.how.to_owned(),
             });
         }
     }
 
-    fn end(mut self) -> Comparison {
+    pub(super) fn end(mut self) -> Comparison {
         // Those that were looked at again came late.
         self.told.sort_by(|one, other| one.key.cmp(&other.key));
         let ignored = CLASSES.iter().zip(self.classes);
@@ -165,6 +204,7 @@ impl Tally {
                 .collect(),
             different: self.different,
             differences: self.told,
+            earlier: None,
         }
     }
 }
@@ -215,9 +255,13 @@ mod tests {
         }
     }
 
-    fn tally(pairings: &[Pairing]) -> (Comparison, Vec<Doubtful>) {
+    fn tally(pairings: &[Pairing]) -> (Comparison, Vec<Different>) {
         let mut tally = Tally::new(4);
-        let doubtful = pairings.iter().filter_map(|at| tally.add(at)).collect();
+        let found = pairings.iter().filter_map(|at| tally.add(at));
+        let (doubtful, certain): (Vec<_>, Vec<_>) = found.partition(|found| found.leased);
+        for found in &certain {
+            tally.differs(found);
+        }
         (tally.end(), doubtful)
     }
 

@@ -14,7 +14,7 @@ use super::{
 const COMPACTIONS: usize = 5;
 
 /// What a [`Position`] of etcd holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Place {
     pub cluster: u64,

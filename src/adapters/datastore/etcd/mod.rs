@@ -13,6 +13,7 @@ mod dial;
 mod dump;
 mod entry;
 mod fault;
+mod halves;
 mod leases;
 mod look;
 mod overtaken;
@@ -29,7 +30,8 @@ use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{
-    Comparison, Connection, Copied, DatastoreError, Later, Look, Meter, Pair, Position, Raised,
+    Comparison, Connection, Copied, DatastoreError, FirstHalf, Later, Look, Meter, Pair, Position,
+    Raised,
     archive::{Piece, Record},
 };
 use store::Store;
@@ -90,6 +92,22 @@ impl Pair for EtcdPair {
 
     async fn compare(&self, meter: &Meter) -> Result<Comparison, DatastoreError> {
         compare::compare(self, meter).await
+    }
+
+    async fn compare_first(
+        &self,
+        copied: &Position,
+        meter: &Meter,
+    ) -> Result<Option<FirstHalf>, DatastoreError> {
+        Box::pin(halves::first(self, copied, meter)).await
+    }
+
+    async fn compare_rest(
+        &self,
+        first: &FirstHalf,
+        meter: &Meter,
+    ) -> Result<Option<Comparison>, DatastoreError> {
+        Box::pin(halves::second(self, first, meter)).await
     }
 
     async fn later(&self, since: &Position) -> Result<Option<Later>, DatastoreError> {

@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     super::DatastoreError,
     EtcdPair,
-    compare::{Doubtful, difference},
+    compare::{Different, difference},
     entry::{Entry, Pairing},
     store::Store,
 };
@@ -17,9 +17,9 @@ const ENDING: i64 = 5;
 /// Those that still differ, and not because their lease ends.
 pub(super) async fn still_different(
     pair: &EtcdPair,
-    doubtful: Vec<Doubtful>,
-) -> Result<Vec<Doubtful>, DatastoreError> {
-    let looked: Vec<Option<Doubtful>> = stream::iter(doubtful)
+    doubtful: Vec<Different>,
+) -> Result<Vec<Different>, DatastoreError> {
+    let looked: Vec<Option<Different>> = stream::iter(doubtful)
         .map(|doubtful| look_again(pair, doubtful))
         .buffered(PARALLEL)
         .try_collect()
@@ -29,8 +29,8 @@ pub(super) async fn still_different(
 
 async fn look_again(
     pair: &EtcdPair,
-    doubtful: Doubtful,
-) -> Result<Option<Doubtful>, DatastoreError> {
+    doubtful: Different,
+) -> Result<Option<Different>, DatastoreError> {
     let key = &doubtful.key;
     let (source, target) =
         futures::future::try_join(pair.source.entry(key), pair.target.entry(key)).await?;
@@ -47,7 +47,7 @@ async fn look_again(
         (Some(source), Some(target)) => (Pairing::Both { source, target }, false),
     };
     let how = difference(&pairing).filter(|_| !ends);
-    Ok(how.map(|how| Doubtful { how, ..doubtful }))
+    Ok(how.map(|how| Different { how, ..doubtful }))
 }
 
 async fn ends(store: &Store, entry: &Entry) -> Result<bool, DatastoreError> {

@@ -158,6 +158,7 @@ impl Tally {
                 .collect(),
             different: self.different,
             differences: self.differences,
+            earlier: None,
         }
     }
 }

@@ -144,6 +144,7 @@ mod tests {
                     "missing at the target",
                 ),
             ],
+            earlier: None,
         };
         let shown: Vec<_> = Defect::all(Driver::Etcd, &found, None)
             .iter()

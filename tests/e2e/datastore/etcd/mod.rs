@@ -4,6 +4,7 @@ mod carry;
 mod changes;
 mod compare;
 mod copy;
+mod halves;
 mod look;
 mod neighbours;
 mod raise;
