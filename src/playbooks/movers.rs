@@ -11,7 +11,7 @@ use crate::{
     steps::{
         Place,
         inventory::Inventory,
-        movers::{Movers, STARTS_WITHIN},
+        movers::{Movers, STARTS_WITHIN, Ways},
         preflight::Look,
     },
 };
@@ -44,6 +44,7 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         pull_secret: mover.pull_secret.clone(),
         run_as,
         starts_within: mover.start_within.map_or(STARTS_WITHIN, |span| span.0),
+        ways: Ways::default(),
     })
 }
 

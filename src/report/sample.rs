@@ -61,6 +61,7 @@ pub(crate) fn all() -> Vec<Entry> {
         json!({"expected_freeze": expected, "volumes": [{
             "source": "shop/data-orders-db-0", "target": "shop/data-orders-db-0", "rounds": rounds,
             "files_sent": 12, "bytes_sent": sent, "files": 1834, "bytes": 15_032_385_536_u64, "seconds": 71.5,
+            "way": if rounds > 1 { json!("direct") } else { json!({"client": {"because": ["no route to host"]}}) },
             "findings": [{"what": "socket, not copied", "count": 1, "examples": ["run/db|x.sock"]}],
         }]})
     };

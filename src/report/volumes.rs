@@ -25,6 +25,8 @@ pub struct CopiedVolume {
     pub bytes_sent: u64,
     /// Seconds that it took.
     pub seconds: f64,
+    /// How the bytes went: `direct` from mover to mover, or by the `client`; empty where that is not known.
+    pub way: String,
 }
 
 /// What the verification compared on a volume.
@@ -114,6 +116,7 @@ impl CopiedVolume {
             // It is what tells a copy from a comparison.
             bytes_sent: volume.get("bytes_sent")?.as_u64()?,
             seconds: volume.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
+            way: way(volume),
         })
     }
 }
@@ -130,6 +133,15 @@ impl VerifiedVolume {
             target_digest: text(volume, "target_digest"),
             differences: volume.get("differences")?.as_u64()?,
         })
+    }
+}
+
+/// A way that has a reason is an object with that.
+fn way(volume: &Value) -> String {
+    let named = volume.get("way").and_then(Value::as_object);
+    match named.and_then(|way| way.keys().next()) {
+        Some(name) => name.clone(),
+        None => text(volume, "way"),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{
     freeze::{FROZEN, Watched},
     inventory::Volume,
-    movers::Work,
+    movers::{Way, Work},
 };
 use crate::{
     engine::{Cx, Failure, Kind},
@@ -57,6 +57,9 @@ pub struct CopiedVolume {
     pub left: u64,
     /// What the target cannot keep.
     pub findings: Vec<Finding>,
+    /// How the bytes went; none before the first round.
+    #[serde(default)]
+    pub way: Option<Way>,
 }
 
 impl CopiedVolume {
@@ -72,10 +75,12 @@ impl CopiedVolume {
             seconds: 0.0,
             left: 0,
             findings: Vec::new(),
+            way: None,
         }
     }
 
-    fn add(&mut self, round: RoundSummary) {
+    fn add(&mut self, round: RoundSummary, way: Option<Way>) {
+        self.way = way;
         self.rounds += 1;
         self.files = round.entries;
         self.bytes = round.bytes;

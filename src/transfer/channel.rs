@@ -15,7 +15,7 @@ const READ_AHEAD: usize = 256 << 10;
 /// rustls takes this much before it must be sent.
 const TLS_BUFFER: usize = 512 << 10;
 /// How long a handshake and greeting may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The connection broke, or what came over it makes no sense.
 #[derive(Debug, thiserror::Error)]

@@ -132,6 +132,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         }
     }
 
+    /// Lets the target's mover take connections to the other that the client makes, of the group that this says. Older
+    /// connections between the two are dropped when the first of them comes.
+    pub(crate) async fn expect(&mut self) -> Result<u64, ControlError> {
+        match self.ask(Command::Expect, &mut |_| {}).await? {
+            Reply::Expected { group } => Ok(group),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Waits until so many connections of this group are ready.
+    pub(crate) async fn joined(
+        &mut self,
+        group: u64,
+        connections: usize,
+    ) -> Result<Reach, ControlError> {
+        let command = Command::Joined { group, connections };
+        match self.ask(command, &mut |_| {}).await? {
+            Reply::Reach(reach) => Ok(reach),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// What the mover's volume holds, and whose it is.
     pub async fn inspect(&mut self, run: &str) -> Result<Inspection, ControlError> {
         match self

@@ -47,6 +47,7 @@ mod listing;
 mod metadata;
 mod protocol;
 mod read;
+mod relay;
 mod remove;
 mod root;
 mod tls;
@@ -60,6 +61,7 @@ pub use control::{Control, ControlError};
 pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};
 pub use mover::DEFAULT_CONNECTIONS;
+pub use relay::Relay;
 pub use report::{
     Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind,
     RoundSummary, Verification, What,

@@ -24,6 +24,13 @@ pub(crate) enum Command {
         address: String,
         connections: usize,
     },
+    /// Takes connections that the client makes to both movers from now on.
+    Expect,
+    /// Waits for so many of them.
+    Joined {
+        group: u64,
+        connections: usize,
+    },
     Inspect {
         run: String,
     },
@@ -52,6 +59,7 @@ pub(crate) enum Reply {
     Progress(Progress),
     Attached(MoverInfo),
     Reach(Reach),
+    Expected { group: u64 },
     Inspected(Inspection),
     Round(RoundSummary),
     Verified(Verification),

@@ -59,8 +59,8 @@ impl Step for FinalCopy {
         };
         still_frozen(self.guard.as_ref(), cx).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
-        for (volume, round) in volumes.iter_mut().zip(rounds) {
-            volume.add(round);
+        for (index, (volume, round)) in volumes.iter_mut().zip(rounds).enumerate() {
+            volume.add(round, self.movers.ways.of(index));
         }
         let copied = Copied {
             volumes,

@@ -214,7 +214,7 @@ impl Step for WarmCopy {
             for (index, round) in shared.iter().zip(rounds) {
                 began[*index] = true;
                 paces[*index].round(&round);
-                volumes[*index].add(round);
+                volumes[*index].add(round, self.movers.ways.of(*index));
             }
             let enough = Self::enough(&volumes, before) || number == self.rounds;
             before = volumes.iter().map(|volume| volume.left).sum();

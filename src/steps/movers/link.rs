@@ -1,12 +1,13 @@
 use anyhow::Result;
+use futures::future::try_join_all;
 
-use super::{Meter, Movers, ensure::Running, keys::Keys, objects::PORT, retry::Loss};
+use super::{Meter, Movers, Way, ensure::Running, keys::Keys, objects::PORT, retry::Loss};
 use crate::{
-    adapters::kube::{PortStream, open_port},
+    adapters::kube::{KubeError, PortStream, open_port},
     engine::{Failure, Kind},
     transfer::{
-        Control, ControlError, DEFAULT_CONNECTIONS, Inspection, Reach, RoundKind, RoundSummary,
-        Side, Verification, What,
+        Control, ControlError, DEFAULT_CONNECTIONS, Inspection, Reach, Relay, RoundKind,
+        RoundSummary, Side, Verification, What,
     },
 };
 
@@ -16,6 +17,8 @@ pub struct Pair {
     pub index: usize,
     source: Control<PortStream>,
     target: Lone,
+    /// Where the two cannot reach each other; cut when the pair is dropped.
+    relay: Option<Relay>,
 }
 
 /// The target's mover alone, for work that needs no source.
@@ -45,30 +48,59 @@ impl Movers {
             index: source.mover.index,
             source: from?,
             target: to?,
+            relay: None,
         };
-        let mut declined = Vec::new();
-        for (dialler, other) in [(Side::Target, source), (Side::Source, target)] {
-            let address = socket_address(&other.address);
-            let control = match dialler {
-                Side::Source => &mut pair.source,
-                Side::Target => &mut pair.target.control,
-            };
-            match control.reach(&address, DEFAULT_CONNECTIONS).await? {
-                Reach::Reached { .. } => return Ok(pair),
-                Reach::Declined { reason } => {
-                    declined.push(format!("the {dialler}'s mover dialled {address}: {reason}"));
+        let claim = &self.volumes[pair.index].source;
+        // What is known need not be found out again while writes are stopped: a packet that a policy drops is waited
+        // for.
+        let known = self.ways.of(pair.index);
+        let mut declined = match known {
+            Some(Way::Client { because }) => because,
+            Some(Way::Direct) | None => match pair.dial(&[source, target]).await? {
+                declined if declined.is_empty() => {
+                    self.ways.set(pair.index, Way::Direct);
+                    return Ok(pair);
                 }
+                declined => {
+                    meter.sink().notice(format!(
+                        "claim {claim}: its movers cannot reach each other, so its bytes go through this client: {}",
+                        declined.join("; ")
+                    ));
+                    declined
+                }
+            },
+        };
+        match self.relay(&mut pair, [source, target]).await? {
+            Reach::Reached { .. } => {
+                self.ways.set(pair.index, Way::Client { because: declined });
+                Ok(pair)
+            }
+            Reach::Declined { reason } => {
+                declined.push(reason);
+                let why = format!(
+                    "the movers of claim {claim} cannot reach each other, neither by themselves nor through this client; allow connections between pods of {} and {} on port {PORT}",
+                    self.source, self.target
+                );
+                let failure = Failure::new(Kind::Blocked, why).with_evidence(declined);
+                Err(Loss::Never(failure.into()))
             }
         }
-        let why = format!(
-            "the movers of claim {} cannot reach each other, in neither direction; allow connections between pods of {} and {} on port {PORT}",
-            self.volumes[pair.index].source, self.source, self.target
-        );
-        Err(Loss::Never(
-            Failure::new(Kind::Blocked, why)
-                .with_evidence(declined)
-                .into(),
-        ))
+    }
+
+    /// Connects both through this client: a port-forward to each for every connection.
+    async fn relay(&self, pair: &mut Pair, both: [&Running; 2]) -> Result<Reach, Loss> {
+        // One carries the listing.
+        let streams = (0..=DEFAULT_CONNECTIONS)
+            .map(|_| async { tokio::try_join!(self.open(both[0]), self.open(both[1])) });
+        let streams = try_join_all(streams).await?;
+        let (relay, reach) = Relay::between(&mut pair.target.control, streams).await?;
+        pair.relay = Some(relay);
+        Ok(reach)
+    }
+
+    async fn open(&self, running: &Running) -> Result<PortStream, KubeError> {
+        let place = self.place(running.mover.side);
+        open_port(&place.cluster, &place.namespace, &running.pod, PORT).await
     }
 
     /// Connects to the target's mover of a volume.
@@ -97,13 +129,29 @@ impl Movers {
         fence: u64,
     ) -> Result<Control<PortStream>, Loss> {
         let side = running.mover.side;
-        let place = self.place(side);
-        let stream = open_port(&place.cluster, &place.namespace, &running.pod, PORT).await?;
+        let stream = self.open(running).await?;
         Ok(Control::connect(stream, &keys.client, side, fence).await?)
     }
 }
 
 impl Pair {
+    /// Lets each dial the other; why none of them got through, and nothing when one did.
+    async fn dial(&mut self, [source, target]: &[&Running; 2]) -> Result<Vec<String>, Loss> {
+        let mut declined = Vec::new();
+        for (dialler, other) in [(Side::Target, source), (Side::Source, target)] {
+            let address = socket_address(&other.address);
+            let control = match dialler {
+                Side::Source => &mut self.source,
+                Side::Target => &mut self.target.control,
+            };
+            match control.reach(&address, DEFAULT_CONNECTIONS).await? {
+                Reach::Reached { .. } => return Ok(Vec::new()),
+                Reach::Declined { reason } => declined.push(reason),
+            }
+        }
+        Ok(declined)
+    }
+
     /// What a side's volume holds.
     pub async fn inspect(&mut self, side: Side) -> Result<Inspection, ControlError> {
         match side {

@@ -13,6 +13,7 @@ mod remove;
 mod retry;
 #[cfg(test)]
 mod testing;
+mod way;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use ensure::STARTS_WITHIN;
 pub use link::{Lone, Pair};
 pub use meter::{Doing, Meter};
 pub use retry::{LoneWork, Work};
+pub use way::{Way, Ways};
 
 /// All movers of a migration.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Movers {
     pub run_as: RunAs,
     /// How long each may take to run.
     pub starts_within: Duration,
+    /// How the bytes of each volume go.
+    pub ways: Ways,
 }
 
 /// One mover: of which volume, and on which side.

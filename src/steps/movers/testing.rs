@@ -1,7 +1,7 @@
 //! What the tests of this folder share.
 use serde_json::json;
 
-use super::{Movers, STARTS_WITHIN};
+use super::{Movers, STARTS_WITHIN, Ways};
 use crate::{
     plan::RunAs,
     steps::{
@@ -44,5 +44,6 @@ pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
         pull_secret: Some("pull".to_owned()),
         run_as,
         starts_within: STARTS_WITHIN,
+        ways: Ways::default(),
     }
 }

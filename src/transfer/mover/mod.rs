@@ -1,7 +1,7 @@
 //! The mover: our own binary in a pod, next to one volume.
 //!
 //! It listens on one port. Who connects is told by the certificate: the client (a control connection, [`session`]) or
-//! the other mover ([`peer`]). The source only answers; the target compares, decides and writes ([`round`]).
+//! the other mover ([`peer`]), which may also be dialled over a connection of the client's ([`relay`]). The source only answers; the target compares, decides and writes ([`round`]).
 mod device;
 mod fetch;
 mod operation;
@@ -15,8 +15,9 @@ mod stream;
 mod tidy;
 mod verify;
 
-use super::channel::Channel;
+use super::channel::{Channel, ChannelError, HANDSHAKE};
 use super::keys::{KeyError, MoverKeys};
+use super::relay;
 use super::report::Shape;
 use super::side::Side;
 use super::tls;
@@ -226,9 +227,12 @@ fn welcome(state: &Arc<State>, open: &Arc<AtomicUsize>, tcp: TcpStream) {
     });
 }
 
-fn converse(state: &Arc<State>, tcp: TcpStream) -> Result<(), super::channel::ChannelError> {
-    tcp.set_nonblocking(false)
-        .map_err(super::channel::ChannelError::Socket)?;
+fn converse(state: &Arc<State>, tcp: TcpStream) -> Result<(), ChannelError> {
+    tcp.set_nonblocking(false).map_err(ChannelError::Socket)?;
+    if let Some(group) = relay::asked(&tcp, HANDSHAKE).map_err(ChannelError::Socket)? {
+        peer::dial_over(state, tcp, group);
+        return Ok(());
+    }
     let channel = Channel::answer(tcp, state.listening.clone())?;
     // The handshake accepted two certificates only: it is the client's or the other mover's.
     if channel.certificate() == Some(&state.client) {

@@ -1,6 +1,7 @@
 //! Connections to the other mover: dialled by either side, used by the target, answered by the source.
 use super::source;
 use super::state::State;
+use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::fault::Fault;
 use crate::transfer::protocol::PeerHello;
@@ -8,13 +9,17 @@ use crate::transfer::report::Reach;
 use crate::transfer::side::Side;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one attempt to connect may take: a packet that a policy drops is never answered.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the target waits for the source's next bytes. Digests say every second that they go on; a disk that gives
 /// nothing for so long is as good as gone.
 const SILENCE: Duration = Duration::from_mins(2);
+/// How long all connections through a client may take to come.
+const JOINING: Duration = Duration::from_secs(20);
+/// How often it is looked whether the client is still there meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 /// More connections than this are of no use to anybody.
 const MOST: usize = 16;
 
@@ -44,25 +49,74 @@ fn dial(state: &Arc<State>, address: &str, group: u64) -> Result<(), String> {
     let mut last = "the name has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(tcp) => {
-                let mut channel =
-                    Channel::dial(tcp, state.dialing.clone()).map_err(|error| error.to_string())?;
-                let hello = PeerHello {
-                    run: state.run.clone(),
-                    side: state.side,
-                    group,
-                };
-                let exchange = channel
-                    .send_now(&hello)
-                    .and_then(|()| channel.receive::<PeerHello>());
-                let theirs = exchange.map_err(|error| error.to_string())?;
-                check(state, &theirs)?;
-                return join(state, channel, group).map_err(|error| error.to_string());
-            }
+            Ok(tcp) => return introduce(state, tcp, group),
             Err(error) => last = error.to_string(),
         }
     }
     Err(last)
+}
+
+/// Both movers tell each other who they are; whoever dialled begins.
+fn introduce(state: &Arc<State>, tcp: TcpStream, group: u64) -> Result<(), String> {
+    let mut channel =
+        Channel::dial(tcp, state.dialing.clone()).map_err(|error| error.to_string())?;
+    let hello = PeerHello {
+        run: state.run.clone(),
+        side: state.side,
+        group,
+    };
+    let exchange = channel
+        .send_now(&hello)
+        .and_then(|()| channel.receive::<PeerHello>());
+    let theirs = exchange.map_err(|error| error.to_string())?;
+    check(state, &theirs)?;
+    join(state, channel, group).map_err(|error| error.to_string())
+}
+
+/// Dials over a connection that the client has made to both movers.
+pub(crate) fn dial_over(state: &Arc<State>, tcp: TcpStream, group: u64) {
+    // Of an older client, or of a stranger.
+    if !state.is_expected(group) {
+        tracing::warn!("a connection of a group that nobody asked for was turned away");
+        return;
+    }
+    if let Err(reason) = introduce(state, tcp, group) {
+        state.not_joined(group, reason);
+    }
+}
+
+/// Waits until so many connections of a group are ready. That they are not is no error.
+pub(crate) fn joined(
+    state: &State,
+    group: u64,
+    connections: usize,
+    cancel: &Cancel,
+) -> Result<Reach, Fault> {
+    let begun = Instant::now();
+    loop {
+        cancel.check()?;
+        match state.has_joined(group, connections, LOOK) {
+            Ok(ready) if ready == connections => return Ok(Reach::Reached { connections }),
+            Ok(_) if begun.elapsed() < JOINING => {}
+            other => {
+                state.leave_group(group);
+                let why = other.map_or_else(
+                    |reason| reason,
+                    |ready| {
+                        format!(
+                            "{ready} of {connections} connections came within {} s",
+                            JOINING.as_secs()
+                        )
+                    },
+                );
+                let reason = format!(
+                    "the {} mover got no connection through the client: {why}",
+                    state.side
+                );
+                return Ok(Reach::Declined { reason });
+            }
+        }
+    }
 }
 
 fn check(state: &State, hello: &PeerHello) -> Result<(), String> {

@@ -116,6 +116,15 @@ fn run(
             let reached: Reach = peer::reach(state, &address, connections);
             Reply::Reach(reached)
         }
+        Command::Expect => {
+            is_target(state)?;
+            Reply::Expected {
+                group: state.expect(),
+            }
+        }
+        Command::Joined { group, connections } => {
+            Reply::Reach(peer::joined(state, group, connections, cancel)?)
+        }
         Command::Inspect { run } => {
             same_run(state, &run)?;
             Reply::Inspected(tidy::inspect(&operation)?)
@@ -162,6 +171,10 @@ fn same_run(state: &State, run: &str) -> Result<(), Fault> {
 
 fn target_of(state: &State, run: &str) -> Result<(), Fault> {
     same_run(state, run)?;
+    is_target(state)
+}
+
+fn is_target(state: &State) -> Result<(), Fault> {
     if state.side == Side::Target {
         Ok(())
     } else {

@@ -26,6 +26,7 @@ pub(crate) struct State {
     groups: AtomicU64,
     inner: Mutex<Inner>,
     idle_changed: Condvar,
+    peers_changed: Condvar,
 }
 
 struct Inner {
@@ -42,6 +43,8 @@ struct Inner {
     idle_since: Instant,
     /// On the target: connections of the newest group.
     peers: (u64, Vec<Channel>),
+    /// On the target: the group that the client connects, and why one of it did not come to be.
+    expected: (u64, Option<String>),
     /// On the source: sockets that are answered on, by group and number.
     served: Vec<(u64, u64, TcpStream)>,
     next_served: u64,
@@ -65,6 +68,7 @@ impl State {
             answering: 0,
             idle_since: Instant::now(),
             peers: (0, Vec::new()),
+            expected: (0, None),
             served: Vec::new(),
             next_served: 0,
         };
@@ -83,6 +87,7 @@ impl State {
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),
             idle_changed: Condvar::new(),
+            peers_changed: Condvar::new(),
         }
     }
 
@@ -221,6 +226,52 @@ impl State {
             inner.peers = (group, Vec::new());
         }
         inner.peers.1.push(channel);
+        self.peers_changed.notify_all();
+    }
+
+    /// Connections of this group are accepted from the client from now on, and of no other.
+    pub(crate) fn expect(&self) -> u64 {
+        let group = self.next_group();
+        self.lock().expected = (group, None);
+        group
+    }
+
+    /// Whether a group is the one that the client connects.
+    pub(crate) fn is_expected(&self, group: u64) -> bool {
+        self.lock().expected.0 == group
+    }
+
+    /// A connection of such a group did not come to be.
+    pub(crate) fn not_joined(&self, group: u64, reason: String) {
+        let mut inner = self.lock();
+        if inner.expected.0 == group {
+            inner.expected.1 = Some(reason);
+            self.peers_changed.notify_all();
+        }
+    }
+
+    /// How many connections of a group there are, waiting a little for as many as are wanted; an error says why one
+    /// will never come.
+    pub(crate) fn has_joined(
+        &self,
+        group: u64,
+        wanted: usize,
+        wait: Duration,
+    ) -> Result<usize, String> {
+        let ready = |inner: &Inner| match inner.peers.0 == group {
+            true => inner.peers.1.len(),
+            false => 0,
+        };
+        let (inner, _) = self
+            .peers_changed
+            .wait_timeout_while(self.lock(), wait, |inner| {
+                ready(inner) < wanted && inner.expected.1.is_none()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match &inner.expected {
+            (of, Some(reason)) if *of == group => Err(reason.clone()),
+            _ => Ok(ready(&inner)),
+        }
     }
 
     /// Takes all connections out; they come back by [`State::keep_again`] when all went well.

@@ -4,6 +4,7 @@
 mod copying;
 mod pair;
 mod refusing;
+mod relaying;
 mod snapshot;
 mod tree;
 mod verifying;

@@ -157,6 +157,7 @@ fn copied(report: &Report) -> Table {
         Column::whole("SENT").right(),
         Column::whole("TOOK").right().expendable(4),
         Column::whole("RATE").right().expendable(5),
+        Column::whole("WAY").expendable(6),
     ]);
     for volume in report.copied() {
         let rate = volume.bytes_sent as f64 / volume.seconds;
@@ -173,6 +174,12 @@ fn copied(report: &Report) -> Table {
                 amount::rate(rate)
             } else {
                 nothing()
+            }
+            .into(),
+            if volume.way.is_empty() {
+                nothing()
+            } else {
+                volume.way
             }
             .into(),
         ]);
