@@ -12,7 +12,7 @@ use crate::{
         About,
         kamaji::{
             AwaitFreeze, AwaitJob, Commit, FinalCopy, Flip, FreezeTenant, JobLook, Lead, Mend,
-            Pause, Raise, Request, RollOut, Stores, Switch, Tenant, TenantLook, ThawTenant,
+            Pause, Raise, Request, RollOut, Settle, Stores, Switch, Tenant, TenantLook, ThawTenant,
             VerifyStores, WarmCopy, WarmVerify, rules,
         },
         preflight::Look,
@@ -103,6 +103,7 @@ fn direct(switch: &Switch, rounds: u32) -> Vec<Arc<dyn Step>> {
         Arc::new(Flip(switch.clone())),
         Arc::new(RollOut(switch.clone())),
         Arc::new(ThawTenant(switch.clone())),
+        Arc::new(Settle(switch.clone())),
     ]);
     steps
 }
@@ -120,6 +121,7 @@ fn by_controller(switch: &Switch) -> Vec<Arc<dyn Step>> {
         Arc::new(Commit(switch.clone())),
         Arc::new(RollOut(switch.clone())),
         Arc::new(ThawTenant(switch.clone())),
+        Arc::new(Settle(switch.clone())),
     ]);
     steps
 }

@@ -18,6 +18,7 @@ pub(crate) fn header() -> Header {
         "flip",
         "roll-out",
         "thaw",
+        "settle",
     ];
     Header {
         migration: "switch-t1-gold".to_owned(),
@@ -47,15 +48,16 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
     let keys: Vec<_> = (0..late)
         .map(|number| format!("configmaps/shop/late-{number}"))
         .collect();
-    let rolled_out = json!({
-        "source": if raised { 4_215_020_u64 } else { 4_315_020 },
-        "later": {"writes": late, "keys": keys},
-    });
     let because = if raised {
         "the target's revisions begin above 4225101, and 4215020 is the source's last: clients miss nothing"
     } else {
         "the target's revisions begin above 4225101, and the source went on to 4315020: clients that go on from there miss what the target gave the same revisions, until they are restarted"
     };
+    let settled = json!({
+        "source": if raised { 4_215_020_u64 } else { 4_315_020 },
+        "later": {"writes": late, "keys": keys},
+        "restart_kubelets": !raised, "because": because,
+    });
     let outputs = [
         ("preflight", 4, json!({"checks": 38})),
         ("pause", 1, Value::Null),
@@ -91,15 +93,13 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
             json!({"source": 4_215_012_u64, "before": 4_225_100_u64, "now": 4_225_101_u64}),
         ),
         ("flip", 0, Value::Null),
-        ("roll-out", 9, rolled_out),
+        ("roll-out", 9, Value::Null),
         (
             "thaw",
             1,
-            json!({
-                "accepted_by": ["t1-7f66d-8n4q2"], "revision": 4_225_160_u64,
-                "restart_kubelets": !raised, "because": because,
-            }),
+            json!({"accepted_by": ["t1-7f66d-8n4q2"], "revision": 4_225_160_u64}),
         ),
+        ("settle", 4, settled),
     ];
     let mut entries = Vec::new();
     let mut second = 0;

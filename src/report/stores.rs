@@ -97,10 +97,7 @@ pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> 
         );
         notes.push(("verify".to_owned(), text));
     }
-    if let Some(later) = outputs
-        .get("roll-out")
-        .and_then(|output| output.get("later"))
-    {
+    if let Some(later) = outputs.get("settle").and_then(|output| output.get("later")) {
         let writes = number(later, "writes");
         if writes > 0 {
             let keys = later.get("keys").and_then(Value::as_array);
@@ -113,10 +110,10 @@ pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> 
                 "{writes} writes came to the source after the comparison, and are not at the target: {}",
                 keys.join(", ")
             );
-            notes.push(("roll-out".to_owned(), text));
+            notes.push(("settle".to_owned(), text));
         }
     }
-    if let Some(output) = outputs.get("thaw")
+    if let Some(output) = outputs.get("settle")
         && let Some(restart) = output.get("restart_kubelets").and_then(Value::as_bool)
     {
         let verdict = if restart {
@@ -125,7 +122,7 @@ pub(super) fn notes(outputs: &BTreeMap<String, Value>) -> Vec<(String, String)> 
             "no kubelet has to be restarted"
         };
         notes.push((
-            "thaw".to_owned(),
+            "settle".to_owned(),
             format!("{verdict}: {}", text(output, "because")),
         ));
     }

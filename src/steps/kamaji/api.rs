@@ -43,11 +43,23 @@ impl Switch {
             .collect())
     }
 
-    /// Every API server of the tenant that runs.
+    /// Every API server of the tenant that runs, also one that is told to end.
     pub(super) async fn api_servers(&self) -> Result<Vec<ApiServer>> {
+        self.api_servers_of(self.pods().await?).await
+    }
+
+    /// The API servers that are not told to end. Another one may use the store that the tenant has left, where its
+    /// freeze stays.
+    pub(super) async fn staying_api_servers(&self) -> Result<Vec<ApiServer>> {
+        let mut pods = self.pods().await?;
+        pods.retain(|pod| !is_ending(pod));
+        self.api_servers_of(pods).await
+    }
+
+    async fn api_servers_of(&self, pods: Vec<Pod>) -> Result<Vec<ApiServer>> {
         let kubeconfig = self.kubeconfig().await?;
         let mut found = Vec::new();
-        for pod in self.pods().await? {
+        for pod in pods {
             let name = pod.metadata.name.clone().unwrap_or_default();
             if phase(&pod) != "Running" {
                 continue;
@@ -118,6 +130,11 @@ pub(super) fn store_of(pod: &Pod) -> &str {
     labels
         .and_then(|labels| labels.get(POD_DATA_STORE))
         .map_or("", String::as_str)
+}
+
+/// Whether a pod is told to end.
+pub(super) fn is_ending(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
 }
 
 /// The phase of a pod.

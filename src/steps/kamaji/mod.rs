@@ -11,8 +11,9 @@
 //! | `verify` | nothing: what changed since, else all, is compared by content | – |
 //! | `lead` | the target store goes on behind what the source's API servers still write for themselves | removing the copy |
 //! | `flip` | the tenant belongs to the target store | never: from here on the target is written to |
-//! | `roll-out` | the controller moves the API servers; none uses the source any more | never |
+//! | `roll-out` | the controller moves the API servers | never |
 //! | `thaw` | writes are accepted again, by the target | never |
+//! | `settle` | nothing: no API server uses the source any more, which is looked at a last time | – |
 mod api;
 mod checks;
 mod controller;
@@ -28,6 +29,7 @@ mod policy;
 mod raise;
 mod rights;
 mod roll_out;
+mod settle;
 mod snapshot;
 mod stores;
 mod tenant;
@@ -58,6 +60,7 @@ pub use pause::Pause;
 pub use raise::Raise;
 pub use rights::rules;
 pub use roll_out::RollOut;
+pub use settle::Settle;
 pub use snapshot::{Restore, snapshot};
 pub use stores::Stores;
 pub use tenant::{Tenant, settled_in};

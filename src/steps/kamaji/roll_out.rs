@@ -1,33 +1,22 @@
+use super::{
+    ROLL_OUT_BOUND, Switch,
+    api::{is_ending, store_of},
+};
+use crate::{
+    adapters::{
+        kamaji::{DataStore, TenantControlPlane, data_stores, tenants},
+        kube::{KubeError, Look, Wait, pod_evidence, wait_for, wait_for_all},
+    },
+    engine::{Cx, Failure, Kind, Outcome, Step, UndoPlan, Undone},
+};
 use anyhow::Result;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, api::DynamicObject};
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{ROLL_OUT_BOUND, Switch, api::store_of};
-use crate::{
-    adapters::{
-        datastore::Later,
-        kamaji::{DataStore, TenantControlPlane, data_stores, tenants},
-        kube::{KubeError, Look, Wait, pod_evidence, wait_for, wait_for_all},
-    },
-    engine::{Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
-};
-
-/// What the roll-out leaves in the journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RolledOut {
-    /// The source's revision once no API server used it any more: no client can know a later one of it.
-    pub source: u64,
-    /// What came to the source after the last copy; none where it cannot tell.
-    pub later: Option<Later>,
-}
-
-/// What the roll-out leaves in the journal.
-pub const ROLLED_OUT: Key<RolledOut> = Key::new("roll-out");
-
-/// Lets the controller move the API servers, and waits until none uses the source any more.
+/// Lets the controller move the API servers, and waits until all are ready at the target. An old one may still be
+/// ending then, see [`super::Settle`].
 #[derive(Clone, Debug)]
 pub struct RollOut(pub Switch);
 
@@ -51,18 +40,19 @@ impl RollOut {
         Look::NotYet(format!("it is {version}, in datastore {store}"))
     }
 
-    /// Every API server uses the target and is ready.
+    /// Every API server uses the target and is ready, but for those that are told to end.
     fn all_moved(&self, pods: &[Pod]) -> Look {
         let target = &self.0.tenant.target;
+        let pods = pods.iter().filter(|pod| !is_ending(pod));
         let old: Vec<_> = pods
-            .iter()
+            .clone()
             .filter(|pod| store_of(pod) != target)
             .map(|pod| format!("pod {} uses datastore {}", pod.name_any(), store_of(pod)))
             .collect();
         if let [first, ..] = &old[..] {
             return Look::NotYet(first.clone());
         }
-        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        let ready = pods.filter(|pod| is_ready(pod)).count();
         let wanted = usize::try_from(self.0.tenant.replicas).unwrap_or(0);
         if ready < wanted {
             return Look::NotYet(format!("{ready} of {wanted} API servers are ready"));
@@ -107,35 +97,16 @@ impl RollOut {
         .await?;
         Ok(())
     }
+}
 
-    /// The last look at both stores: no API server uses the source any more, and the tenant is still frozen.
-    async fn close(&self, cx: &Cx) -> Result<RolledOut> {
-        let tenant = &self.0.tenant;
-        let source = self.0.stores.pair().await?.source_revision().await?;
-        let later = self.0.later(cx).await?;
-        if let Some(later) = later.as_ref().filter(|later| later.writes > 0) {
-            cx.sink.notice(format!(
-                "{} writes came to datastore {} after the comparison, and are not in datastore {}: {}",
-                later.writes,
-                tenant.source,
-                tenant.target,
-                later.keys.join(", ")
-            ));
-        }
-        Ok(RolledOut { source, later })
-    }
-
-    /// What the pods that do not come say.
-    async fn evidence(&self) -> Vec<String> {
+impl Switch {
+    /// What the pods that are not ready say.
+    pub(super) async fn pods_evidence(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for pod in self.0.pods().await.unwrap_or_default() {
+        for pod in self.pods().await.unwrap_or_default() {
             if !is_ready(&pod) {
-                let found = pod_evidence(
-                    &self.0.place.cluster,
-                    &self.0.place.namespace,
-                    &pod.name_any(),
-                )
-                .await;
+                let found =
+                    pod_evidence(&self.place.cluster, &self.place.namespace, &pod.name_any()).await;
                 lines.extend(found);
             }
         }
@@ -155,11 +126,11 @@ fn is_ready(pod: &Pod) -> bool {
 #[async_trait]
 impl Step for RollOut {
     fn id(&self) -> &'static str {
-        ROLLED_OUT.step()
+        "roll-out"
     }
 
     fn title(&self) -> String {
-        "let Kamaji move the API servers, until none uses the source".to_owned()
+        "let Kamaji move the API servers to the target".to_owned()
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -170,10 +141,10 @@ impl Step for RollOut {
         self.0.resume().await?;
         tokio::select! {
             waited = self.wait(cx) => match waited {
-                Ok(()) => Ok(Outcome::Done(serde_json::to_value(self.close(cx).await?)?)),
+                Ok(()) => Ok(Outcome::Done(Value::Null)),
                 Err(error @ (KubeError::TimedOut { .. } | KubeError::WillNotHappen { .. })) => {
                     let kind = if matches!(error, KubeError::TimedOut { .. }) { Kind::TimedOut } else { Kind::Error };
-                    let evidence = self.evidence().await;
+                    let evidence = self.0.pods_evidence().await;
                     Err(Failure::new(kind, error.to_string()).with_evidence(evidence).into())
                 }
                 Err(error) => Err(error.into()),

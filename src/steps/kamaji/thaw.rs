@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     Switch,
     api::{ApiServer, Write, at_least_one},
-    lead::LED,
-    roll_out::ROLLED_OUT,
 };
 use crate::{
     adapters::kube::KubeError,
@@ -28,10 +26,6 @@ pub struct Thawed {
     pub accepted_by: Vec<String>,
     /// The tenant's revision as its API servers tell it now.
     pub revision: u64,
-    /// Whether kubelets and other clients that watched all through the switch have to be restarted.
-    pub restart_kubelets: bool,
-    /// Why, or why not.
-    pub because: String,
 }
 
 /// What the thaw leaves in the journal.
@@ -56,7 +50,7 @@ impl Step for ThawTenant {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
-        let servers = self.0.api_servers().await?;
+        let servers = self.0.staying_api_servers().await?;
         at_least_one(&servers, &self.0.shown())?;
         if self.0.way == TenantWay::Controller {
             self.0.until_lifted(cx, self.id()).await?;
@@ -72,13 +66,9 @@ impl Step for ThawTenant {
             self.0.restore_annotations().await?;
         }
         let revision = revision(&servers[0]).await?;
-        let (led, rolled_out) = (cx.get(&LED)?, cx.get(&ROLLED_OUT)?);
-        let (restart_kubelets, because) = verdict(led.now, rolled_out.source);
         Ok(Outcome::Done(serde_json::to_value(Thawed {
             accepted_by,
             revision,
-            restart_kubelets,
-            because,
         })?))
     }
 
@@ -87,37 +77,10 @@ impl Step for ThawTenant {
     }
 }
 
-/// Whether clients that watched all through the switch have to be restarted, and why: the target gave no revision
-/// up to `led`, and the source none above `source`.
-fn verdict(led: u64, source: u64) -> (bool, String) {
-    if led > source {
-        let why = format!(
-            "the target's revisions begin above {led}, and {source} is the source's last: clients miss nothing"
-        );
-        return (false, why);
-    }
-    let why = format!(
-        "the target's revisions begin above {led}, and the source went on to {source}: clients that go on from there miss what the target gave the same revisions, until they are restarted"
-    );
-    (true, why)
-}
-
 /// The revision that a list is of.
 async fn revision(server: &ApiServer) -> Result<u64> {
     let namespaces: Api<Namespace> = server.cluster.cluster_scoped();
     let one = ListParams::default().limit(1);
     let list = namespaces.list(&one).await.map_err(KubeError::from)?;
     Ok(list.metadata.resource_version.unwrap_or_default().parse()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn target_revision_lower_than_the_source_s_needs_restarts() {
-        assert!(!verdict(101, 100).0);
-        assert!(verdict(100, 100).0);
-        assert!(verdict(7, 100).0);
-    }
 }

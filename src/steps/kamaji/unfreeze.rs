@@ -50,7 +50,7 @@ impl Held {
         };
         let control_plane = switch.control_plane().await?;
         let paused = control_plane.annotation(PAUSED).and_then(paused_by);
-        let servers = switch.api_servers().await?;
+        let servers = switch.staying_api_servers().await?;
         let policy = match servers.first() {
             Some(server) => {
                 let api = server.cluster.cluster_scoped::<ValidatingAdmissionPolicy>();

@@ -43,9 +43,9 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
     7  hand-over     marked  2025-11-21 02:09:17Z  2025-11-21 02:15:00Z      1     1s
 
     Copied
-    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE
-    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s
-    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s
+    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE  WAY
+    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s  direct
+    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s  client
 
     Compared
     SOURCE                 TARGET                 FILES     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST
@@ -172,10 +172,10 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
 
     ## Copied
 
-    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE |
-    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
-    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s |
-    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s |
+    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE | WAY |
+    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s | direct |
+    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s | client |
 
     ## Compared
 

@@ -31,6 +31,7 @@ fn killed_at_each_write_a_switch_by_kamaji_s_job_goes_back_and_comes_to_its_end(
             "commit",
             "roll-out",
             "thaw",
+            "settle",
         ],
     )
 }

@@ -75,7 +75,9 @@ fn refused_for(name: &str, keys: usize) -> Result<Duration> {
     let writer = Writer::start(&tenant.kubeconfig(), name);
     let ended = switch(&tenant, GOLD, &[]);
     let told = writer.end()?;
-    ended?.with_code(0)?;
+    let ended = ended?.with_code(0)?;
+    // What it was made of.
+    eprintln!("{keys} keys:\n{}", ended.err);
     let there = tenant.kubectl(&["get", "configmaps", "-o", "json"])?;
     told.holds(&serde_json::from_str(&there)?)?;
     ensure!(

@@ -200,6 +200,7 @@ fn killed_at_each_write_a_switch_goes_back_before_the_flip_and_comes_to_its_end(
             "flip",
             "roll-out",
             "thaw",
+            "settle",
         ],
     )
 }

@@ -22,7 +22,7 @@ fn there_and_back(
     let of = |step: &str, key: &str| report["outputs"][step][key].as_u64();
     ensure!(
         of("lead", "now") >= of("lead", "source").map(|source| source + 10_000)
-            && of("thaw", "revision") > of("roll-out", "source"),
+            && of("thaw", "revision") > of("settle", "source"),
         "{report}"
     );
     ensure!(holds(silver, &schema)? && holds(gold, &schema)?);

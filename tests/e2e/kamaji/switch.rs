@@ -98,8 +98,8 @@ pub(super) fn is_proven(tenant: &Tenant, on: &str, report: &Value) -> Result<()>
         outputs["verify"]["different"] == 0 && outputs["verify"]["keys"].as_u64() > Some(100),
         "{outputs}"
     );
-    ensure!(outputs["roll-out"]["later"]["writes"] == 0, "{outputs}");
-    ensure!(outputs["thaw"]["restart_kubelets"] == false, "{outputs}");
+    ensure!(outputs["settle"]["later"]["writes"] == 0, "{outputs}");
+    ensure!(outputs["settle"]["restart_kubelets"] == false, "{outputs}");
     Ok(())
 }
 

@@ -141,7 +141,7 @@ impl Switch {
         wait_for(&api, &self.tenant.name, &wait, at_rest).await?;
         let begun = tokio::time::Instant::now();
         let message = self.frozen_message();
-        for server in self.api_servers().await? {
+        for server in self.staying_api_servers().await? {
             while self.has_kamaji_s_freeze(&server).await?
                 || server.refusal(&message).await? == Refusal::Kamaji
             {
