@@ -258,9 +258,9 @@ impl State {
         wanted: usize,
         wait: Duration,
     ) -> Result<usize, String> {
-        let ready = |inner: &Inner| match inner.peers.0 == group {
-            true => inner.peers.1.len(),
-            false => 0,
+        let ready = |inner: &Inner| {
+            let (of, peers) = &inner.peers;
+            if *of == group { peers.len() } else { 0 }
         };
         let (inner, _) = self
             .peers_changed

@@ -53,7 +53,7 @@ impl AsyncRead for Spoilt {
             State::Ending => {
                 return match Pin::new(&mut this.stream).poll_read(cx, buf) {
                     Poll::Pending => Poll::Ready(Ok(())),
-                    read => read,
+                    read @ Poll::Ready(_) => read,
                 };
             }
             State::Until(left, how) => (left, how),

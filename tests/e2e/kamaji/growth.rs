@@ -77,7 +77,7 @@ fn refused_for(name: &str, keys: usize) -> Result<Duration> {
     let told = writer.end()?;
     let ended = ended?.with_code(0)?;
     // What it was made of.
-    eprintln!("{keys} keys:\n{}", ended.err);
+    println!("{keys} keys:\n{}", ended.err);
     let there = tenant.kubectl(&["get", "configmaps", "-o", "json"])?;
     told.holds(&serde_json::from_str(&there)?)?;
     ensure!(
