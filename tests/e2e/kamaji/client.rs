@@ -21,6 +21,8 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, time::interval};
 
+/// A tenant that is left frozen accepts none: whoever ended the writer tells why.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(10);
 /// A request whose pod goes away is never answered.
@@ -118,7 +120,8 @@ async fn write(api: &Api<ConfigMap>, prefix: &str, stop: &AtomicBool) -> Result<
     let mut last = false;
     for number in 0_u32.. {
         // The gap ends with an accepted write only.
-        if stop.load(Ordering::Relaxed) && last {
+        let stopped = stop.load(Ordering::Relaxed);
+        if stopped && (last || accepted.elapsed() > PATIENCE) {
             break;
         }
         pace.tick().await;

@@ -16,6 +16,8 @@ use crate::{
 
 /// Of what is written.
 const VERSION: u32 = 1;
+/// Kamaji writes status after status while old API servers end.
+const TRIES: usize = 10;
 /// What acts on the Job, and is replaced while the switch lasts.
 const REPLACED: [&str; 2] = [MIGRATION_TIMEOUT, CLEANUP_PRIOR_MIGRATION];
 
@@ -124,13 +126,20 @@ impl Switch {
 
     /// Puts the annotations back, where that is still to be done: after the flip they act on nothing.
     pub(in super::super) async fn restore_annotations(&self) -> Result<()> {
-        let tenant = self.control_plane().await?;
-        match Original::read(&tenant)? {
-            Some(original) if original.belongs() == self.belongs => {
-                let operations = original.operations(&tenant);
-                Ok(self.write_back(&tenant, operations).await?)
+        let mut tries = 0;
+        loop {
+            let tenant = self.control_plane().await?;
+            let Some(original) = Original::read(&tenant)?.filter(|it| it.belongs() == self.belongs)
+            else {
+                return Ok(());
+            };
+            let operations = original.operations(&tenant);
+            tries += 1;
+            match self.write_back(&tenant, operations).await {
+                // Kamaji has written its status meanwhile, or an answer was lost.
+                Err(KubeError::Invalid { .. } | KubeError::Conflict { .. }) if tries < TRIES => {}
+                other => return Ok(other?),
             }
-            _ => Ok(()),
         }
     }
 
