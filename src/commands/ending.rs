@@ -1,4 +1,6 @@
 //! How a run ends on the screen: what happened, how things are, and what can be done next.
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::session;
@@ -11,6 +13,10 @@ use crate::{
     error::{Kind, Stopped},
     report::{Report, State, StepState},
     state::LockError,
+    steps::{
+        kamaji::Tenant,
+        preflight::{CHECKED, Checked},
+    },
     ui::{Ending, amount},
 };
 
@@ -176,6 +182,7 @@ pub(super) fn tell(
     let lost = ended.as_ref().err().is_some_and(|error| {
         matches!(Kind::of(error), Kind::Locked) || Failure::kind_of(error) == FailureKind::LockLost
     });
+    let flipped = flipped(report);
     let rolling = back || ended.as_ref().err().is_some_and(session::is_rolling_back);
     ending = if lost {
         ending.with_next(command(format!("status {name} -w")), "shows who is at work")
@@ -201,7 +208,7 @@ pub(super) fn tell(
         } else {
             ending.with_next(run, on)
         };
-        if begun(report) {
+        if begun(report) && flipped != Some(Flipped::Surely) {
             ending.with_next(rollback, undoes)
         } else {
             ending
@@ -245,6 +252,76 @@ fn is_started(report: &Report) -> bool {
     })
 }
 
+/// How far a tenant is on its way from one DataStore to the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flipped {
+    /// The change was asked for, and nobody saw its answer.
+    Perhaps,
+    /// It belongs to the target: there is no way back.
+    Surely,
+}
+
+/// Whether a tenant belongs to its target; none before that was begun, and where there is no tenant.
+fn flipped(report: &Report) -> Option<Flipped> {
+    let step = ["flip", "commit"]
+        .into_iter()
+        .find_map(|step| report.step(step))?;
+    match step.state {
+        StepState::Done | StepState::Marked | StepState::Skipped => Some(Flipped::Surely),
+        StepState::Undone => None,
+        _ => (step.attempts > 0).then_some(Flipped::Perhaps),
+    }
+}
+
+/// The tenant that a migration is about, as it was when it began.
+fn tenant(report: &Report) -> Option<Tenant> {
+    let output = report.outputs.get(CHECKED.step())?;
+    let checked: Checked = serde_json::from_value(output.clone()).ok()?;
+    checked.about.into_tenant()
+}
+
+/// To whom a tenant belongs, and whether it can be written to.
+fn state_of_tenant(report: &Report, flipped: Flipped) -> String {
+    let (name, source, target) = tenant(report).map_or_else(
+        || {
+            (
+                "the tenant".to_owned(),
+                "its old datastore".to_owned(),
+                "its new datastore".to_owned(),
+            )
+        },
+        |tenant| {
+            (
+                format!("tenant {}", tenant.name),
+                format!("datastore {}", tenant.source),
+                format!("datastore {}", tenant.target),
+            )
+        },
+    );
+    let belongs = match flipped {
+        Flipped::Surely => format!("{name} belongs to {target}"),
+        Flipped::Perhaps => {
+            format!(
+                "{name} belongs to {source} or already to {target} (status.storage.dataStoreName)"
+            )
+        }
+    };
+    if !report.frozen.now {
+        return format!("{belongs} and accepts writes; the data in {source} is kept");
+    }
+    format!(
+        "{belongs}, and has refused writes for {}; the data in {source} is kept",
+        amount::duration(frozen_for(report))
+    )
+}
+
+/// How long writes have been stopped this time.
+fn frozen_for(report: &Report) -> Duration {
+    let now = report.frozen.periods.last();
+    let seconds = now.map_or(report.frozen.seconds, |period| period.seconds);
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
 /// What a rollback does first.
 fn undoes(report: &Report) -> &'static str {
     if is_started(report) {
@@ -266,12 +343,13 @@ fn state(report: &Report, back: bool) -> String {
     if is_started(report) {
         return "the target is started; the source is stopped and kept".to_owned();
     }
+    if let Some(flipped) = flipped(report) {
+        return state_of_tenant(report, flipped);
+    }
     if !report.frozen.now {
         return "the source is not frozen".to_owned();
     }
-    let now = report.frozen.periods.last();
-    let seconds = now.map_or(report.frozen.seconds, |period| period.seconds);
-    let since = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let since = frozen_for(report);
     let kept = if back { "" } else { ", the copy is kept" };
     format!(
         "the source has been frozen for {}; its data is untouched{kept}",
@@ -283,11 +361,30 @@ fn state(report: &Report, back: bool) -> String {
 mod tests {
     use super::*;
     use crate::{
-        engine::{Entry, Record},
-        report::{Seen, sample},
+        engine::{Entry, Header, Record},
+        report::{Seen, sample, sample_switch},
     };
 
+    /// A tenant's switch, of which preflight is done.
+    fn switch(records: &[(&str, Record)]) -> Report {
+        let tenant = serde_json::json!({
+            "name": "t1", "uid": "u", "driver": "etcd", "source": "silver", "target": "gold", "schema": "s",
+            "user": "s", "replicas": 1, "version": "v1.36.0", "deployment": "t1", "selector": "a=b",
+            "kubeconfig_secret": "s", "kubeconfig_key": "k",
+        });
+        let checked = serde_json::json!({"about": {"tenant": tenant}, "passed": 1, "warnings": []});
+        let before = [
+            ("preflight", Record::Started),
+            ("preflight", Record::Done(checked)),
+        ];
+        told_of(sample_switch::header(), &[&before, records].concat())
+    }
+
     fn report(records: &[(&str, Record)]) -> Report {
+        told_of(sample::header(), records)
+    }
+
+    fn told_of(header: Header, records: &[(&str, Record)]) -> Report {
         let entries: Vec<_> = (1..)
             .zip(records)
             .map(|(seq, (step, record))| Entry {
@@ -298,11 +395,49 @@ mod tests {
                 record: record.clone(),
             })
             .collect();
-        Report::of(
-            &sample::header(),
-            &entries,
-            &Seen::at(sample::at(72), false),
-        )
+        Report::of(&header, &entries, &Seen::at(sample::at(72), false))
+    }
+
+    #[test]
+    fn after_the_flip_it_is_said_to_whom_the_tenant_belongs() {
+        let done = || Record::Done(serde_json::Value::Null);
+        let mut records = vec![
+            ("freeze", Record::Started),
+            ("freeze", done()),
+            ("flip", Record::Started),
+        ];
+        let told = |records: &[_]| {
+            let report = switch(records);
+            (state(&report, false), flipped(&report).is_some())
+        };
+        assert_eq!(
+            told(&records[..2]),
+            (
+                "the source has been frozen for 1m12s; its data is untouched, the copy is kept"
+                    .to_owned(),
+                false
+            )
+        );
+        let kept = "and has refused writes for 1m12s; the data in datastore silver is kept";
+        assert_eq!(
+            told(&records),
+            (
+                format!(
+                    "tenant t1 belongs to datastore silver or already to datastore gold (status.storage.dataStoreName), {kept}"
+                ),
+                true
+            )
+        );
+        records.push(("flip", done()));
+        assert_eq!(
+            told(&records),
+            (format!("tenant t1 belongs to datastore gold, {kept}"), true)
+        );
+        records.extend([("thaw", Record::Started), ("thaw", done())]);
+        assert_eq!(
+            told(&records).0,
+            "tenant t1 belongs to datastore gold and accepts writes; the data in datastore silver is kept"
+        );
     }
 
     #[test]

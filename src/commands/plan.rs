@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     engine::{Freezes, Step},
     error::Kind,
-    plan::{Plan, digest},
+    plan::{self, Plan, TenantWay, digest},
     playbooks,
     report::Report,
     state,
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
-    let plan = path::complete(cx, crate::plan::read(&args.filename)?).await?;
+    let plan = path::complete(cx, plan::read(&args.filename)?).await?;
     let sides = path::sides(cx, &plan, "plan", None).await?;
     let begun = begun(cx, &plan, &sides.belongs.home).await;
     let recorded = begun
@@ -82,7 +82,16 @@ pub(super) fn view(plan: &Plan, namespace: &str, playbook: &playbooks::Playbook)
         FreezeForecast {
             expected_seconds: None,
             allowed_seconds: playbook.allowed_freeze.map(|allowed| allowed.as_secs_f64()),
-            measured: plan.spec.warm.rounds > 0,
+            measured: is_measured(plan),
         },
     )
+}
+
+/// Whether anything tells before writes stop how long they will: a tenant's stores have a warm round always, and by
+/// Kamaji's Job none.
+fn is_measured(plan: &Plan) -> bool {
+    match plan.spec.playbook {
+        plan::Playbook::KamajiDatastore => plan.spec.way == TenantWay::Direct,
+        _ => plan.spec.warm.rounds > 0,
+    }
 }

@@ -75,6 +75,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         let why = "--freeze is not for --way controller: Kamaji freezes the tenant itself";
         return Err(Usage(why.to_owned()).into());
     }
+    if args.way == TenantWay::Controller && args.max_freeze.is_some() {
+        let why = "--max-freeze is not for --way controller: nobody knows before how long Kamaji's Job takes";
+        return Err(Usage(why.to_owned()).into());
+    }
     let source = Source {
         tenant_control_plane: Some(args.tenant.clone()),
         ..Source::default()

@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", try_from = "String")]
 pub struct Span(pub Duration);
 
+impl Span {
+    /// A forecast without digits that nobody can know, rounded up.
+    #[must_use]
+    pub fn rounded(time: Duration) -> Self {
+        let step = match time.as_secs() {
+            0 => 1,
+            1..600 => 1000,
+            _ => 60_000,
+        };
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self(Duration::from_millis(
+            millis.div_ceil(step).saturating_mul(step),
+        ))
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
 

@@ -156,6 +156,13 @@ fn tenant(plan: &Plan) -> Result<(), (String, String)> {
         ),
         ("spec.warm", spec.warm != Warm::default()),
     ];
+    if by_controller && spec.freeze.max.is_some() {
+        let problem = format!(
+            "way `{}` cannot keep it: nobody knows before how long Kamaji's Job takes",
+            spec.way
+        );
+        return Err(("spec.freeze.max".to_owned(), problem));
+    }
     if let Some((field, _)) = useless_by_controller
         .into_iter()
         .find(|(_, given)| by_controller && *given)

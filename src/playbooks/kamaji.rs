@@ -31,6 +31,7 @@ pub fn switch_of(plan: &Plan, sides: &Sides, tenant: Tenant) -> Switch {
         tenant,
         way: plan.spec.way,
         freeze: plan.spec.freeze.tenant,
+        max_freeze: plan.spec.freeze.max,
     }
 }
 

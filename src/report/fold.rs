@@ -54,11 +54,11 @@ pub(super) fn fold(header: &Header, entries: &[Entry], seen: &Seen<'_>) -> Repor
         seen: seen.now,
         state,
         current: current(&steps, entries, state),
-        frozen: Frozen::of(entries, seen).with_expected(
-            outputs
-                .get("warm-copy")
-                .filter(|_| steps.iter().any(|step| step.step == seen.freeze_begin)),
-        ),
+        frozen: if steps.iter().any(|step| step.step == seen.freeze_begin) {
+            Frozen::of(entries, seen).with_expected(&outputs)
+        } else {
+            Frozen::of(entries, seen)
+        },
         runners: runners(entries),
         findings: volumes::each(
             header.steps.iter().map(String::as_str),

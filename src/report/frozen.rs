@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -36,14 +38,18 @@ pub struct Period {
 impl Frozen {
     /// The same with what the warm rounds left in the journal. Where a volume had no round, what they
     /// expected says nothing of it.
-    pub(super) fn with_expected(mut self, warm: Option<&Value>) -> Self {
+    pub(super) fn with_expected(mut self, outputs: &BTreeMap<String, Value>) -> Self {
         let measured = |warm: &&Value| {
             let volumes = warm["volumes"].as_array();
             let rounds = |volume: &Value| volume["rounds"].as_u64().unwrap_or(0);
-            volumes.is_some_and(|volumes| volumes.iter().all(|volume| rounds(volume) > 0))
+            volumes.is_none_or(|volumes| volumes.iter().all(|volume| rounds(volume) > 0))
         };
-        let expected = warm.filter(measured);
-        self.expected_seconds = expected.and_then(|warm| warm["expected_freeze"].as_f64());
+        // What was measured later counts more.
+        let mut warm = ["warm-verify", "warm-copy"]
+            .into_iter()
+            .filter_map(|step| outputs.get(step))
+            .filter(measured);
+        self.expected_seconds = warm.find_map(|warm| warm["expected_freeze"].as_f64());
         self
     }
 

@@ -74,7 +74,8 @@ pub(crate) fn all(late: u64, raised: bool) -> Vec<Entry> {
         (
             "warm-verify",
             7,
-            json!({"rounds": [copied(40, 40, 0, 4_215_003), copied(5, 5, 0, 4_215_006)], "compared": null}),
+            json!({"rounds": [copied(40, 40, 0, 4_215_003), copied(5, 5, 0, 4_215_006)], "compared": null,
+                "raised": {"source": 4_215_005_u64, "before": 4_225_002_u64, "now": 4_225_100_u64}, "expected_freeze": 14.2}),
         ),
         (
             "freeze",

@@ -249,7 +249,7 @@ impl PlanView {
                 format!("not known, because no warm round is made to measure it{allowed}")
             }
             (None, Some(allowed)) => format!(
-                "not known before the warm rounds ({allowed}; warm-copy refuses a cut-over that would not fit)"
+                "not known before the warm rounds ({allowed}; a cut-over that would not fit is refused then)"
             ),
             (None, None) => {
                 "not known before the warm rounds (spec.freeze.max or --max-freeze bounds it)"

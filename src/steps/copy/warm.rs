@@ -130,7 +130,7 @@ impl WarmCopy {
         let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
         let why = format!(
             "writes would have to stop for about {}, and {max} is allowed (spec.freeze.max): {} have to be read twice on both sides, and the last warm round still moved {}; allow more, or run again when less is written",
-            about(forecast),
+            Span::rounded(forecast),
             Size(all),
             Size(left)
         );
@@ -262,19 +262,6 @@ impl Step for WarmCopy {
 fn found(cx: &Cx) -> Result<Vec<String>> {
     let prepared = cx.find(&PREPARED)?;
     Ok(prepared.map_or_else(Vec::new, |prepared| prepared.found))
-}
-
-/// A forecast without digits that nobody can know.
-fn about(time: Duration) -> Span {
-    let step = match time.as_secs() {
-        0 => 1,
-        1..600 => 1000,
-        _ => 60_000,
-    };
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Span(Duration::from_millis(
-        millis.div_ceil(step).saturating_mul(step),
-    ))
 }
 
 #[cfg(test)]

@@ -36,9 +36,7 @@ impl Step for FinalCopy {
             copied = pair.copy(since, &meter) => copied?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
-        let done = Rounds {
-            rounds: vec![copied],
-        };
+        let done = Rounds::of(vec![copied]);
         Ok(Outcome::Done(serde_json::to_value(done)?))
     }
 

@@ -1,7 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Switch, raise::RAISED};
+use super::{Switch, raise::RAISED, warm_verify::HALF};
 use crate::{
     adapters::datastore::{Driver, Raised},
     engine::{Cx, Holds, Key, Outcome, Step, UndoPlan, Undone},
@@ -17,14 +17,22 @@ pub struct Lead(pub Switch);
 /// What the lead leaves in the journal.
 pub const LED: Key<Raised> = Key::new("lead");
 
-/// How far the target's revisions are to begin behind the source's, which has moved so far since `raise`.
+/// How far the target's revisions are to begin behind the source's, which has moved so far since they were raised.
 ///
 /// With kine it is one row, however far. With etcd each revision is a write, and writes stop meanwhile: what the
 /// source has moved is what it will move again until the API servers are at the target; 10,000 take about 2 s.
-fn margin(driver: Driver, moved: u64) -> u64 {
+pub(super) fn margin(driver: Driver, moved: u64) -> u64 {
     match driver {
         Driver::Etcd => moved.saturating_mul(2).clamp(1_000, 10_000),
         Driver::PostgreSQL | Driver::MySQL | Driver::Nats => 10_000,
+    }
+}
+
+/// What raised the target last.
+fn raised(cx: &Cx) -> Result<Raised> {
+    match cx.find(&HALF)? {
+        Some(half) => Ok(half.raised),
+        None => cx.get(&RAISED),
     }
 }
 
@@ -50,7 +58,7 @@ impl Step for Lead {
         if self.0.is_flipped(&self.0.control_plane().await?) {
             // Kamaji was faster than its pause: the target is in use, and began where it was raised to.
             let led = match self.0.tenant.driver {
-                Driver::Etcd => cx.get(&RAISED)?,
+                Driver::Etcd => raised(cx)?,
                 Driver::PostgreSQL | Driver::MySQL | Driver::Nats => Raised {
                     source: pair.source_revision().await?,
                     before: 0,
@@ -64,7 +72,7 @@ impl Step for Lead {
         let moved = match driver {
             Driver::Etcd => {
                 let now = pair.source_revision().await?;
-                now.saturating_sub(cx.get(&RAISED)?.source)
+                now.saturating_sub(raised(cx)?.source)
             }
             Driver::PostgreSQL | Driver::MySQL | Driver::Nats => 0,
         };

@@ -19,6 +19,7 @@ mod checks;
 mod controller;
 mod final_copy;
 mod flip;
+mod forecast;
 mod freeze;
 mod lead;
 mod neighbours;
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use crate::{
     marks::Belongs,
-    plan::{TenantFreeze, TenantWay},
+    plan::{Span, TenantFreeze, TenantWay},
     steps::Place,
 };
 
@@ -86,6 +87,8 @@ pub struct Switch {
     pub way: TenantWay,
     /// How its writes are stopped.
     pub freeze: TenantFreeze,
+    /// How long they may be refused.
+    pub max_freeze: Option<Span>,
     /// Both stores.
     pub stores: Stores,
 }

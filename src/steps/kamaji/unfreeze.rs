@@ -46,6 +46,7 @@ impl Held {
             stores: Stores::new(place.cluster.clone(), tenant.clone()),
             way: TenantWay::Direct,
             freeze: TenantFreeze::ReadOnly,
+            max_freeze: None,
             tenant,
         };
         let control_plane = switch.control_plane().await?;

@@ -1,10 +1,12 @@
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Switch, stores::meter};
+use super::{Switch, forecast::Pace, stores::meter};
 use crate::{
-    adapters::datastore::{Copied, Position},
+    adapters::datastore::{Copied, Driver, Pair, Position},
     engine::{Cx, Key, Outcome, Probe, Step, UndoPlan, Undone},
 };
 
@@ -23,9 +25,20 @@ pub struct WarmCopy {
 pub struct Rounds {
     /// What each round did.
     pub rounds: Vec<Copied>,
+    /// Seconds that writes are expected to be refused for, where all that it takes was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_freeze: Option<f64>,
 }
 
 impl Rounds {
+    /// Rounds of which nothing more was measured.
+    pub(super) fn of(rounds: Vec<Copied>) -> Self {
+        Self {
+            rounds,
+            expected_freeze: None,
+        }
+    }
+
     /// Where the last round ended.
     pub(super) fn position(&self) -> Option<&Position> {
         self.rounds.last().map(|last| &last.position)
@@ -36,7 +49,25 @@ impl Rounds {
 pub const WARM: Key<Rounds> = Key::new("warm-copy");
 
 /// A round that finds no more changes than this is the last: they are sent within a second.
-const LITTLE: u64 = 500;
+pub(super) const LITTLE: u64 = 500;
+
+impl WarmCopy {
+    /// How long writes will be refused. Behind kine all is compared then, which takes about as long as it took to
+    /// copy; where that does not fit what is allowed, it is measured by doing it once while the tenant works.
+    async fn expected(&self, cx: &Cx, pair: &dyn Pair, mut pace: Pace) -> Result<Option<f64>> {
+        let switch = &self.switch;
+        let forecast = switch.forecast(pace).await?;
+        if matches!(&forecast, Ok(forecast) if forecast.fits(switch.max_freeze).is_err()) {
+            cx.sink.notice(
+                "both stores are compared once, to say how long writes would be refused".to_owned(),
+            );
+            let begun = Instant::now();
+            pair.compare(&meter(cx, self.id(), "comparing")).await?;
+            pace.comparing = begun.elapsed();
+        }
+        switch.fits(pace).await
+    }
+}
 
 #[async_trait]
 impl Step for WarmCopy {
@@ -74,9 +105,12 @@ impl Step for WarmCopy {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let pair = self.switch.stores.pair().await?;
-        let mut done = Rounds { rounds: Vec::new() };
+        let mut done = Rounds::of(Vec::new());
+        // The first reads both stores whole.
+        let (mut first, mut last) = (None, Duration::ZERO);
         for _ in 0..self.rounds.max(1) {
             let meter = meter(cx, self.id(), "copying");
+            let begun = Instant::now();
             let copied = tokio::select! {
                 copied = pair.copy(done.position(), &meter) => copied?,
                 // What is complete is not sent again.
@@ -88,11 +122,24 @@ impl Step for WarmCopy {
                     self.switch.tenant.source, copied.revision
                 ));
             }
+            last = begun.elapsed();
+            first.get_or_insert(last);
             let changed = copied.written + copied.removed;
             done.rounds.push(copied);
             if done.rounds.len() > 1 && changed <= LITTLE {
                 break;
             }
+        }
+        // With etcd the step that compares while the tenant works knows more.
+        if self.switch.tenant.driver != Driver::Etcd {
+            let pace = Pace {
+                copying: last,
+                comparing: first.unwrap_or_default(),
+            };
+            done.expected_freeze = tokio::select! {
+                expected = self.expected(cx, pair, pace) => expected?,
+                () = cx.stop.wait() => return Ok(Outcome::Stopped),
+            };
         }
         Ok(Outcome::Done(serde_json::to_value(done)?))
     }

@@ -87,7 +87,7 @@ fn a_plan_shows_where_writes_stop() -> anyhow::Result<()> {
      6  start-target  start prod-eu statefulset/orders-db            put it to sleep          –
      7  hand-over     you switch the clients, then `mark`            switch back              –
 
-    Expected freeze: not known before the warm rounds (allowed 5m; warm-copy refuses a cut-over that would not fit). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
+    Expected freeze: not known before the warm rounds (allowed 5m; a cut-over that would not fit is refused then). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }
@@ -107,7 +107,7 @@ fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
      6  start-target  start prod-eu statefulset/orders-…  put it to sleep          –
      7  hand-over     you switch the clients, then `mar…  switch back              –
 
-    Expected freeze: not known before the warm rounds (allowed 5m; warm-copy refuses a cut-over that would not fit). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
+    Expected freeze: not known before the warm rounds (allowed 5m; a cut-over that would not fit is refused then). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     insta::assert_snapshot!(shown(40, true, Format::Table, &orders())?, @"
     Migration shop/orders-db (statefulset): statefulset/orders-db → prod-eu: shop/statefulset/orders-db, 3 pods, 42.1 GiB
@@ -122,7 +122,7 @@ fn a_plan_fits_narrow_terminals() -> anyhow::Result<()> {
      6  start-tar…  start prod-…  put it to…
      7  hand-over   you switch …  switch ba…
 
-    Expected freeze: not known before the warm rounds (allowed 5m; warm-copy refuses a cut-over that would not fit). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
+    Expected freeze: not known before the warm rounds (allowed 5m; a cut-over that would not fit is refused then). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }
@@ -144,7 +144,7 @@ fn a_plan_in_colour_says_the_same() -> anyhow::Result<()> {
      6  ␛[1mstart-target␛[0m  start prod-eu statefulset/orders-db            put it to sleep          –
      7  ␛[1mhand-over␛[0m     you switch the clients, then `mark`            switch back              –
 
-    Expected freeze: not known before the warm rounds (allowed 5m; warm-copy refuses a cut-over that would not fit). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
+    Expected freeze: not known before the warm rounds (allowed 5m; a cut-over that would not fit is refused then). The source is kept until you run `kubectl migrate cleanup orders-db --old-data`.
     ");
     Ok(())
 }

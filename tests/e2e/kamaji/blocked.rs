@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What preflight says of a switch to a store: verdict, name, object, evidence.
-fn checks(tenant: &Tenant, to: &str) -> Result<Vec<[String; 4]>> {
+pub(super) fn checks(tenant: &Tenant, to: &str) -> Result<Vec<[String; 4]>> {
     let plan = PlanFile::new(
         &tenant.namespace.name,
         "blocked",
@@ -31,7 +31,13 @@ fn checks(tenant: &Tenant, to: &str) -> Result<Vec<[String; 4]>> {
 }
 
 /// Preflight finds exactly this check with this evidence.
-fn finds(tenant: &Tenant, to: &str, verdict: &str, name: &str, evidence: &str) -> Result<()> {
+pub(super) fn finds(
+    tenant: &Tenant,
+    to: &str,
+    verdict: &str,
+    name: &str,
+    evidence: &str,
+) -> Result<()> {
     let all = checks(tenant, to)?;
     let found = all
         .iter()

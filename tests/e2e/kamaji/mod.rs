@@ -9,6 +9,7 @@ mod controller_kills;
 mod controller_sql;
 mod controller_traps;
 mod direct;
+mod forecast;
 mod forward;
 mod gate;
 mod growth;

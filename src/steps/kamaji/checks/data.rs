@@ -43,6 +43,7 @@ impl Switch {
             );
             checks.push(Check::pass(side, format!("datastore {name}"), evidence));
         }
+        checks.extend(self.check_time(pair, &look).await?);
         checks.extend(self.not_empty(&look));
         for finding in look.findings {
             let object = format!("{} and {}", self.tenant.source, self.tenant.target);

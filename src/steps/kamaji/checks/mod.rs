@@ -6,6 +6,7 @@ mod job;
 mod leftovers;
 mod probe;
 mod stores;
+mod time;
 mod ways;
 mod writes;
 

@@ -34,7 +34,7 @@ impl Step for Mend {
                     "datastore {target} was in use with a counter left behind, and is put right: {wrong}"
                 ));
             }
-            let nothing = Rounds { rounds: Vec::new() };
+            let nothing = Rounds::of(Vec::new());
             return Ok(Outcome::Done(serde_json::to_value(nothing)?));
         }
         switch.still_frozen().await?;
@@ -44,9 +44,7 @@ impl Step for Mend {
             copied = pair.copy(None, &meter) => copied?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
-        let done = Rounds {
-            rounds: vec![copied],
-        };
+        let done = Rounds::of(vec![copied]);
         Ok(Outcome::Done(serde_json::to_value(done)?))
     }
 
