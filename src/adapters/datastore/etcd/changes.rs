@@ -32,7 +32,7 @@ pub(super) async fn since(
     since: &Position,
     meter: &Meter,
 ) -> Result<Copied, DatastoreError> {
-    let (present, _) = pair.source.head(&pair.range).await?;
+    let present = pair.source.head(&pair.range).await?;
     let Some(from) = place(pair, since, present) else {
         return anew(pair, meter).await;
     };
@@ -68,7 +68,7 @@ pub(super) async fn later(
     pair: &EtcdPair,
     since: &Position,
 ) -> Result<Option<Later>, DatastoreError> {
-    let (present, _) = pair.source.head(&pair.range).await?;
+    let present = pair.source.head(&pair.range).await?;
     let Some(from) = place(pair, since, present) else {
         return Ok(None);
     };

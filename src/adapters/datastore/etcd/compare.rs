@@ -24,8 +24,8 @@ pub(super) enum Found<'a> {
 
 /// Compares both schemas, each as it is now.
 pub(super) async fn compare(pair: &EtcdPair, meter: &Meter) -> Result<Comparison, DatastoreError> {
-    let (source, _) = pair.source.head(&pair.range).await?;
-    let (target, _) = pair.target.head(&pair.range).await?;
+    let source = pair.source.head(&pair.range).await?;
+    let target = pair.target.head(&pair.range).await?;
     let revisions = [source.revision, target.revision];
     between(pair, revisions, Found::Counts, meter).await
 }
@@ -37,7 +37,7 @@ pub(super) async fn between(
     mut found: Found<'_>,
     meter: &Meter,
 ) -> Result<Comparison, DatastoreError> {
-    let (_, of) = pair.source.head(&pair.range).await?;
+    let (_, of) = pair.source.counted(&pair.range).await?;
     let at = |store: &super::Store, revision| At {
         store: store.clone(),
         revision,

@@ -34,7 +34,7 @@ pub(super) async fn everything(pair: &EtcdPair, meter: &Meter) -> Result<Copied,
     let mut writer = Writer::new(&pair.source, &pair.target);
     let mut compactions = 0;
     loop {
-        let (head, of) = pair.source.head(&pair.range).await?;
+        let (head, of) = pair.source.counted(&pair.range).await?;
         let mut reading = Reading {
             of,
             ..Reading::default()

@@ -32,7 +32,7 @@ pub(super) async fn dump(
     meter: &Meter,
 ) -> Result<u64, DatastoreError> {
     let store = &pair.source;
-    let (head, of) = store.head(&pair.range).await?;
+    let (head, of) = store.counted(&pair.range).await?;
     let mut reading = Reading {
         of,
         ..Reading::default()

@@ -43,7 +43,7 @@ pub(super) async fn first(
     copied: &Position,
     meter: &Meter,
 ) -> Result<Option<FirstHalf>, DatastoreError> {
-    let ((present, _), (target, _)) =
+    let (present, target) =
         try_join(pair.source.head(&pair.range), pair.target.head(&pair.range)).await?;
     let Some(source) = changes::place(pair, copied, present) else {
         return Ok(None);
@@ -125,7 +125,7 @@ async fn changed(
     range: &Range,
     from: &Place,
 ) -> Result<Option<BTreeSet<Vec<u8>>>, DatastoreError> {
-    let (present, _) = store.head(range).await?;
+    let present = store.head(range).await?;
     let mut keys = BTreeSet::new();
     if present.cluster != from.cluster || present.revision < from.revision {
         return Ok(None);

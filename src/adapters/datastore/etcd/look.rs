@@ -210,7 +210,7 @@ fn unread(store: &Store) -> StoreLook {
 }
 
 async fn store(store: &Store, schema: &Range) -> Result<StoreLook, DatastoreError> {
-    let (head, keys) = store.head(schema).await?;
+    let (head, keys) = store.counted(schema).await?;
     Ok(StoreLook {
         version: store.version.shown().to_owned(),
         revision: head.revision.unsigned_abs(),
@@ -234,7 +234,7 @@ async fn bytes(store: &Store, schema: &Range, keys: u64) -> Result<u64, Datastor
         from: vec![0],
         to: vec![0],
     };
-    let (_, all) = store.head(&everything).await?;
+    let (_, all) = store.counted(&everything).await?;
     let status = store
         .client()
         .maintenance_client()

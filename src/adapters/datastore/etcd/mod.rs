@@ -120,7 +120,7 @@ impl Pair for EtcdPair {
     }
 
     async fn source_revision(&self) -> Result<u64, DatastoreError> {
-        let (head, _) = self.source.head(&self.range).await?;
+        let head = self.source.head(&self.range).await?;
         Ok(head.revision.unsigned_abs())
     }
 

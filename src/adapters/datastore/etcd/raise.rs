@@ -48,8 +48,8 @@ pub(super) async fn raise(pair: &EtcdPair, margin: u64) -> Result<Raised, Datast
 }
 
 async fn look(pair: &EtcdPair) -> Result<Raised, DatastoreError> {
-    let (target, _) = pair.target.head(&pair.range).await?;
-    let (source, _) = pair.source.head(&pair.range).await?;
+    let target = pair.target.head(&pair.range).await?;
+    let source = pair.source.head(&pair.range).await?;
     let now = target.revision.unsigned_abs();
     Ok(Raised {
         source: source.revision.unsigned_abs(),

@@ -171,13 +171,21 @@ impl Store {
         .await
     }
 
-    /// Where the store is now, and how many keys it has in a range.
-    pub(super) async fn head(&self, range: &Range) -> Result<(Head, u64), DatastoreError> {
-        let options = GetOptions::new()
-            .with_range(range.to.clone())
-            .with_count_only();
+    /// Where the store is now, whatever a range has: it asks for one key, which need not be there.
+    pub(super) async fn head(&self, range: &Range) -> Result<Head, DatastoreError> {
+        Ok(self.ask(range, GetOptions::new()).await?.0)
+    }
+
+    /// Where the store is now, and how many keys it has in a range. It counts them one by one, also where a limit is
+    /// given: half a second for a million.
+    pub(super) async fn counted(&self, range: &Range) -> Result<(Head, u64), DatastoreError> {
+        self.ask(range, GetOptions::new().with_range(range.to.clone()))
+            .await
+    }
+
+    async fn ask(&self, range: &Range, options: GetOptions) -> Result<(Head, u64), DatastoreError> {
         let answer = self
-            .get(&range.from, options)
+            .get(&range.from, options.with_count_only())
             .await
             .map_err(|error| self.fault("reading", &error))?;
         let header = answer.header().ok_or_else(|| self.no_header())?;
