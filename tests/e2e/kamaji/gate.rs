@@ -81,19 +81,15 @@ fn a_pause_after_the_freeze_holds_the_flip() -> Result<()> {
 
 #[test]
 fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
-    let timeout = json!({"kamaji.clastix.io/migration-timeout": "10m"});
-    let tenant = Tenant::with("early", SILVER, &timeout)?;
-    let scale = |pods: &str| {
-        let replicas = format!("--replicas={pods}");
-        tenant
-            .namespace
-            .kubectl(&["scale", "deployment", &tenant.name, &replicas])
-    };
-    // A tenant that does not answer cannot be frozen: so the pause is certain to come first.
-    tenant.pause(true)?;
-    scale("0")?;
-    tenant.until_stopped()?;
+    // Without a kubeconfig it cannot freeze: so the pause is certain to come first. Nothing is on its way to the tenant
+    // then, as it would be to one that does not answer.
+    const KUBECONFIG_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
+    let annotations = json!({
+        "kamaji.clastix.io/migration-timeout": "10m", KUBECONFIG_KEY: "held-back.conf",
+    });
+    let tenant = Tenant::with("early", SILVER, &annotations)?;
     // The pause must come before the end of the Job, or there is nothing to hold.
+    tenant.pause(true)?;
     tenant.place.system.apply(&[held(&tenant, GOLD)?])?;
     tenant.wish(GOLD)?;
     tenant.pause(false)?;
@@ -101,10 +97,10 @@ fn a_pause_before_the_freeze_leaves_the_tenant_open() -> Result<()> {
         Ok((tenant.phase()? == "Migrating").then_some(()))
     })?;
     tenant.pause(true)?;
+    tenant.patch(&json!({"metadata": {"annotations": {KUBECONFIG_KEY: null}}}))?;
     let_go(tenant.place.system, &tenant.job()?)?;
     tenant.until("the job to be complete", || is_complete(&tenant))?;
     ensure!(tenant.phase()? == "Migrating", "not held");
-    scale("1")?;
     tenant.write("during")?;
     ensure!(!tenant.is_frozen()?, "frozen");
 
