@@ -1,11 +1,12 @@
 //! A round for a block device: one file that goes by blocks.
 //!
 //! A device has no time of change, so a warm round compares contents as well.
-use super::large::{Fetching, Ground, Hands, Large};
+use super::large::{Fetching, Ground, Large};
 use super::operation::Operation;
 use super::queue::{Queue, Taken};
 use super::round::summarize;
 use super::stream::Stream;
+use super::stretch::Hands;
 use crate::transfer::channel::Channel;
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind};

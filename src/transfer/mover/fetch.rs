@@ -1,7 +1,8 @@
 //! Fetches files from the source: each thread owns one connection, and asks for many small files at once.
-use super::large::{Fetching, Ground, Hands};
+use super::large::{Fetching, Ground};
 use super::operation::Operation;
 use super::queue::{Job, Taken};
+use super::stretch::Hands;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::add;
 use crate::transfer::entry::Digest;

@@ -15,6 +15,7 @@ mod settle;
 mod source;
 mod state;
 mod stream;
+mod stretch;
 mod tidy;
 mod verify;
 

@@ -14,7 +14,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -68,10 +69,19 @@ async fn through(
     pair: &Pair,
     hook: impl Fn(usize) -> Option<Spoil> + Send + Sync + 'static,
 ) -> Client {
+    through_many(pair, 1, hook).await
+}
+
+async fn through_many(
+    pair: &Pair,
+    contents: usize,
+    hook: impl Fn(usize) -> Option<Spoil> + Send + Sync + 'static,
+) -> Client {
     let mut client = pair.control(Side::Target, 1).await.unwrap();
     let address = between(pair, hook).to_string();
-    let reach = client.reach(&address, 1).await.unwrap();
-    assert_eq!(reach, Reach::Reached { connections: 2 });
+    let reach = client.reach(&address, contents).await.unwrap();
+    let connections = contents + 1;
+    assert_eq!(reach, Reach::Reached { connections });
     client
 }
 
@@ -135,6 +145,34 @@ async fn one_block_of_a_hundred_is_sent_alone_and_written_in_its_place() {
         assert_same_so_far(&pair.source(), &pair.target());
         assert_eq!(inode(), before);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_connections_work_on_one_file() {
+    const CONNECTIONS: usize = 3;
+    let pair = Pair::new();
+    let file = fill(&pair.source().join("large"), 20 * MIB);
+    file.set_len(300 * MIB).unwrap();
+    let met = Arc::new((Mutex::new((0, true)), Condvar::new()));
+    let waits = met.clone();
+    // One that waits here answers no more: the next message is another connection's.
+    let mut client = through_many(&pair, CONNECTIONS, move |at| {
+        if at < CONNECTIONS {
+            let mut arrived = waits.0.lock().unwrap();
+            arrived.0 += 1;
+            waits.1.notify_all();
+            let limit = Duration::from_secs(30);
+            let missing = |arrived: &mut (usize, bool)| arrived.0 < CONNECTIONS;
+            let waited = waits.1.wait_timeout_while(arrived, limit, missing);
+            let (mut arrived, timeout) = waited.unwrap();
+            arrived.1 &= !timeout.timed_out();
+        }
+        None
+    })
+    .await;
+    round(&mut client, RoundKind::Warm).await.unwrap();
+    assert_eq!(*met.0.lock().unwrap(), (CONNECTIONS, true));
+    equal(&pair);
 }
 
 /// What is done to a file, and how much of it may be sent at most then.
@@ -392,8 +430,17 @@ async fn whatever_is_spoilt_on_the_way_is_refused_and_only_what_is_missing_is_se
     let (pair, _, file) = with_large(18 * MIB + 5000).await;
     let (source, target) = (pair.source().join("large"), pair.target().join("large"));
     let mut noticed = 0;
-    let cases = (0..FRAMES).flat_map(|frame| SPOILS.map(|spoil| (frame, spoil)));
+    // Every way where there is content, and at both ends; of the others one each.
+    let cases = (0..FRAMES).flat_map(|frame| {
+        let ways = match frame {
+            0 | 1 | 5 | 10 | 14 | 19 | 20 => &SPOILS[..],
+            other => &SPOILS[other % SPOILS.len()..][..1],
+        };
+        ways.iter().map(move |spoil| (frame, *spoil))
+    });
+    let mut tried = 0;
     for (number, (frame, spoil)) in cases.enumerate() {
+        tried += 1;
         let seen = format!("{spoil:?} of message {frame}");
         for block in [0, 4, 13] {
             file.write_all_at(&noise(number as u64 + block), block * MIB)
@@ -425,7 +472,8 @@ async fn whatever_is_spoilt_on_the_way_is_refused_and_only_what_is_missing_is_se
         assert_eq!(rest.bytes_sent, sent.sum::<u64>(), "{seen}: {missing:?}");
         equal(&pair);
     }
-    assert!(noticed > FRAMES * (SPOILS.len() - 2), "{noticed}");
+    // What is not is a stamp that differs, for which the file is looked at again, and an end that comes twice.
+    assert!(noticed >= tried - 12, "{noticed} of {tried}");
     pair.connected().await.finish(RUN).await.unwrap();
     assert_same(&pair.source(), &pair.target());
 }
