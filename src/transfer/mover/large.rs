@@ -118,8 +118,8 @@ impl Large {
                 let file = device.reopen(true).map_err(|errno| fault("open", errno))?;
                 Target::of(file, false)
             }
-            Ground::Tree(writer) => match self.in_place(writer)? {
-                Some(file) => {
+            Ground::Tree(writer) => {
+                if let Some(file) = self.in_place(writer)? {
                     let stat = rustix::fs::fstat(&file).map_err(|errno| fault("fstat", errno))?;
                     if stat.st_size.cast_unsigned() != self.size {
                         inner.differs(operation);
@@ -128,15 +128,14 @@ impl Large {
                             .map_err(|errno| fault("ftruncate", errno))?;
                     }
                     Target::of(file, false)
-                }
-                None => {
+                } else {
                     if self.old.is_some() {
                         inner.differs(operation);
                         add(&operation.counters.bytes_to_move, self.size);
                     }
                     Target::of(writer.make_in_place(&self.path, self.size)?, true)
                 }
-            },
+            }
         };
         inner.target = Some(target.clone());
         Ok(target)

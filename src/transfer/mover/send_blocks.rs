@@ -166,3 +166,21 @@ fn of_data(target: Sum, bytes: &[u8], extents: &[Extent]) -> Answer {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::blocks::BLOCK;
+
+    #[test]
+    fn blocks_that_cannot_be_are_not_asked_for() {
+        let wanted = |size, first, number| Wanted::new(TreePath::root(), size, first, number);
+        let blocks = wanted(2 * BLOCK + 1, 1, 2).map(|wanted| wanted.blocks);
+        assert_eq!(blocks, Some(1..3));
+        assert!(wanted(0, 0, 0).is_some());
+        assert!(wanted(2 * BLOCK, 1, 2).is_none());
+        assert!(wanted(u64::MAX, u64::MAX, 2).is_none());
+        assert!(wanted(u64::MAX, 0, STRETCH).is_some());
+        assert!(wanted(u64::MAX, 0, STRETCH + 1).is_none());
+    }
+}

@@ -207,12 +207,12 @@ async fn a_file_grows_and_shrinks_and_its_holes_are_made_and_filled() {
         ),
         (
             "zeros in a hole",
-            |file| file.write_all_at(&[0; 1 << 20], 3 * MIB).unwrap(),
+            |file| file.write_all_at(&vec![0; 1 << 20], 3 * MIB).unwrap(),
             0,
         ),
         (
             "zeros for data",
-            |file| file.write_all_at(&[0; 1 << 20], 9 * MIB).unwrap(),
+            |file| file.write_all_at(&vec![0; 1 << 20], 9 * MIB).unwrap(),
             0,
         ),
         ("zeros away", |file| punch(file, 9 * MIB, MIB), 0),
@@ -433,7 +433,7 @@ async fn whatever_is_spoilt_on_the_way_is_refused_and_only_what_is_missing_is_se
     // Every way where there is content, and at both ends; of the others one each.
     let cases = (0..FRAMES).flat_map(|frame| {
         let ways = match frame {
-            0 | 1 | 5 | 10 | 14 | 19 | 20 => &SPOILS[..],
+            0 | 1 | 10 | 19 | 20 => &SPOILS[..],
             other => &SPOILS[other % SPOILS.len()..][..1],
         };
         ways.iter().map(move |spoil| (frame, *spoil))
