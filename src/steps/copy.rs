@@ -1,5 +1,11 @@
 //! Copying, warm and final: the same work, with the workload running or frozen.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,10 +100,27 @@ impl CopiedVolume {
 
 /// One round. `began` says of each volume whether an earlier round of this run may have written to its target.
 fn round(kind: RoundKind, began: Vec<bool>) -> Work<RoundSummary> {
+    let began = Began::new(began);
     Arc::new(move |pair| {
-        let began = began.get(pair.index).copied().unwrap_or_default();
+        let began = began.now(pair.index);
         Box::pin(async move { pair.round(kind, began).await })
     })
+}
+
+/// Which targets may have been written to. A device has no room for a mark: when its mover is lost in the first round,
+/// the next try has to know that what is there is ours.
+struct Began(Vec<AtomicBool>);
+
+impl Began {
+    fn new(began: Vec<bool>) -> Self {
+        Self(began.into_iter().map(AtomicBool::new).collect())
+    }
+
+    /// A round begins; whether one may have written there before.
+    fn now(&self, index: usize) -> bool {
+        let began = self.0.get(index);
+        began.is_some_and(|began| began.swap(true, Ordering::Relaxed))
+    }
 }
 
 /// Resolves when the freeze that a step relies on is broken; never, where nothing is frozen.
@@ -120,4 +143,19 @@ pub(super) async fn still_frozen(guard: Option<&Watched>, cx: &Cx) -> Result<()>
         return Err(Failure::new(Kind::FreezeBroken, why).into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_try_of_a_first_round_knows_that_it_has_begun() {
+        let began = Began::new(vec![false, true]);
+        assert_eq!(
+            [began.now(0), began.now(0), began.now(0)],
+            [false, true, true]
+        );
+        assert!(began.now(1));
+    }
 }

@@ -1,4 +1,5 @@
 //! Lists a volume in the background, batch by batch in canonical order, with digests made by a few threads at once.
+use super::blocks::BY_BLOCKS;
 use super::cancel::Cancel;
 use super::counters::{Counters, add};
 use super::entry::{Entry, Kind};
@@ -8,6 +9,7 @@ use super::read::digest_file;
 use super::report::EXAMPLES;
 use super::volume::Volume;
 use super::walk::Walker;
+use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -22,13 +24,35 @@ const BATCH_READ: u64 = 4 << 20;
 /// So many batches are made ahead of the one that is taken: about 16,000 entries, a few MiB.
 const AHEAD: usize = 64;
 
+/// Which files are digested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) enum Digests {
+    /// None.
+    #[default]
+    No,
+    /// Those that do not go by blocks.
+    Small,
+    /// All of them.
+    All,
+}
+
+impl Digests {
+    fn include(self, size: u64) -> bool {
+        match self {
+            Self::No => false,
+            Self::Small => size < BY_BLOCKS,
+            Self::All => true,
+        }
+    }
+}
+
 /// How to list.
 #[derive(Clone, Default)]
 pub(crate) struct Options {
     /// A name in the root to pass over.
     pub(crate) passed_over: Vec<u8>,
-    /// Digest every file.
-    pub(crate) digests: bool,
+    /// Which files to digest.
+    pub(crate) digests: Digests,
     /// Read from the disk, not from what is in memory.
     pub(crate) from_disk: bool,
     /// Leave sockets out and count them.
@@ -73,7 +97,7 @@ impl Listing {
         let jobs = Arc::new(Mutex::new(jobs));
         let abandoned = Arc::new(Cancel::default());
         let sockets = Arc::new(Mutex::new(Sockets::default()));
-        if options.digests {
+        if options.digests != Digests::No {
             for _ in 0..threads() {
                 let (jobs, options, abandoned) = (jobs.clone(), options.clone(), abandoned.clone());
                 scope.spawn(move || digest_batches(volume, &options, &jobs, &abandoned, counters));
@@ -87,7 +111,7 @@ impl Listing {
                     return false;
                 }
                 match batch {
-                    Ok(entries) if options.digests => {
+                    Ok(entries) if options.digests != Digests::No => {
                         job_sender.send((entries, result_sender)).is_ok()
                     }
                     done => result_sender.send(done).is_ok(),
@@ -172,7 +196,9 @@ fn walk(
             continue;
         }
         bytes += weight(&entry);
-        if let (Kind::File { size, .. }, true) = (&entry.kind, options.digests) {
+        if let Kind::File { size, .. } = entry.kind
+            && options.digests.include(size)
+        {
             to_read += size;
         }
         batch.push(entry);
@@ -215,6 +241,9 @@ fn digest_batches(
             let Kind::File { size, digest } = &mut entry.kind else {
                 return Ok(());
             };
+            if !options.digests.include(*size) {
+                return Ok(());
+            }
             let each = |length| {
                 add(&counters.bytes_checked, length);
                 abandoned.check()

@@ -38,6 +38,7 @@ pub mod path;
 pub mod report;
 pub mod side;
 
+mod blocks;
 mod cancel;
 mod channel;
 mod compare;

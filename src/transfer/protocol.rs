@@ -1,6 +1,8 @@
 //! The messages: between client and mover, and between the two movers.
+use super::blocks::{Answer, Stamp, Sum};
 use super::entry::{Digest, Entry, Metadata};
 use super::fault::Fault;
+use super::listing::Digests;
 use super::path::TreePath;
 use super::report::{
     Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
@@ -82,9 +84,19 @@ pub(crate) struct PeerHello {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) enum PeerRequest {
     /// Everything that is there, in canonical order.
-    List { digests: bool },
+    List { digests: Digests },
     /// The contents of these files, in this order.
     Fetch { paths: Vec<TreePath> },
+    /// So many blocks, from the first on, of a file that is taken to be of this size. What the target has of them
+    /// follows.
+    Blocks {
+        path: TreePath,
+        size: u64,
+        first: u64,
+        count: u64,
+    },
+    /// What the target has of the next blocks.
+    Sums(Vec<Sum>),
 }
 
 /// From the source's mover to the target's.
@@ -107,6 +119,12 @@ pub(crate) enum PeerReply {
     End { length: u64, digest: Digest },
     /// It changed while it was read.
     Changed,
+    /// The blocks that were asked for begin: what their file is at this moment.
+    Stretch { metadata: Metadata, stamp: Stamp },
+    /// The next block.
+    Block { number: u64, answer: Answer },
+    /// These were all of them; their file is so now.
+    StretchEnd { stamp: Stamp },
     /// It is not there any more, or is no file any more.
     Gone,
     /// No more of this request.

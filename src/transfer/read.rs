@@ -1,9 +1,11 @@
 //! Reads the contents of a file, piece by piece, hole by hole.
-use super::entry::Digest;
+use super::blocks::Stamp;
+use super::entry::{Digest, Time};
 use super::fault::Fault;
 use super::path::TreePath;
 use super::volume::{Opener, Volume};
-use rustix::fd::OwnedFd;
+use super::walk::time;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, FileType, SeekFrom, Stat};
 use rustix::io::Errno;
 
@@ -81,7 +83,8 @@ impl OpenFile {
         let mut position = 0;
         while position < self.size {
             let (start, end) = if sparse {
-                self.data_after(position, &fault)?
+                data_after(self.file.as_fd(), position, self.size)
+                    .map_err(|(call, errno)| fault(call, errno))?
             } else {
                 (position, self.size)
             };
@@ -109,46 +112,66 @@ impl OpenFile {
         Ok(position)
     }
 
-    /// The next stretch of data from here on; empty at the end of the file when only a hole is left.
-    fn data_after(
-        &self,
-        position: u64,
-        fault: impl Fn(&str, Errno) -> Fault,
-    ) -> Result<(u64, u64), Fault> {
-        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
-            Ok(start) => start.min(self.size),
-            Err(Errno::NXIO) => return Ok((self.size, self.size)),
-            // This file system cannot tell holes.
-            Err(Errno::INVAL | Errno::NOTSUP) => return Ok((position, self.size)),
-            Err(errno) => return Err(fault("lseek(SEEK_DATA)", errno)),
-        };
-        match rustix::fs::seek(&self.file, SeekFrom::Hole(start)) {
-            Ok(end) => Ok((start, end.min(self.size))),
-            Err(Errno::NXIO) => Ok((start, self.size)),
-            Err(errno) => Err(fault("lseek(SEEK_HOLE)", errno)),
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Whether it may have holes: a device has none that could be told.
+    pub(crate) fn may_have_holes(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::RegularFile
+    }
+
+    /// What it was when it was opened.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp_of(&self.stat)
+    }
+
+    /// What it is now.
+    pub(crate) fn stamp_now(&self) -> Result<Stamp, Errno> {
+        Ok(self.stamp_of(&rustix::fs::fstat(&self.file)?))
+    }
+
+    fn stamp_of(&self, stat: &Stat) -> Stamp {
+        if !self.may_have_holes() {
+            // A device's times are those of its node.
+            return Stamp {
+                inode: 0,
+                size: self.size,
+                modified: Time::default(),
+                changed: Time::default(),
+            };
+        }
+        Stamp {
+            inode: stat.st_ino,
+            size: stat.st_size.cast_unsigned(),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 
     /// Whether the file is as it was when it was opened.
     pub(crate) fn is_unchanged(&self) -> Result<bool, Errno> {
-        let now = rustix::fs::fstat(&self.file)?;
-        let then = &self.stat;
-        // A device's times are those of its node.
-        let device = FileType::from_raw_mode(then.st_mode) == FileType::BlockDevice;
-        Ok(device
-            || (
-                now.st_size,
-                now.st_mtime,
-                now.st_mtime_nsec,
-                now.st_ctime,
-                now.st_ctime_nsec,
-            ) == (
-                then.st_size,
-                then.st_mtime,
-                then.st_mtime_nsec,
-                then.st_ctime,
-                then.st_ctime_nsec,
-            ))
+        Ok(self.stamp_now()? == self.stamp())
+    }
+}
+
+/// The next stretch of data from here on; empty at the end of the file when only a hole is left.
+pub(crate) fn data_after(
+    file: BorrowedFd<'_>,
+    position: u64,
+    size: u64,
+) -> Result<(u64, u64), (&'static str, Errno)> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(position)) {
+        Ok(start) => start.min(size),
+        Err(Errno::NXIO) => return Ok((size, size)),
+        // This file system cannot tell holes.
+        Err(Errno::INVAL | Errno::NOTSUP) => return Ok((position, size)),
+        Err(errno) => return Err(("lseek(SEEK_DATA)", errno)),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(end) => Ok((start, end.min(size))),
+        Err(Errno::NXIO) => Ok((start, size)),
+        Err(errno) => Err(("lseek(SEEK_HOLE)", errno)),
     }
 }
 

@@ -131,7 +131,7 @@ pub struct Progress {
     pub entries: u64,
     /// Files that must be moved, as far as is known.
     pub files_to_move: u64,
-    /// Their length in bytes.
+    /// The length of what is moved of them.
     pub bytes_to_move: u64,
     /// Files that are in place.
     pub files_moved: u64,
@@ -191,7 +191,7 @@ pub struct RoundSummary {
     pub files_same: u64,
     /// Files whose contents were moved.
     pub files_moved: u64,
-    /// Their length in bytes.
+    /// Length of what was moved: whole files, and of large ones the blocks that differed.
     pub bytes_moved: u64,
     /// Bytes of them that crossed the network: holes do not.
     pub bytes_sent: u64,
@@ -201,7 +201,8 @@ pub struct RoundSummary {
     pub metadata_fixed: u64,
     /// Entries that were deleted on the target, as the source has them no more.
     pub deleted: u64,
-    /// Files that changed or went while they were read and are left to the next round.
+    /// Files that changed or went while they were read, so that the next round looks at them again. Of large ones what
+    /// was read was moved.
     pub changed: u64,
     /// The first of them.
     pub changed_examples: Vec<TreePath>,

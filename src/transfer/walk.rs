@@ -241,7 +241,7 @@ pub(crate) fn metadata(stat: &Stat, xattrs: Vec<super::entry::Xattr>) -> Metadat
     }
 }
 
-fn time(seconds: i64, nanoseconds: impl TryInto<u32>) -> Time {
+pub(crate) fn time(seconds: i64, nanoseconds: impl TryInto<u32>) -> Time {
     Time {
         seconds,
         nanoseconds: nanoseconds.try_into().unwrap_or(0),

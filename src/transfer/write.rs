@@ -3,14 +3,15 @@ use super::counters::{Counters, add};
 use super::entry::{Kind, Metadata};
 use super::fault::Fault;
 use super::findings::Findings;
-use super::metadata::{Before, Place, apply};
+use super::metadata::{Before, Place, apply, chmod_itself};
 use super::path::TreePath;
 use super::report::What;
 use super::root::{Parents, Root};
 use super::work::Work;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, makedev};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
+use std::ops::Range;
 
 /// Small files are synced together: at most so many
 const COMMIT_FILES: usize = 2048;
@@ -160,6 +161,72 @@ impl<'a> Writer<'a> {
             .map_err(|errno| self.root.fault(path, "rename", errno))
     }
 
+    /// Opens a file that is there, to write into it. None where that may not be: then it is made anew.
+    pub(crate) fn open_in_place(&mut self, path: &TreePath) -> Result<Option<OwnedFd>, Fault> {
+        let fault = |call: &str, errno| self.root.fault(path, call, errno);
+        let parent = self
+            .parents
+            .of(path)
+            .map_err(|errno| fault("open", errno))?;
+        let name = path.split().1;
+        let flags =
+            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let open = || match rustix::fs::openat(parent, name, flags | OFlags::NOATIME, Mode::empty())
+        {
+            Err(Errno::PERM) => rustix::fs::openat(parent, name, flags, Mode::empty()),
+            result => result,
+        };
+        let opened = match open() {
+            // Its owner may have taken the right away. It goes again with the rest of the metadata.
+            Err(Errno::ACCESS) => {
+                chmod_itself(parent, name, Mode::RUSR | Mode::WUSR).and_then(|()| open())
+            }
+            result => result,
+        };
+        let file = match opened {
+            Ok(file) => file,
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
+                return Ok(None);
+            }
+            Err(errno) => return Err(fault("open", errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| fault("fstat", errno))?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(regular.then_some(file))
+    }
+
+    /// Makes a file of one hole and puts it in place, where it is filled. It is made in the working directory, so that
+    /// it inherits no ACL.
+    pub(crate) fn make_in_place(&mut self, path: &TreePath, size: u64) -> Result<OwnedFd, Fault> {
+        let draft = self.begin(path)?;
+        rustix::fs::ftruncate(&draft.file, size)
+            .map_err(|errno| self.root.fault(path, "ftruncate", errno))?;
+        self.put(draft.number, path)?;
+        Ok(draft.file)
+    }
+
+    /// Sets the metadata of a file that is in place.
+    pub(crate) fn describe(
+        &mut self,
+        file: &OwnedFd,
+        path: &TreePath,
+        metadata: &Metadata,
+        before: Before,
+    ) -> Result<(), Fault> {
+        let fault = |(call, errno): (&'static str, Errno)| self.root.fault(path, call, errno);
+        let directory = self
+            .parents
+            .of(path)
+            .map_err(|errno| fault(("open", errno)))?;
+        let place = Place {
+            path,
+            directory,
+            name: path.split().1,
+            file: Some(file.as_fd()),
+        };
+        apply(&place, metadata, before, self.findings).map_err(fault)
+    }
+
     /// Makes a symlink, pipe or device node; in the place of what is there, unless that is a directory.
     pub(crate) fn make_special(
         &mut self,
@@ -304,4 +371,33 @@ pub(crate) fn write_at(
         }
     }
     Ok(())
+}
+
+/// Writes zeros.
+pub(crate) fn zero(file: BorrowedFd<'_>, mut range: Range<u64>) -> Result<(), Errno> {
+    static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
+    while range.start < range.end {
+        let length = usize::try_from(range.end - range.start)
+            .unwrap_or(ZEROS.len())
+            .min(ZEROS.len());
+        write_at(file, range.start, &ZEROS[..length])?;
+        range.start += length as u64;
+    }
+    Ok(())
+}
+
+/// Makes a hole; false where there can be none.
+pub(crate) fn punch(file: BorrowedFd<'_>, range: Range<u64>) -> Result<bool, Errno> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        match rustix::fs::fallocate(file, flags, range.start, range.end - range.start) {
+            Ok(()) => return Ok(true),
+            // This file system, or this device, cannot; or not at these offsets.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::NODEV | Errno::INVAL | Errno::PERM) => {
+                return Ok(false);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }

@@ -4,6 +4,7 @@
     reason = "a test tells its figures, such as how many cuts it made"
 )]
 mod bad;
+mod blocks;
 mod cleanup;
 mod corruption;
 mod crash;

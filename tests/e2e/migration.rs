@@ -222,6 +222,11 @@ fn where_root_is_forbidden_movers_run_as_the_workload_and_foreign_owners_are_fin
     let folder = source.folder("data-db-0")?;
     fs::write(folder.join("own"), "own")?;
     chown(folder.join("own"), Some(999), Some(999))?;
+    // It goes by blocks, into a file that its own owner may not write to.
+    let sealed = folder.join("sealed");
+    tree::noise(&sealed, 17 << 20)?;
+    chown(&sealed, Some(999), Some(999))?;
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o400))?;
     fs::write(folder.join("foreign"), "foreign")?;
     chown(folder.join("foreign"), Some(1000), Some(1000))?;
     let plan = PlanFile::new(
@@ -236,6 +241,9 @@ fn where_root_is_forbidden_movers_run_as_the_workload_and_foreign_owners_are_fin
     end(run)?.with_code(13)?;
     let there = target.folder("data-db-0")?;
     ensure!(fs::read(there.join("own"))? == b"own");
+    ensure!(fs::read(&sealed)? == fs::read(there.join("sealed"))?);
+    let mode = fs::metadata(there.join("sealed"))?.permissions().mode();
+    ensure!(mode & 0o7777 == 0o400, "{mode:o}");
     ensure!(fs::read(there.join("foreign"))? == b"foreign");
     ensure!(
         records(&source.folder("log-db-0")?)? == records(&target.folder("log-db-0")?)?,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{
@@ -153,9 +154,13 @@ fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()
     Ok(())
 }
 
-#[test]
-fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
-    let namespace = Namespace::new(On::A, "data-half", &[])?;
+/// Copies a device, and lets go of it half written: `lose` is given the run and the client, and what stands still
+/// until then.
+fn half_written(
+    name: &str,
+    lose: impl FnOnce(&Namespace, &str, Running, Held) -> Result<()>,
+) -> Result<()> {
+    let namespace = Namespace::new(On::A, name, &[])?;
     let from = Prepared::new(&namespace, "block-volume", "from", "256Mi")?;
     let to = Prepared::new(&namespace, "block-volume", "to", "256Mi")?;
     namespace.apply(&[block_claim("from", "256Mi"), block_claim("to", "256Mi")])?;
@@ -186,14 +191,37 @@ fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
         fs::File::open(to.path()?)?.read_exact(&mut start)?;
         Ok(start.iter().any(|byte| *byte != 0).then_some(()))
     })?;
-    client.kill()?;
     ensure!(
         fs::read(from.path()?)? != fs::read(to.path()?)?,
         "it was over too soon"
     );
-    drop(held);
-    end(namespace.migrate(&["run", "copy-from-to"])?)?.with_code(0)?;
+    lose(&namespace, &run, client, held)?;
     same_bytes(&from.path()?, &to.path()?)
+}
+
+#[test]
+fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
+    half_written("data-half", |namespace, _, client, held| {
+        client.kill()?;
+        drop(held);
+        end(namespace.migrate(&["run", "copy-from-to"])?)?.with_code(0)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_block_device_whose_mover_was_lost_in_its_first_round_is_written_on() -> Result<()> {
+    half_written("data-half-lost", |_, run, client, held| {
+        for mover in processes::movers(run, "target")? {
+            kill_process(mover, Signal::KILL)?;
+        }
+        drop(held);
+        client
+            .end()?
+            .with_code(0)?
+            .says(&["going on with what is there"])?;
+        Ok(())
+    })
 }
 
 #[test]

@@ -1,19 +1,20 @@
-//! A round for a block device: one file, written in place.
+//! A round for a block device: one file that goes by blocks.
 //!
 //! A device has no time of change, so a warm round compares contents as well.
-use super::fetch::{Contents, lost, next};
+use super::large::{Fetching, Ground, Large};
 use super::operation::Operation;
+use super::queue::{Queue, Taken};
 use super::round::summarize;
 use super::stream::Stream;
+use super::stretch::Hands;
 use crate::transfer::channel::Channel;
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
+use crate::transfer::listing::Digests;
 use crate::transfer::path::TreePath;
-use crate::transfer::protocol::{PeerReply, PeerRequest};
-use crate::transfer::read::digest_file;
-use crate::transfer::report::{Inspection, Ownership, Phase, RoundKind, RoundSummary};
-use crate::transfer::volume::{Device, Volume};
+use crate::transfer::report::{Inspection, Ownership, RoundKind, RoundSummary};
+use crate::transfer::volume::Device;
 use crate::transfer::write::write_at;
 use rustix::fd::AsFd;
 use std::time::Instant;
@@ -59,7 +60,7 @@ pub(crate) fn wipe(device: &Device) -> Result<(), Fault> {
     rustix::fs::fsync(&file).map_err(|errno| device.fault("fsync", errno))
 }
 
-/// Copies the device, if its contents differ. `began` says that what is on the target was written by this run.
+/// Copies what differs of the device. `began` says that what is on the target was written by this run.
 pub(crate) fn round(
     operation: &Operation<'_>,
     device: &Device,
@@ -75,12 +76,12 @@ pub(crate) fn round(
             examples: vec![TreePath::root()],
         });
     }
-    let mut stream = Stream::begin(channel, true)?;
+    let mut stream = Stream::begin(channel, Digests::No)?;
     let first = stream.next()?;
     let Some(Entry {
         path,
-        kind: Kind::File { size, digest },
-        ..
+        kind: Kind::File { size, .. },
+        metadata,
     }) = first.filter(|entry| entry.path.is_root())
     else {
         return Err(Fault::ShapeDiffers {
@@ -98,114 +99,38 @@ pub(crate) fn round(
     let counters = operation.counters;
     add(&counters.entries, 1);
     add(&counters.bytes, size);
-    let own = digest_front(operation, size)?;
-    if digest.is_some() && own == digest {
-        add(&counters.files_same, 1);
-    } else {
-        add(&counters.files_to_move, 1);
-        add(&counters.bytes_to_move, size);
-        if fetch(operation, device, channel, &path, size)? {
-            add(&counters.files_moved, 1);
-        } else {
-            operation.note_changed(&path);
+    let queue = Queue::new(operation.cancel);
+    let producer = queue.producer();
+    producer.large(Large::new(path, size, Some(metadata)))?;
+    drop(producer);
+    let fetching = Fetching {
+        operation,
+        kind,
+        queue: &queue,
+    };
+    std::thread::scope(|scope| {
+        for channel in peers {
+            let fetching = &fetching;
+            scope.spawn(move || {
+                let part = || fetch(fetching, device, channel);
+                operation.cancel.guard(part)
+            });
         }
-    }
+    });
+    operation.outcome()?;
     summarize(operation, kind, start)
 }
 
-/// The digest of as much of the target as the source has.
-fn digest_front(
-    operation: &Operation<'_>,
-    size: u64,
-) -> Result<Option<crate::transfer::entry::Digest>, Fault> {
-    let Volume::Device(device) = operation.volume else {
-        return Ok(None);
-    };
-    let front = Volume::Device(device.front(size));
-    let mut buffer = Vec::new();
-    let read = digest_file(
-        &front,
-        &mut front.opener(),
-        &TreePath::root(),
-        false,
-        &mut buffer,
-        |length| {
-            add(&operation.counters.bytes_checked, length);
-            operation.cancel.check()
-        },
-    )?;
-    Ok(read.map(|(_, digest)| digest))
-}
-
-fn fetch(
-    operation: &Operation<'_>,
-    device: &Device,
-    channel: &mut Channel,
-    path: &TreePath,
-    size: u64,
-) -> Result<bool, Fault> {
-    let file = device
-        .reopen(true)
-        .map_err(|errno| device.fault("open", errno))?;
-    channel
-        .send_now(&PeerRequest::Fetch {
-            paths: vec![path.clone()],
-        })
-        .map_err(lost)?;
-    let PeerReply::File { .. } = next(channel)? else {
-        return Ok(false);
-    };
-    let (mut contents, mut buffer, mut position) = (Contents::default(), Vec::new(), 0);
+fn fetch(fetching: &Fetching<'_>, device: &Device, channel: &mut Channel) -> Result<(), Fault> {
+    let (mut ground, mut hands) = (Ground::Device(device), Hands::default());
     loop {
-        operation.cancel.check()?;
-        match next(channel)? {
-            PeerReply::Content { offset } => {
-                channel.receive_content(&mut buffer).map_err(lost)?;
-                contents.take(operation, offset, &buffer)?;
-                zero(device, &file, position, offset)?;
-                if offset.saturating_add(buffer.len() as u64) > device.bytes {
-                    return Err(Fault::TooSmall {
-                        source_bytes: size,
-                        target_bytes: device.bytes,
-                    });
-                }
-                write_at(file.as_fd(), offset, &buffer)
-                    .map_err(|errno| device.fault("write", errno))?;
-                position = offset + buffer.len() as u64;
-                add(&operation.counters.bytes_sent, buffer.len() as u64);
-                add(&operation.counters.bytes_moved, buffer.len() as u64);
+        match fetching.queue.take()? {
+            Taken::Stretch(file, stretch) => {
+                fetching.stretch(channel, &mut ground, &mut hands, &file, stretch)?;
             }
-            PeerReply::End { length, digest } => {
-                zero(device, &file, position, length)?;
-                let received = contents.finish(operation, length)?;
-                if received != digest {
-                    return Err(Fault::Corrupt {
-                        path: path.clone(),
-                        sent: digest,
-                        received,
-                    });
-                }
-                operation.counters.set_phase(Phase::Settling);
-                rustix::fs::fsync(&file).map_err(|errno| device.fault("fsync", errno))?;
-                let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-                return Ok(true);
-            }
-            PeerReply::Changed => return Ok(false),
-            other => return Err(Fault::protocol(format!("content, not {other:?}"))),
+            // A device is one file, which goes by blocks.
+            Taken::Files(_) | Taken::Nothing => {}
+            Taken::Ended => return Ok(()),
         }
     }
-}
-
-/// A hole in the source (an image has them) reads as zeros; on the target something else may lie there.
-fn zero(device: &Device, file: &rustix::fd::OwnedFd, mut from: u64, to: u64) -> Result<(), Fault> {
-    static ZEROS: [u8; 128 << 10] = [0; 128 << 10];
-    while from < to {
-        let length = usize::try_from(to - from)
-            .unwrap_or(ZEROS.len())
-            .min(ZEROS.len());
-        write_at(file.as_fd(), from, &ZEROS[..length])
-            .map_err(|errno| device.fault("write", errno))?;
-        from += length as u64;
-    }
-    Ok(())
 }

@@ -1,5 +1,8 @@
 //! Fetches files from the source: each thread owns one connection, and asks for many small files at once.
+use super::large::{Fetching, Ground};
 use super::operation::Operation;
+use super::queue::{Job, Taken};
+use super::stretch::Hands;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::add;
 use crate::transfer::entry::Digest;
@@ -8,38 +11,21 @@ use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
 use crate::transfer::read::hash_zeros;
 use crate::transfer::write::Writer;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-/// One request asks for at most so many files
-const REQUEST_FILES: usize = 256;
-/// or so many bytes, and one file more.
-const REQUEST_BYTES: u64 = 4 << 20;
 /// A file that changes while it is read is asked for again so often within a round.
-const RETRIES: usize = 2;
-/// With nothing to fetch for so long, what is ready is put in place.
-const IDLE: Duration = Duration::from_millis(500);
-
-/// A file to fetch.
-pub(crate) struct Job {
-    pub(crate) path: TreePath,
-    pub(crate) size: u64,
-}
-
+pub(super) const RETRIES: usize = 2;
 enum Outcome {
     Written,
     Again,
 }
 
-/// Fetches until there are no more jobs, and puts all in place.
+/// Fetches until there is nothing more to fetch, and puts all in place.
 pub(crate) fn fetch(
-    operation: &Operation<'_>,
-    jobs: &Mutex<Receiver<Job>>,
+    fetching: &Fetching<'_>,
     channel: &mut Channel,
     mut writer: Writer<'_>,
 ) -> Result<(), Fault> {
-    let fetched = fetch_all(operation, jobs, channel, &mut writer);
+    let fetched = fetch_all(fetching, channel, &mut writer);
     if fetched.is_err() {
         // What arrived whole is not sent again; why the rest did not come is what to tell.
         let _ = writer.commit();
@@ -48,48 +34,43 @@ pub(crate) fn fetch(
 }
 
 fn fetch_all(
-    operation: &Operation<'_>,
-    jobs: &Mutex<Receiver<Job>>,
+    fetching: &Fetching<'_>,
     channel: &mut Channel,
     writer: &mut Writer<'_>,
 ) -> Result<(), Fault> {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut hands) = (Vec::new(), Hands::default());
     loop {
-        operation.cancel.check()?;
-        let batch = match take(jobs) {
-            Ok(batch) => batch,
-            Err(RecvTimeoutError::Timeout) => {
-                writer.commit()?;
-                continue;
+        match fetching.queue.take()? {
+            Taken::Files(batch) => {
+                fetch_files(fetching.operation, channel, writer, &mut buffer, batch)?;
             }
-            Err(RecvTimeoutError::Disconnected) => return writer.commit(),
-        };
-        let mut wanted = batch;
-        for attempt in 0..=RETRIES {
-            wanted = ask(operation, channel, writer, &mut buffer, wanted)?;
-            if wanted.is_empty() {
-                break;
+            Taken::Stretch(file, stretch) => {
+                let mut ground = Ground::Tree(writer);
+                fetching.stretch(channel, &mut ground, &mut hands, &file, stretch)?;
             }
-            if attempt == RETRIES {
-                for job in &wanted {
-                    operation.note_changed(&job.path);
-                }
-            }
+            Taken::Nothing => writer.commit()?,
+            Taken::Ended => return writer.commit(),
         }
     }
 }
 
-fn take(jobs: &Mutex<Receiver<Job>>) -> Result<Vec<Job>, RecvTimeoutError> {
-    let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = jobs.recv_timeout(IDLE)?;
-    let mut bytes = first.size;
-    let mut batch = vec![first];
-    while batch.len() < REQUEST_FILES && bytes < REQUEST_BYTES {
-        let Ok(job) = jobs.try_recv() else { break };
-        bytes += job.size;
-        batch.push(job);
+fn fetch_files(
+    operation: &Operation<'_>,
+    channel: &mut Channel,
+    writer: &mut Writer<'_>,
+    buffer: &mut Vec<u8>,
+    mut wanted: Vec<Job>,
+) -> Result<(), Fault> {
+    for _ in 0..=RETRIES {
+        wanted = ask(operation, channel, writer, buffer, wanted)?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
     }
-    Ok(batch)
+    for job in &wanted {
+        operation.note_changed(&job.path);
+    }
+    Ok(())
 }
 
 /// Asks for these files; gives back those that changed while they were read.
@@ -181,18 +162,13 @@ pub(crate) fn lost(error: ChannelError) -> Fault {
 
 /// Follows what arrives: its digest, and that it comes in order.
 #[derive(Default)]
-pub(crate) struct Contents {
+struct Contents {
     hasher: blake3::Hasher,
     position: u64,
 }
 
 impl Contents {
-    pub(crate) fn take(
-        &mut self,
-        operation: &Operation<'_>,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Fault> {
+    fn take(&mut self, operation: &Operation<'_>, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         self.skip_to(operation, offset)?;
         self.hasher.update(bytes);
         self.position += bytes.len() as u64;
@@ -213,11 +189,7 @@ impl Contents {
         Ok(())
     }
 
-    pub(crate) fn finish(
-        &mut self,
-        operation: &Operation<'_>,
-        length: u64,
-    ) -> Result<Digest, Fault> {
+    fn finish(&mut self, operation: &Operation<'_>, length: u64) -> Result<Digest, Fault> {
         self.skip_to(operation, length)?;
         Ok(self.hasher.finalize().into())
     }

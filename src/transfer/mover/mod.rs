@@ -4,14 +4,18 @@
 //! the other mover ([`peer`]), which may also be dialled over a connection of the client's ([`relay`]). The source only answers; the target compares, decides and writes ([`round`]).
 mod device;
 mod fetch;
+mod large;
 mod operation;
 mod peer;
+mod queue;
 mod round;
+mod send_blocks;
 mod session;
 mod settle;
 mod source;
 mod state;
 mod stream;
+mod stretch;
 mod tidy;
 mod verify;
 

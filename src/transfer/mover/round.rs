@@ -1,14 +1,17 @@
 //! A round: merges the source's listing with the target's tree, and makes the target what the source is.
-use super::fetch::{self, Job};
+use super::fetch;
+use super::large::{Fetching, Large};
 use super::operation::Operation;
+use super::queue::{Producer, Queue};
 use super::settle::{Later, settle};
 use super::stream::Stream;
+use crate::transfer::blocks::BY_BLOCKS;
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::same_metadata;
 use crate::transfer::counters::{add, get};
 use crate::transfer::entry::{Digest, Entry, Kind, Metadata};
 use crate::transfer::fault::Fault;
-use crate::transfer::listing::threads;
+use crate::transfer::listing::{Digests, threads};
 use crate::transfer::metadata::{Before, Place, apply};
 use crate::transfer::path::TreePath;
 use crate::transfer::read::digest_file;
@@ -25,7 +28,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// So many files wait to be compared or fetched before the listing waits for them.
+/// So many files wait to be compared before the listing waits for them.
 const QUEUE: usize = 4096;
 
 /// A file of the same length, whose contents decide.
@@ -54,9 +57,16 @@ pub(crate) fn round(
     if carriers.is_empty() {
         return Err(Fault::NoPeer);
     }
-    let (job_sender, jobs) = sync_channel::<Job>(QUEUE);
+    let queue = Queue::new(operation.cancel);
+    // Before anybody takes: a queue that nobody puts into has ended.
+    let producer = queue.producer();
     let (check_sender, checks) = sync_channel::<Check>(QUEUE);
-    let (jobs, checks) = (Arc::new(Mutex::new(jobs)), Arc::new(Mutex::new(checks)));
+    let checks = Arc::new(Mutex::new(checks));
+    let fetching = Fetching {
+        operation,
+        kind,
+        queue: &queue,
+    };
     let mut writers = Vec::new();
     for number in 0..=carriers.len() {
         writers.push(Writer::new(
@@ -70,31 +80,30 @@ pub(crate) fn round(
     let own_writer = writers.pop();
     let later = std::thread::scope(|scope| {
         for (channel, writer) in carriers.iter_mut().zip(writers) {
-            let jobs = jobs.clone();
+            let fetching = &fetching;
             scope.spawn(move || {
                 operation
                     .cancel
-                    .guard(|| fetch::fetch(operation, &jobs, channel, writer))
+                    .guard(|| fetch::fetch(fetching, channel, writer))
             });
         }
-        // Only the threads hold the queues' ends now: when all of them failed, nobody waits for room in a queue.
-        drop(jobs);
         if kind == RoundKind::Final {
             for _ in 0..threads() {
-                let (checks, job_sender) = (checks.clone(), job_sender.clone());
+                let (checks, producer) = (checks.clone(), queue.producer());
                 scope.spawn(move || {
                     operation
                         .cancel
-                        .guard(|| check(operation, root, &checks, &job_sender))
+                        .guard(|| check(operation, root, &checks, &producer))
                 });
             }
         }
+        // Only the threads hold the other end now: when all of them failed, nobody waits for room.
         drop(checks);
         let mut merge = Merge {
             operation,
             root,
             kind,
-            jobs: job_sender,
+            queue: producer,
             checks: check_sender,
             writer: own_writer?,
             parents: Parents::new(root),
@@ -149,7 +158,7 @@ fn check(
     operation: &Operation<'_>,
     root: &Root,
     checks: &Mutex<Receiver<Check>>,
-    jobs: &SyncSender<Job>,
+    queue: &Producer<'_>,
 ) -> Result<(), Fault> {
     let mut opener = Opener::Directory(Parents::new(root));
     let (mut parents, mut buffer) = (Parents::new(root), Vec::new());
@@ -181,8 +190,7 @@ fn check(
         if read != Some((size, digest)) {
             add(&operation.counters.files_to_move, 1);
             add(&operation.counters.bytes_to_move, size);
-            jobs.send(Job { path, size })
-                .map_err(|_| operation.cancel.reason())?;
+            queue.file(path, size)?;
             continue;
         }
         add(&operation.counters.files_same, 1);
@@ -220,7 +228,7 @@ struct Merge<'a> {
     operation: &'a Operation<'a>,
     root: &'a Root,
     kind: RoundKind,
-    jobs: SyncSender<Job>,
+    queue: Producer<'a>,
     checks: SyncSender<Check>,
     writer: Writer<'a>,
     parents: Parents<'a>,
@@ -229,7 +237,12 @@ struct Merge<'a> {
 
 impl Merge<'_> {
     fn run(&mut self, channel: &mut Channel) -> Result<(), Fault> {
-        let mut stream = Stream::begin(channel, self.kind == RoundKind::Final)?;
+        // Large files are compared by their blocks.
+        let digests = match self.kind {
+            RoundKind::Warm => Digests::No,
+            RoundKind::Final => Digests::Small,
+        };
+        let mut stream = Stream::begin(channel, digests)?;
         let mut walker = Walker::new(self.root, &work::name(self.operation.run));
         let (mut source, mut target) = (stream.next()?, walker.next()?);
         if !source
@@ -327,9 +340,10 @@ impl Merge<'_> {
     fn fetch(&mut self, path: TreePath, size: u64) -> Result<(), Fault> {
         add(&self.operation.counters.files_to_move, 1);
         add(&self.operation.counters.bytes_to_move, size);
-        self.jobs
-            .send(Job { path, size })
-            .map_err(|_| self.operation.cancel.reason())
+        if size >= BY_BLOCKS {
+            return self.queue.large(Large::new(path, size, None));
+        }
+        self.queue.file(path, size)
     }
 
     /// Both have it.
@@ -352,6 +366,10 @@ impl Merge<'_> {
                 let moved = size != old_size
                     || (self.kind == RoundKind::Warm
                         && entry.metadata.modified != old.metadata.modified);
+                if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) {
+                    let large = Large::new(entry.path, *size, Some(old.metadata.clone()));
+                    return self.queue.large(large);
+                }
                 match (moved, self.kind, digest) {
                     (false, RoundKind::Final, Some(digest)) => {
                         let metadata = (!same_metadata).then_some(entry.metadata);

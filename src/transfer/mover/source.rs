@@ -1,10 +1,13 @@
 //! What the source's mover answers to the target's: listings and the contents of files.
+use super::send_blocks::{self, Wanted};
 use super::state::State;
+use crate::transfer::blocks::BlockReader;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
 use crate::transfer::entry::{Digest, Metadata};
 use crate::transfer::fault::Fault;
-use crate::transfer::listing::{Listing, Next, Options};
+use crate::transfer::frame::FrameError;
+use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
 use crate::transfer::read::{OpenFile, Opened, Piece, hash_zeros};
@@ -26,6 +29,8 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
     let mut reader = Reader {
         opener: volume.opener(),
         buffer: Vec::new(),
+        blocks: BlockReader::default(),
+        scratch: Vec::new(),
         xattrs: XattrReader::default(),
     };
     loop {
@@ -35,19 +40,29 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
             PeerRequest::List { digests } => list(volume, &state.run, digests, channel)?,
             PeerRequest::Fetch { paths } => {
                 for path in &paths {
-                    if let Err(Failure::Fault(fault)) = pass(reader.send(volume, path, channel))? {
+                    if let Err(fault) = pass(reader.send(volume, path, channel))? {
                         channel.send(&PeerReply::Refused(fault))?;
                         break;
                     }
                 }
                 channel.flush()?;
             }
+            PeerRequest::Blocks {
+                path,
+                size,
+                first,
+                count,
+            } => {
+                let wanted = Wanted::new(path, size, first, count).ok_or(FrameError::Sort)?;
+                send_blocks::answer(volume, &mut reader, &wanted, channel)?;
+            }
+            PeerRequest::Sums(_) => return Err(FrameError::Sort.into()),
         }
     }
 }
 
 /// A file failed, or the connection did.
-enum Failure {
+pub(super) enum Failure {
     Fault(Fault),
     Channel(ChannelError),
 }
@@ -64,17 +79,18 @@ impl From<Fault> for Failure {
     }
 }
 
-fn pass(result: Result<(), Failure>) -> Result<Result<(), Failure>, ChannelError> {
+pub(super) fn pass<T>(result: Result<T, Failure>) -> Result<Result<T, Fault>, ChannelError> {
     match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Failure::Fault(fault)) => Ok(Err(fault)),
         Err(Failure::Channel(error)) => Err(error),
-        other => Ok(other),
     }
 }
 
 fn list(
     volume: &Volume,
     run: &str,
-    digests: bool,
+    digests: Digests,
     channel: &mut Channel,
 ) -> Result<(), ChannelError> {
     if let Volume::Directory(root) = volume
@@ -117,9 +133,12 @@ fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     }
 }
 
-struct Reader<'volume> {
-    opener: Opener<'volume>,
+pub(super) struct Reader<'volume> {
+    pub(super) opener: Opener<'volume>,
     buffer: Vec<u8>,
+    pub(super) blocks: BlockReader,
+    /// Content that is put together to be sent.
+    pub(super) scratch: Vec<u8>,
     xattrs: XattrReader,
 }
 
@@ -192,7 +211,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn metadata(
+    /// None when the file went meanwhile.
+    pub(super) fn metadata(
         &mut self,
         volume: &Volume,
         path: &TreePath,

@@ -3,7 +3,7 @@ use super::fetch::next;
 use crate::transfer::channel::Channel;
 use crate::transfer::entry::Entry;
 use crate::transfer::fault::Fault;
-use crate::transfer::listing::Sockets;
+use crate::transfer::listing::{Digests, Sockets};
 use crate::transfer::protocol::{PeerReply, PeerRequest};
 
 /// A listing that comes over a connection.
@@ -17,7 +17,7 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// Asks for the listing.
-    pub(crate) fn begin(channel: &'a mut Channel, digests: bool) -> Result<Self, Fault> {
+    pub(crate) fn begin(channel: &'a mut Channel, digests: Digests) -> Result<Self, Fault> {
         channel
             .send_now(&PeerRequest::List { digests })
             .map_err(super::fetch::lost)?;

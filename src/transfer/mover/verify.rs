@@ -6,7 +6,7 @@ use crate::transfer::compare::{differences, explanation};
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind, TreeHasher};
 use crate::transfer::fault::Fault;
-use crate::transfer::listing::{Listing, Next, Options};
+use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::report::{Difference, DifferenceKind, Phase, TreeSummary, Verification, What};
 use crate::transfer::volume::Volume;
@@ -35,12 +35,12 @@ pub(crate) fn verify(
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     let options = Options {
         passed_over: work::name(operation.run),
-        digests: true,
+        digests: Digests::All,
         from_disk: true,
         without_sockets: false,
     };
     let mut merged = Merged::new(operation, excused);
-    let mut source = Stream::begin(channel, true)?;
+    let mut source = Stream::begin(channel, Digests::All)?;
     let (first, front) = match operation.volume {
         Volume::Directory(_) => (None, None),
         // Only its source tells how much of it is to be compared.

@@ -1,6 +1,8 @@
 //! Two movers in one process, over loopback with real TLS, and a client.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod between;
+mod blocks;
 mod copying;
 mod pair;
 mod refusing;

@@ -129,22 +129,23 @@ async fn an_old_fencing_number_is_refused() {
     );
 }
 
+/// To digest this takes minutes.
+fn endless(pair: &Pair) {
+    let file = fs::File::create(pair.source().join("hole")).unwrap();
+    file.set_len(1 << 40).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_connection_stops_the_operation_of_an_older_one() {
     let pair = Pair::new();
-    // Digesting this would take minutes.
-    fs::File::create(pair.source().join("hole"))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
     let mut old = pair.connected().await;
+    round(&mut old, RoundKind::Warm).await.unwrap();
+    endless(&pair);
     let working = Arc::new(AtomicBool::new(false));
     let seen = working.clone();
     let running = tokio::spawn(async move {
-        old.round(RUN, RoundKind::Final, false, &mut |_| {
-            seen.store(true, Ordering::Release);
-        })
-        .await
+        old.verify(RUN, &[], &mut |_| seen.store(true, Ordering::Release))
+            .await
     });
     while !working.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
@@ -157,18 +158,12 @@ async fn a_newer_connection_stops_the_operation_of_an_older_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_stops_its_operation() {
     let pair = Pair::new();
-    fs::File::create(pair.source().join("hole"))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
+    endless(&pair);
     let mut client = pair.connected().await;
     let working = Arc::new(tokio::sync::Notify::new());
     let seen = working.clone();
-    let running = tokio::spawn(async move {
-        client
-            .round(RUN, RoundKind::Final, false, &mut |_| seen.notify_one())
-            .await
-    });
+    let running =
+        tokio::spawn(async move { client.verify(RUN, &[], &mut |_| seen.notify_one()).await });
     working.notified().await;
     running.abort();
     // The mover stops when it is told to, which it only does when nothing is under way.
@@ -249,7 +244,8 @@ async fn a_source_with_the_name_of_the_working_directory_is_refused() {
 async fn a_file_that_is_written_to_is_left_out_warm_and_an_error_at_last() {
     let pair = Pair::new();
     let path = pair.source().join("busy");
-    fs::write(&path, vec![1; 64 << 20]).unwrap();
+    // Larger ones go by blocks.
+    fs::write(&path, vec![1; 15 << 20]).unwrap();
     fs::write(pair.source().join("quiet"), b"x").unwrap();
     let (stop, stopped) = (
         Arc::new(AtomicBool::new(false)),
