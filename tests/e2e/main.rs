@@ -5,6 +5,7 @@
 )]
 mod bad;
 mod blocks;
+mod buckets;
 mod cleanup;
 mod corruption;
 mod crash;
@@ -24,6 +25,7 @@ mod processes;
 mod proxy;
 mod rights;
 mod runners;
+mod s3;
 mod small;
 mod support;
 mod taken;
