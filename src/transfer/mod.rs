@@ -43,6 +43,7 @@ mod channel;
 mod compare;
 mod counters;
 mod findings;
+mod limit;
 mod listing;
 mod metadata;
 mod protocol;

@@ -4,6 +4,7 @@ use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
 use crate::transfer::entry::{Digest, Metadata};
 use crate::transfer::fault::Fault;
+use crate::transfer::limit::Limiter;
 use crate::transfer::listing::{Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
@@ -25,6 +26,7 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
     let volume = &state.volume;
     let mut reader = Reader {
         opener: volume.opener(),
+        limiter: &state.limiter,
         buffer: Vec::new(),
         xattrs: XattrReader::default(),
     };
@@ -117,8 +119,17 @@ fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     }
 }
 
+/// Waits until so many bytes may be sent. The target has what was sent so far meanwhile, and hears that we are alive.
+fn throttle(limiter: &Limiter, channel: &mut Channel, bytes: u64) -> Result<(), ChannelError> {
+    while !limiter.take(bytes, ALIVE) {
+        channel.send_now(&PeerReply::Alive)?;
+    }
+    Ok(())
+}
+
 struct Reader<'volume> {
     opener: Opener<'volume>,
+    limiter: &'volume Limiter,
     buffer: Vec<u8>,
     xattrs: XattrReader,
 }
@@ -149,8 +160,8 @@ impl Reader<'_> {
             match piece {
                 Piece::Data { offset, bytes } => {
                     hasher.update(bytes);
-                    let sent = channel
-                        .send(&PeerReply::Content { offset })
+                    let sent = throttle(self.limiter, channel, bytes.len() as u64)
+                        .and_then(|()| channel.send(&PeerReply::Content { offset }))
                         .and_then(|()| channel.send_content(bytes));
                     if let Err(error) = sent {
                         broken = Some(error);
