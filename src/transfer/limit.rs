@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_change_holds_at_once_for_what_waits_as_well() {
-        let mut now = Instant::now();
+        let now = Instant::now();
         let mut bucket = Bucket::new(now);
         bucket.set(Some(KIB), now);
         assert_eq!(bucket.take(1024 * KIB, now), None);

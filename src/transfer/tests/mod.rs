@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod copying;
+mod limiting;
 mod pair;
 mod refusing;
 mod relaying;
