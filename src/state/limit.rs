@@ -59,6 +59,17 @@ pub(super) fn read(file: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Takes it away with the journal that it was for.
+pub(super) fn forget(journal: &Path) -> Result<()> {
+    let file = beside(journal);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Puts it in place whole: whoever reads it meanwhile has the old one.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let mut draft = file.as_os_str().to_owned();
@@ -97,7 +108,8 @@ mod tests {
         let journal = folder.path().join("journal");
         let keeper = Keeper::File(journal.clone());
         let locked = keeper.lock("shop", "m", false, watch::channel(String::new()).1);
-        let mut limit = locked.await?.limit();
+        let locked = locked.await?;
+        let mut limit = locked.limit();
         assert_eq!(*limit.borrow_and_update(), None);
         keeper.set_limit("shop", "m", "slow").await?;
         limit.changed().await?;
@@ -106,6 +118,10 @@ mod tests {
         assert_eq!(read(&beside(&journal))?.as_deref(), Some("slow"));
         let left = std::fs::read_dir(folder.path())?.count();
         assert_eq!(left, 2, "the journal and the limit");
+        for _ in 0..2 {
+            locked.forget().await?;
+            assert_eq!(read(&beside(&journal))?, None);
+        }
         Ok(())
     }
 }
