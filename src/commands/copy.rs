@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::Kind,
     flags::DryRun,
-    plan::{self, Metadata, Plan, Playbook, Quantity, RunAs, Source, Spec, Target},
+    plan::{self, Metadata, Plan, Playbook, Quantity, Rate, RunAs, Source, Spec, Target},
 };
 
 /// Copy a volume to another, verified
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// User that the movers run as: auto, root, workload or UID:GID
     #[arg(long, value_name = "USER", default_value = "auto")]
     run_as: RunAs,
+    /// Bytes a second that are sent at most, like 50MiB/s; the verb limit changes it later
+    #[arg(long, value_name = "RATE")]
+    limit: Option<Rate>,
     /// Take over from another run whose lock has run out
     #[arg(long)]
     take_over: bool,
@@ -57,6 +60,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         ..Target::default()
     };
     spec.mover.run_as = args.run_as;
+    spec.mover.limit = args.limit;
     let name = plan::short_name(&format!("copy-{}-{}", args.source, args.target));
     let plan = Plan {
         api_version: plan::API_VERSION.to_owned(),

@@ -33,6 +33,13 @@ Examples:
   # A JSON document for each change
   kubectl migrate status -A -w -o json";
 
+pub(super) const LIMIT: &str = "\
+Examples:
+  # The run that is at work sends no more than this, from the next seconds on
+  kubectl migrate limit orders-db 50MiB/s
+  # As fast as it goes again
+  kubectl migrate limit orders-db none";
+
 pub(super) const MARK: &str = "\
 Examples:
   # The clients use the target now
@@ -79,8 +86,8 @@ pub(super) const COPY: &str = "\
 Examples:
   # To a new claim of another class and size
   kubectl migrate copy pvc/data pvc/data-new --storage-class fast --size 20Gi
-  # To another namespace
-  kubectl migrate copy pvc/data pvc/data --to-namespace archive";
+  # To another namespace, and no faster than this
+  kubectl migrate copy pvc/data pvc/data --to-namespace archive --limit 50MiB/s";
 
 pub(super) const COMPLETION: &str = "\
 Examples:

@@ -10,6 +10,8 @@ pub(crate) mod ending;
 mod examples;
 pub(crate) mod freeze;
 mod identity;
+pub(crate) mod limit;
+mod limits;
 pub(crate) mod mark;
 pub(crate) mod mover;
 mod named;

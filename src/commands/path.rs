@@ -2,8 +2,13 @@
 use anyhow::Result;
 
 use crate::{
-    adapters::kube::WriteGuard, context::Context, error::Usage, marks::Belongs, plan::Plan,
-    playbooks::Sides, steps::Place,
+    adapters::kube::WriteGuard,
+    context::Context,
+    error::Usage,
+    marks::Belongs,
+    plan::{Plan, Rate},
+    playbooks::Sides,
+    steps::{Place, movers::Limit},
 };
 
 /// A plan with everything that flags and the user's context say: what the journal keeps.
@@ -57,6 +62,7 @@ pub(super) async fn sides(
         Some(guard) => cluster.guarded(guard.clone()),
         None => cluster.clone(),
     };
+    let limit = plan.spec.mover.limit.as_ref();
     Ok(Sides {
         belongs: Belongs {
             migration: plan.metadata.name.clone(),
@@ -78,5 +84,6 @@ pub(super) async fn sides(
             namespace,
             remote: false,
         },
+        limit: Limit::new(limit.map(Rate::bytes_per_second)),
     })
 }

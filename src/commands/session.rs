@@ -5,7 +5,11 @@ use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{identity, path, signals};
+use super::{
+    identity,
+    limits::{self, Follower},
+    path, signals,
+};
 use crate::{
     adapters::kube::lease::Lost,
     context::Context,
@@ -43,7 +47,11 @@ pub(super) struct Session<'cx> {
     sink: Sink,
     screen: JoinHandle<()>,
     publisher: JoinHandle<()>,
+    follower: Follower,
 }
+
+/// The field of a plan that has a verb of its own.
+const LIMIT: &str = "spec.mover.limit: ";
 
 /// What is to be done with the steps.
 pub(super) enum Way<'keep> {
@@ -141,6 +149,8 @@ impl<'cx> Session<'cx> {
                 return Err(error);
             }
         };
+        let limit = locked.limit();
+        let follower = limits::follow(&sides.limit, limit, journal.header(), sink.clone());
         let ui = cx.ui.clone();
         let steps = playbook.ids();
         let screen = tokio::spawn(async move { ui.progress(&steps, LINE_INTERVAL, events).await });
@@ -153,6 +163,7 @@ impl<'cx> Session<'cx> {
             sink,
             screen,
             publisher,
+            follower,
         })
     }
 
@@ -177,8 +188,15 @@ impl<'cx> Session<'cx> {
                 "the plan was changed since migration {name} began: roll it back first, or go on with the plan that it began with"
             );
             let command = |verb| cx.command_in(&header.namespace, &format!("{verb} {name}"));
-            return Err(Failure::new(FailureKind::Blocked, why)
-                .with_evidence(changed)
+            let limit = changed.iter().any(|change| change.starts_with(LIMIT));
+            let mut failure = Failure::new(FailureKind::Blocked, why).with_evidence(changed);
+            if limit {
+                failure = failure.with_next(
+                    cx.command_in(&header.namespace, &format!("limit {name} RATE")),
+                    "changes how fast it copies, also while it runs",
+                );
+            }
+            return Err(failure
                 .with_next(command("run"), "goes on with the plan that it began with")
                 .with_next(
                     command("rollback"),
@@ -262,10 +280,11 @@ impl<'cx> Session<'cx> {
             sink,
             screen,
             publisher,
+            follower,
             playbook,
             sides: _,
         } = self;
-        drop(sink);
+        drop((sink, follower));
         drop(playbook);
         // The screen ends when the last sender of events is gone; steps that were cut off may hold one.
         tokio::time::timeout(std::time::Duration::from_secs(1), screen)
@@ -281,6 +300,7 @@ impl<'cx> Session<'cx> {
             entries,
             progress: None,
             holder: None,
+            limit: None,
         };
         let (report, _) = super::named::report(&seen);
         super::ending::tell(cx, &report, &ended, back)
@@ -301,7 +321,7 @@ impl<'cx> Session<'cx> {
             Err(error) => Err(error),
         };
         self.publisher.abort();
-        drop(self.sink);
+        drop((self.sink, self.follower));
         tokio::time::timeout(std::time::Duration::from_secs(1), self.screen)
             .await
             .ok();

@@ -4,10 +4,11 @@ use anyhow::Result;
 use futures::stream;
 use jiff::Timestamp;
 
-use super::{ending, named};
+use super::{ending, limits, named};
 use crate::{
     context::Context,
     error::{Kind, Usage},
+    plan::Rate,
     state::{self, Seen, Unreadable},
     ui::{Format, StatusRow},
 };
@@ -101,7 +102,9 @@ impl Found {
         match self {
             Self::Seen(seen) => {
                 let (report, progress) = named::report(seen);
+                let limit = limits::of(seen);
                 StatusRow::of(&report, progress.as_ref())
+                    .with_limit(limit.as_ref().map(Rate::bytes_per_second))
             }
             Self::Unreadable(unreadable) => StatusRow::unreadable(
                 (&unreadable.namespace, &unreadable.migration),

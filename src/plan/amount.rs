@@ -174,6 +174,81 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// Bytes a second as people write them: `50MiB/s`, `8Mi`, `500kB/s`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(into = "String", try_from = "String")]
+pub struct Rate {
+    text: String,
+    bytes_per_second: u64,
+}
+
+/// Units of a rate; bits are none of them, whose letter is a small `b`.
+const RATE_UNITS: [&str; 9] = ["Ki", "Mi", "Gi", "Ti", "k", "M", "G", "T", ""];
+
+impl Rate {
+    /// The least: a connection on which less passes cannot be told from one that is dead.
+    pub const LEAST: u64 = 256 << 10;
+
+    /// How many bytes a second.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> u64 {
+        self.bytes_per_second
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is no rate like 50MiB/s or 500kB/s: bytes with k, M, G, T, Ki, Mi, Gi or Ti, each a second"
+            )
+        };
+        let amount = text.strip_suffix("/s").unwrap_or(text);
+        let amount = amount.strip_suffix('B').unwrap_or(amount);
+        let is_number = |number: &str| {
+            let digit = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+            number.starts_with(|first: char| first.is_ascii_digit()) && number.bytes().all(digit)
+        };
+        let known = RATE_UNITS
+            .iter()
+            .find_map(|unit| amount.strip_suffix(unit))
+            .is_some_and(is_number);
+        let bytes = amount.parse::<Quantity>().ok().filter(|_| known);
+        let bytes_per_second = bytes.ok_or_else(wrong)?.bytes();
+        if bytes_per_second < Self::LEAST {
+            return Err(format!(
+                "`{text}` is less than 256KiB/s, the least that copying can be limited to"
+            ));
+        }
+        Ok(Self {
+            text: format!("{amount}B/s"),
+            bytes_per_second,
+        })
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.text
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 /// An amount of bytes as people read it: `512 B`, `1.4 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -233,6 +308,51 @@ mod tests {
         for text in ["", "Gi", "1 Gi", "-1", "1gi", "99E", "1.2.3", "1e99"] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_bytes_a_second_and_read_what_they_write() {
+        for (text, bytes, shown) in [
+            ("50MiB/s", 50 << 20, "50MiB/s"),
+            ("50MiB", 50 << 20, "50MiB/s"),
+            ("8Mi", 8 << 20, "8MiB/s"),
+            ("1.5Gi/s", 3 << 29, "1.5GiB/s"),
+            ("300kB/s", 300_000, "300kB/s"),
+            ("2M", 2_000_000, "2MB/s"),
+            ("262144", 256 << 10, "262144B/s"),
+            ("300000B", 300_000, "300000B/s"),
+        ] {
+            let rate: Rate = text.parse().expect(text);
+            assert_eq!(rate.bytes_per_second(), bytes, "{text}");
+            assert_eq!(rate.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(rate));
+        }
+        let told = |text: &str| match text.parse::<Rate>() {
+            Ok(rate) => format!("{text} is {rate}"),
+            Err(why) => why,
+        };
+        insta::assert_snapshot!(
+            [
+                "",
+                "fast",
+                "50 MiB/s",
+                "50Mb/s",
+                "50Mbit/s",
+                "50MB/m",
+                "50K",
+                "1e9",
+                "300000000m",
+                "-5M",
+                "1.2.3M",
+                "5Ei",
+                "99999999999999999999T",
+                "0",
+                "0MiB/s",
+                "255KiB/s",
+            ]
+            .map(told)
+            .join("\n")
+        );
     }
 
     #[test]

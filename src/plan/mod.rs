@@ -7,7 +7,7 @@ mod types;
 mod validate;
 mod words;
 
-pub use amount::{Quantity, Size, Span};
+pub use amount::{Quantity, Rate, Size, Span};
 pub use changes::{changes, digest};
 pub use read::{PlanError, parse, read};
 pub use types::{

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quantity, Span};
+use super::{Quantity, Rate, Span};
 
 /// `apiVersion` of a plan file.
 pub const API_VERSION: &str = "kubectl-migrate/v1";
@@ -301,6 +301,9 @@ pub struct Mover {
     /// The user they run as.
     #[serde(default, skip_serializing_if = "is_default")]
     pub run_as: RunAs,
+    /// Bytes that all of them together send a second at most; the verb `limit` changes it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Rate>,
     /// How long one may take to run: more where the cluster first adds a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_within: Option<Span>,

@@ -17,6 +17,7 @@ use crate::{
     plan::{self, Plan},
     steps::{
         About, Place,
+        movers::Limit,
         preflight::{Look, Preflight},
         rights,
     },
@@ -34,6 +35,8 @@ pub struct Sides {
     pub source: Place,
     /// To where.
     pub target: Place,
+    /// How fast volumes may be copied; what changes it reaches every step.
+    pub limit: Limit,
 }
 
 /// A plan as a list of steps.

@@ -201,8 +201,11 @@ impl Locked {
                 )
                 .await?;
             }
-            Self::File { path, .. } => std::fs::write(path, "")
-                .with_context(|| format!("cannot empty {}", path.display()))?,
+            Self::File { path, .. } => {
+                std::fs::write(path, "")
+                    .with_context(|| format!("cannot empty {}", path.display()))?;
+                super::limit::forget(path)?;
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! such objects; its lock is the file's own.
 mod cluster;
 mod file;
+mod limit;
 mod lock;
 mod seen;
 

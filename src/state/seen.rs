@@ -3,11 +3,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::Api;
 
-use super::{Keeper, cluster::lines_of, file};
+use super::{Keeper, cluster::lines_of, file, limit};
 use crate::{
     adapters::kube::{
         Cluster, Selector, get_opt,
-        lease::{OtherHolder, PROGRESS_ANNOTATION},
+        lease::{OtherHolder, PROGRESS_ANNOTATION, limit_of},
         list_all,
     },
     engine::{Entry, Header, JournalError, Progress, StoreError, decode},
@@ -25,6 +25,8 @@ pub struct Seen {
     pub progress: Option<Progress>,
     /// Who is at work.
     pub holder: Option<OtherHolder>,
+    /// What others wrote of how fast it may copy, as they wrote it.
+    pub limit: Option<String>,
 }
 
 /// A migration whose journal cannot be read.
@@ -104,6 +106,7 @@ pub async fn one(keeper: &Keeper, namespace: &str, migration: &str) -> Result<Op
                 entries,
                 progress: None,
                 holder: None,
+                limit: limit::read(&limit::beside(path)).unwrap_or_default(),
             }))
         }
     }
@@ -153,6 +156,7 @@ fn of(map: &ConfigMap, lease: Option<&Lease>) -> Result<Seen, JournalError> {
         entries,
         progress,
         holder: held.map(OtherHolder::of),
+        limit: lease.and_then(limit_of),
     })
 }
 

@@ -14,10 +14,11 @@ use anyhow::Result;
 use super::{
     freeze::{FROZEN, Watched},
     inventory::Volume,
-    movers::{Way, Work},
+    movers::{Limit, Rounded, Way, Work},
 };
 use crate::{
     engine::{Cx, Failure, Kind},
+    plan::Size,
     transfer::{Finding, RoundKind, RoundSummary},
 };
 
@@ -37,6 +38,9 @@ pub struct Copied {
     pub volumes: Vec<CopiedVolume>,
     /// How long writes will have to stop, as far as the warm rounds tell; in seconds.
     pub expected_freeze: Option<f64>,
+    /// What all volumes together were limited to at its end, in bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// What was done for one volume.
@@ -99,7 +103,7 @@ impl CopiedVolume {
 }
 
 /// One round. `began` says of each volume whether an earlier round of this run may have written to its target.
-fn round(kind: RoundKind, began: Vec<bool>) -> Work<RoundSummary> {
+fn round(kind: RoundKind, began: Vec<bool>) -> Work<Rounded> {
     let began = Began::new(began);
     Arc::new(move |pair| {
         let began = began.now(pair.index);
@@ -121,6 +125,27 @@ impl Began {
         let began = self.0.get(index);
         began.is_some_and(|began| began.swap(true, Ordering::Relaxed))
     }
+}
+
+/// A limit as people read it.
+fn shown(limit: Option<u64>) -> String {
+    limit.map_or_else(
+        || "not limited".to_owned(),
+        |limit| format!("limited to {}/s", Size(limit)),
+    )
+}
+
+/// Says that a forecast was made with another limit than there is now; none where it was the same.
+fn other_limit(copied: &Copied, limit: &Limit) -> Option<String> {
+    copied.expected_freeze?;
+    let now = limit.whole();
+    (copied.limit != now).then(|| {
+        format!(
+            "when it was forecast how long writes stop, copying was {}, and now it is {}: what is left takes another time",
+            shown(copied.limit),
+            shown(now)
+        )
+    })
 }
 
 /// Resolves when the freeze that a step relies on is broken; never, where nothing is frozen.

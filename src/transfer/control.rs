@@ -250,6 +250,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         }
     }
 
+    /// Limits how many bytes of contents this mover sends a second, from now on and for what is under way; none lifts
+    /// it. It holds until it is said anew, also for the next client.
+    pub async fn limit(&mut self, bytes_per_second: Option<u64>) -> Result<(), ControlError> {
+        match self
+            .ask(Command::Limit { bytes_per_second }, &mut |_| {})
+            .await?
+        {
+            Reply::Limited => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// Ends the mover.
     pub async fn stop(mut self) -> Result<(), ControlError> {
         match self.ask(Command::Stop, &mut |_| {}).await? {

@@ -44,6 +44,7 @@ mod channel;
 mod compare;
 mod counters;
 mod findings;
+mod limit;
 mod listing;
 mod metadata;
 mod protocol;

@@ -52,6 +52,10 @@ pub(crate) enum Command {
         run: String,
     },
     Stop,
+    /// Sends no more bytes of contents a second from now on, also for what is under way; none lifts it.
+    Limit {
+        bytes_per_second: Option<u64>,
+    },
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
@@ -69,6 +73,7 @@ pub(crate) enum Reply {
     Wiped { deleted: u64 },
     Stopping,
     Refused(Fault),
+    Limited,
 }
 
 /// The first message on a connection between movers, in both directions.

@@ -29,6 +29,8 @@ pub struct StatusRow {
     pub current: Option<Current>,
     /// How far that step is, as it was published last.
     pub progress: Option<Progress>,
+    /// Bytes a second that all its volumes together are limited to; none where nothing is limited.
+    pub limit_bytes_per_second: Option<u64>,
     /// Why it is in its state: the error, what it waits for. Empty where there is nothing to say.
     pub why: String,
     /// Whether nobody can write now.
@@ -82,6 +84,7 @@ impl StatusRow {
             state: report.state,
             current,
             progress: progress.cloned(),
+            limit_bytes_per_second: None,
             why,
             frozen: report.frozen.now,
             frozen_seconds: report.frozen.seconds,
@@ -108,6 +111,7 @@ impl StatusRow {
             state: State::Unreadable,
             current: None,
             progress: None,
+            limit_bytes_per_second: None,
             why,
             frozen: false,
             frozen_seconds: 0.0,
@@ -115,6 +119,14 @@ impl StatusRow {
             created,
             age_seconds: now.duration_since(created).as_secs_f64().max(0.0),
         }
+    }
+
+    /// The same with what it is limited to. What has ended copies nothing any more.
+    #[must_use]
+    pub fn with_limit(mut self, bytes_per_second: Option<u64>) -> Self {
+        let ended = matches!(self.state, State::Done | State::RolledBack);
+        self.limit_bytes_per_second = bytes_per_second.filter(|_| !ended);
+        self
     }
 
     /// `4/7 final-copy`.
@@ -126,13 +138,18 @@ impl StatusRow {
         )
     }
 
-    /// `1.1/1.4 GiB  212 MB/s  2s`, or why it does not go on.
+    /// `1.1/1.4 GiB  212 MB/s  2s  limit 210 MB/s`, or why it does not go on.
     #[must_use]
     pub fn progress(&self) -> String {
-        match &self.progress {
-            Some(progress) => figures(progress),
-            None if self.why.is_empty() => "–".to_owned(),
-            None => self.why.clone(),
+        let limit = self
+            .limit_bytes_per_second
+            .map(|limit| format!("limit {}", amount::rate(limit as f64)));
+        match (&self.progress, limit) {
+            (Some(progress), None) => figures(progress),
+            (Some(progress), Some(limit)) => format!("{}  {limit}", figures(progress)),
+            (None, Some(limit)) if self.why.is_empty() => limit,
+            (None, None) if self.why.is_empty() => "–".to_owned(),
+            (None, _) => self.why.clone(),
         }
     }
 
@@ -261,10 +278,12 @@ const ROOMY: usize = 140;
 /// The lines of the table; `namespaced` as for `-A`.
 pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool) -> Vec<String> {
     // Figures that are cut tell nothing; a reason that is cut tells something.
-    let figures = rows
-        .iter()
-        .filter_map(|row| row.progress.as_ref().map(figures));
-    let figures = figures.map(|figures| width(&figures)).max().unwrap_or(0);
+    let figures = rows.iter().filter_map(|row| {
+        let figures = width(&figures(row.progress.as_ref()?));
+        // A limit may be cut off after them: two spaces and the dots.
+        Some(figures + row.limit_bytes_per_second.map_or(0, |_| 3))
+    });
+    let figures = figures.max().unwrap_or(0);
     let mut columns = Vec::with_capacity(9);
     if namespaced {
         columns.push(Column::text("NAMESPACE", 9).expendable(2));

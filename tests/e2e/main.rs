@@ -18,6 +18,7 @@ mod guard;
 mod interrupt;
 mod kamaji;
 mod kills;
+mod limit;
 mod migration;
 mod movers;
 mod onlooker;

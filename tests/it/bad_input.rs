@@ -85,6 +85,7 @@ fn plans() -> Result<()> {
         ("bad-rounds", more("  warm: {rounds: many}")),
         ("bad-user", more("  mover: {runAs: postgres}")),
         ("bad-objects", more("  objects: move")),
+        ("bad-limit", more("  mover: {limit: 50Mb/s}")),
     ];
     for (name, text) in &cases {
         world.write(&format!("{name}.yaml"), text)?;
@@ -178,6 +179,11 @@ fn flags() -> Result<()> {
         &["copy", "pvc/", "pvc/b"],
         &["copy", "pvc/a", "pvc/b", "--size", "big"],
         &["copy", "pvc/a", "pvc/b", "--run-as", "postgres"],
+        &["copy", "pvc/a", "pvc/b", "--limit", "50Mbit/s"],
+        &["limit", "orders-db"],
+        &["limit", "orders-db", "fast"],
+        &["limit", "orders-db", "0"],
+        &["limit", "orders-db", "100kB/s"],
         &["status", "--request-timeout", "soon"],
         &["status", "--as-user-extra", "scopes"],
         &["completion", "tcsh"],
@@ -271,7 +277,7 @@ fn what_needs_no_cluster_asks_none() -> Result<()> {
     Ok(())
 }
 
-fn header() -> Result<Header> {
+pub fn header() -> Result<Header> {
     Ok(Header {
         format: FORMAT,
         tool: "kubectl-migrate 0.1.0".to_owned(),
@@ -290,12 +296,19 @@ fn header() -> Result<Header> {
 
 /// A journal's lines: preflight is done, the warm copy was begun.
 fn journal() -> Result<Vec<String>> {
-    let mut lines = vec![encode_header(&header()?)];
-    let records = [
-        ("preflight", Record::Started),
-        ("preflight", Record::Skipped("all well".to_owned())),
-        ("warm-copy", Record::Started),
-    ];
+    journal_of(
+        &header()?,
+        vec![
+            ("preflight", Record::Started),
+            ("preflight", Record::Skipped("all well".to_owned())),
+            ("warm-copy", Record::Started),
+        ],
+    )
+}
+
+/// The lines of a journal that has these records.
+pub fn journal_of(header: &Header, records: Vec<(&str, Record)>) -> Result<Vec<String>> {
+    let mut lines = vec![encode_header(header)];
     for (seq, (step, record)) in (1..).zip(records) {
         let entry = Entry {
             seq,

@@ -12,6 +12,7 @@ fn the_help_of_every_verb() -> Result<()> {
         "preflight",
         "run",
         "status",
+        "limit",
         "mark",
         "rollback",
         "cleanup",

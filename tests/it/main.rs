@@ -2,6 +2,7 @@
 mod bad_input;
 mod completion;
 mod help;
+mod limit;
 mod readme;
 mod structure;
 mod world;

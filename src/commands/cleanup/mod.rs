@@ -109,6 +109,7 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         entries: begun.journal.entries().to_vec(),
         progress: None,
         holder: None,
+        limit: None,
     };
     let items = collect(cx, args, &seen, &begun.sides).await?;
     if args.backup.is_some() && !is_switch(&seen) {

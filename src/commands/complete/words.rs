@@ -186,6 +186,7 @@ fn value(arg: &Arg, given: Option<&Given<'_>>) -> Wanted {
         "to_namespace" => Wanted::Namespaces(Side::Target),
         "cluster" => Wanted::Clusters,
         "user" => Wanted::Users,
+        "rate" => Wanted::Words(vec!["none\tlifts the limit".to_owned()]),
         "run_as" => Wanted::Words(["auto", "root", "workload"].map(str::to_owned).to_vec()),
         _ => match arg.get_value_names().and_then(|names| names.first()) {
             Some(name) if name.as_str() == "FILE" => Wanted::Files,

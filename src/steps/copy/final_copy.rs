@@ -1,7 +1,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Copied, CopiedVolume, WARM, broken, round, still_frozen, target};
+use super::{Copied, CopiedVolume, WARM, broken, other_limit, round, still_frozen, target};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     steps::{
@@ -44,7 +44,14 @@ impl Step for FinalCopy {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-        let warm = cx.find(&WARM)?.map_or_else(Vec::new, |warm| warm.volumes);
+        let warm = cx.find(&WARM)?;
+        if let Some(other) = warm
+            .as_ref()
+            .and_then(|warm| other_limit(warm, &self.movers.limit))
+        {
+            cx.sink.notice(other);
+        }
+        let warm = warm.map_or_else(Vec::new, |warm| warm.volumes);
         let began = self.movers.volumes.iter().map(|volume| {
             let mut warm = warm.iter().filter(|warm| warm.target == volume.target);
             cx.again || warm.any(|warm| warm.rounds > 0)
@@ -60,11 +67,12 @@ impl Step for FinalCopy {
         still_frozen(self.guard.as_ref(), cx).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         for (index, (volume, round)) in volumes.iter_mut().zip(rounds).enumerate() {
-            volume.add(round, self.movers.ways.of(index));
+            volume.add(round.summary, self.movers.ways.of(index));
         }
         let copied = Copied {
             volumes,
             expected_freeze: None,
+            limit: self.movers.limit.whole(),
         };
         Ok(Outcome::Done(serde_json::to_value(copied)?))
     }

@@ -214,7 +214,7 @@ impl Step for WarmCopy {
             for (index, round) in shared.iter().zip(rounds) {
                 began[*index] = true;
                 paces[*index].round(&round);
-                volumes[*index].add(round, self.movers.ways.of(*index));
+                volumes[*index].add(round.summary, self.movers.ways.of(*index));
             }
             let enough = Self::enough(&volumes, before) || number == self.rounds;
             before = volumes.iter().map(|volume| volume.left).sum();
@@ -236,11 +236,13 @@ impl Step for WarmCopy {
             // What changed while it was read is the last that is left.
             number = self.rounds - 1;
         }
-        let forecast = forecast(self.stopping, &paces);
+        let limit = &self.movers.limit;
+        let forecast = forecast(self.stopping, &paces, limit.of_each(paces.len()));
         self.fits(forecast, &volumes)?;
         let copied = Copied {
             volumes,
             expected_freeze: forecast.map(|forecast| forecast.as_secs_f64()),
+            limit: limit.whole(),
         };
         Ok(Outcome::Done(serde_json::to_value(copied)?))
     }

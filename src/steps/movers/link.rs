@@ -1,7 +1,8 @@
 use anyhow::Result;
 use futures::future::try_join_all;
+use tokio::sync::oneshot;
 
-use super::{Meter, Movers, Way, ensure::Running, keys::Keys, objects::PORT, retry::Loss};
+use super::{Limit, Meter, Movers, Way, ensure::Running, keys::Keys, objects::PORT, retry::Loss};
 use crate::{
     adapters::kube::{KubeError, PortStream, open_port},
     engine::{Failure, Kind},
@@ -19,6 +20,16 @@ pub struct Pair {
     target: Lone,
     /// Where the two cannot reach each other; cut when the pair is dropped.
     relay: Option<Relay>,
+    limit: Limit,
+}
+
+/// A round, and how it was limited.
+#[derive(Clone, Debug)]
+pub struct Rounded {
+    /// What it did.
+    pub summary: RoundSummary,
+    /// The least that this volume was limited to meanwhile, in bytes a second; none where it never was.
+    pub least: Option<u64>,
 }
 
 /// The target's mover alone, for work that needs no source.
@@ -49,6 +60,7 @@ impl Movers {
             source: from?,
             target: to?,
             relay: None,
+            limit: self.limit.clone(),
         };
         let claim = &self.volumes[pair.index].source;
         // What is known need not be found out again while writes are stopped: a packet that a policy drops is waited
@@ -161,14 +173,30 @@ impl Pair {
     }
 
     /// Copies what differs.
-    pub async fn round(
-        &mut self,
-        kind: RoundKind,
-        began: bool,
-    ) -> Result<RoundSummary, ControlError> {
+    pub async fn round(&mut self, kind: RoundKind, began: bool) -> Result<Rounded, ControlError> {
+        let mut share = self.limit.join();
+        // Also where there is none: the mover may still have one from an earlier run.
+        self.source.limit(share.now()).await?;
         let mut tell = self.target.tell();
         let Lone { run, control, .. } = &mut self.target;
-        control.round(run, kind, began, &mut tell).await
+        let source = &mut self.source;
+        let (end, mut ended) = oneshot::channel::<()>();
+        let rounding = async {
+            let summary = control.round(run, kind, began, &mut tell).await;
+            drop(end);
+            summary
+        };
+        // Its end is waited for, so that no answer is left over for whoever asks the source next.
+        let following = async {
+            loop {
+                tokio::select! {
+                    _ = &mut ended => return Ok(share.least()),
+                    () = share.changed() => source.limit(share.now()).await?,
+                }
+            }
+        };
+        let (summary, least) = tokio::try_join!(rounding, following)?;
+        Ok(Rounded { summary, least })
     }
 
     /// Reads both sides back and compares them.

@@ -6,6 +6,7 @@
 mod adopt;
 mod ensure;
 mod keys;
+mod limit;
 mod link;
 mod meter;
 mod objects;
@@ -25,7 +26,8 @@ use crate::{plan::RunAs, transfer::Side};
 
 pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
-pub use link::{Lone, Pair};
+pub use limit::Limit;
+pub use link::{Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use retry::{LoneWork, Work};
 pub use way::{Way, Ways};
@@ -53,6 +55,8 @@ pub struct Movers {
     pub starts_within: Duration,
     /// How the bytes of each volume go.
     pub ways: Ways,
+    /// How fast they may copy.
+    pub limit: Limit,
 }
 
 /// One mover: of which volume, and on which side.

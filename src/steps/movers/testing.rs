@@ -1,7 +1,7 @@
 //! What the tests of this folder share.
 use serde_json::json;
 
-use super::{Movers, STARTS_WITHIN, Ways};
+use super::{Limit, Movers, STARTS_WITHIN, Ways};
 use crate::{
     plan::RunAs,
     steps::{
@@ -45,5 +45,6 @@ pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
         run_as,
         starts_within: STARTS_WITHIN,
         ways: Ways::default(),
+        limit: Limit::new(None),
     }
 }

@@ -1,5 +1,5 @@
 //! What the source's mover answers to a request for blocks: what the target needs to have the same.
-use super::source::{Failure, Reader, pass};
+use super::source::{Failure, Reader, pass, throttle};
 use crate::transfer::blocks::{
     Answer, Block, Extent, STRETCH, Sum, count, gather, length, of_zeros, range,
 };
@@ -128,6 +128,9 @@ fn send(
                     answer => (answer, None),
                 },
             };
+        if let Some(content) = content {
+            throttle(reader.limiter, channel, content.len() as u64)?;
+        }
         channel.send(&PeerReply::Block { number, answer })?;
         if let Some(content) = content {
             channel.send_content(content)?;

@@ -49,6 +49,11 @@ fn requests(
                     state.stop();
                     return Ok(());
                 }
+                // Nothing that is under way has to end for it.
+                Command::Limit { bytes_per_second } => {
+                    state.limiter.set(bytes_per_second);
+                    Reply::Limited
+                }
                 command => work(state, connection, channel, command)?,
             },
         };
@@ -153,7 +158,7 @@ fn run(
                 deleted: tidy::wipe(&operation)?,
             }
         }
-        Command::Attach | Command::Stop => Reply::Alive,
+        Command::Attach | Command::Stop | Command::Limit { .. } => Reply::Alive,
     };
     Ok(reply)
 }

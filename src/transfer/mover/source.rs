@@ -7,6 +7,7 @@ use crate::transfer::counters::Counters;
 use crate::transfer::entry::{Digest, Metadata};
 use crate::transfer::fault::Fault;
 use crate::transfer::frame::FrameError;
+use crate::transfer::limit::Limiter;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
@@ -28,6 +29,7 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
     let volume = &state.volume;
     let mut reader = Reader {
         opener: volume.opener(),
+        limiter: &state.limiter,
         buffer: Vec::new(),
         blocks: BlockReader::default(),
         scratch: Vec::new(),
@@ -133,8 +135,21 @@ fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     }
 }
 
+/// Waits until so many bytes may be sent. The target has what was sent so far meanwhile, and hears that we are alive.
+pub(super) fn throttle(
+    limiter: &Limiter,
+    channel: &mut Channel,
+    bytes: u64,
+) -> Result<(), ChannelError> {
+    while !limiter.take(bytes, ALIVE) {
+        channel.send_now(&PeerReply::Alive)?;
+    }
+    Ok(())
+}
+
 pub(super) struct Reader<'volume> {
     pub(super) opener: Opener<'volume>,
+    pub(super) limiter: &'volume Limiter,
     buffer: Vec<u8>,
     pub(super) blocks: BlockReader,
     /// Content that is put together to be sent.
@@ -168,8 +183,8 @@ impl Reader<'_> {
             match piece {
                 Piece::Data { offset, bytes } => {
                     hasher.update(bytes);
-                    let sent = channel
-                        .send(&PeerReply::Content { offset })
+                    let sent = throttle(self.limiter, channel, bytes.len() as u64)
+                        .and_then(|()| channel.send(&PeerReply::Content { offset }))
                         .and_then(|()| channel.send_content(bytes));
                     if let Err(error) = sent {
                         broken = Some(error);

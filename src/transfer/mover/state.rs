@@ -2,6 +2,7 @@
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
 use crate::transfer::fault::Fault;
+use crate::transfer::limit::Limiter;
 use crate::transfer::side::Side;
 use crate::transfer::volume::Volume;
 use rustls::pki_types::CertificateDer;
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) listening: Arc<ServerConfig>,
     pub(crate) client: CertificateDer<'static>,
     pub(crate) stopping: AtomicBool,
+    /// Of what it sends to the other mover.
+    pub(crate) limiter: Limiter,
     groups: AtomicU64,
     inner: Mutex<Inner>,
     idle_changed: Condvar,
@@ -84,6 +87,7 @@ impl State {
             listening,
             client,
             stopping: AtomicBool::new(false),
+            limiter: Limiter::new(),
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),
             idle_changed: Condvar::new(),

@@ -4,6 +4,7 @@
 mod between;
 mod blocks;
 mod copying;
+mod limiting;
 mod pair;
 mod refusing;
 mod relaying;

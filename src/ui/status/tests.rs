@@ -113,6 +113,33 @@ fn status_in_colour_says_the_same() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_limit_stands_beside_the_figures_until_the_end() -> anyhow::Result<()> {
+    let rows: Vec<_> = rows()
+        .into_iter()
+        .map(|row| row.with_limit(Some(50 << 20)))
+        .collect();
+    let (ui, written) = Ui::for_test(80, false);
+    ui.status(Format::Table, &rows, false)?;
+    insta::assert_snapshot!(written.out());
+    let (ui, written) = Ui::for_test(80, true);
+    ui.status(Format::Table, &rows[..1], false)?;
+    insta::assert_snapshot!(written.out());
+    let (ui, written) = Ui::for_test(80, false);
+    ui.status(Format::Json, &rows, false)?;
+    let json: serde_json::Value = serde_json::from_str(&written.out())?;
+    assert_eq!(json["items"][0]["limitBytesPerSecond"], 50 << 20);
+    let report = Report::of(&header(), &entries(2), &Seen::at(at(480), false));
+    let row = StatusRow::of(&report, None).with_limit(Some(100_000));
+    assert_eq!(row.progress(), "limit 100 kB/s");
+    let ended = StatusRow {
+        state: State::Done,
+        ..row
+    };
+    assert_eq!(ended.with_limit(Some(1)).limit_bytes_per_second, None);
+    Ok(())
+}
+
+#[test]
 fn machines_get_figures_not_texts() -> anyhow::Result<()> {
     let json: serde_json::Value = serde_json::from_str(&shown(40, true, Format::Json, false)?)?;
     assert_eq!(

@@ -20,6 +20,7 @@ struct Told {
     state: &'static str,
     why: String,
     frozen: bool,
+    limit: Option<u64>,
     tenth: Option<u64>,
 }
 
@@ -125,6 +126,7 @@ impl Told {
             state: row.state.name(),
             why: row.why.clone(),
             frozen: row.frozen,
+            limit: row.limit_bytes_per_second,
             tenth,
         }
     }

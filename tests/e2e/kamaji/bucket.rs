@@ -197,7 +197,11 @@ fn a_snapshot_that_is_damaged_writes_nothing_anywhere() -> Result<()> {
         .says(&["is no name in a bucket"])?;
     // Put back as it was; what is somebody else's is no snapshot.
     fs::write(&data, &whole)?;
-    for stranger in ["readme.txt", "damaged/latest.txt", "damaged/20200101T000000Z.txt"] {
+    for stranger in [
+        "readme.txt",
+        "damaged/latest.txt",
+        "damaged/20200101T000000Z.txt",
+    ] {
         fs::write(server.data().join("prod").join(stranger), "not ours")?;
     }
     ensure!(only(server)? == name);
@@ -259,8 +263,13 @@ fn a_server_that_refuses_is_told_and_keeps_nothing() -> Result<()> {
     ensure!(server.objects()?.is_empty(), "{:?}", server.objects()?);
 
     // No secret is shown, however much is.
-    let told = end(server.migrate(ROOT, &["snapshot", "list", REPOSITORY, "-v", "9"])?)?.with_code(0)?;
-    ensure!(told.err.len() > 1_000 && !told.err.contains(ROOT[1]), "{}", told.err);
+    let told =
+        end(server.migrate(ROOT, &["snapshot", "list", REPOSITORY, "-v", "9"])?)?.with_code(0)?;
+    ensure!(
+        told.err.len() > 1_000 && !told.err.contains(ROOT[1]),
+        "{}",
+        told.err
+    );
 
     // Whoever may only read can list and show, and not delete.
     snapshot(REPOSITORY, ROOT, &trusted)?.with_code(0)?;

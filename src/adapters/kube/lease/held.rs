@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     super::{Cluster, KubeError, RetryPolicy, WriteGuard, get_opt},
-    Clock, Lock, OtherHolder, record,
+    Clock, Lock, OtherHolder, limit_of, record,
 };
 
 /// Progress is published at most this often: the Lease is no message queue.
@@ -40,6 +40,8 @@ struct Shared {
     /// Why the last renewal that did not work got no answer.
     unanswered: Mutex<String>,
     progress: Mutex<watch::Receiver<String>>,
+    /// What others wrote on the Lease about our speed.
+    limit: watch::Sender<Option<String>>,
 }
 
 /// Why a lock is lost.
@@ -97,6 +99,7 @@ impl Held {
             fence,
             duration: lock.duration,
             clock: lock.clock.clone(),
+            limit: watch::Sender::new(limit_of(&lease)),
             lease: tokio::sync::Mutex::new(lease),
             renewed: Mutex::new(since),
             lost: watch::Sender::new(None),
@@ -111,6 +114,12 @@ impl Held {
     #[must_use]
     pub fn fence(&self) -> i32 {
         self.shared.fence
+    }
+
+    /// What stands on the Lease about the limit, as of the last renewal.
+    #[must_use]
+    pub fn limit(&self) -> watch::Receiver<Option<String>> {
+        self.shared.limit.subscribe()
     }
 
     /// `Err` with the reason once the lock is lost. Cheap after a recent renewal; else renews now.
@@ -237,6 +246,7 @@ impl Shared {
                 .map_err(KubeError::from)
             {
                 Ok(stored) => {
+                    self.read_limit(&stored);
                     *lease = stored;
                     *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
                     self.unanswered
@@ -262,6 +272,15 @@ impl Shared {
             }
         }
         Renewal::NoAnswer
+    }
+
+    fn read_limit(&self, lease: &Lease) {
+        let found = limit_of(lease);
+        self.limit.send_if_modified(|limit| {
+            let new = *limit != found;
+            *limit = found;
+            new
+        });
     }
 
     fn unanswered(&self, error: &KubeError) -> Renewal {

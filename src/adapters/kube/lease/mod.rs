@@ -5,11 +5,13 @@
 mod clock;
 mod held;
 mod holder;
+mod limit;
 mod record;
 
 pub use clock::Clock;
 pub use held::{Held, Lost};
 pub use holder::HolderIdentity;
+pub use limit::{limit_of, set_limit};
 pub use record::OtherHolder;
 
 use std::time::Duration;
@@ -27,6 +29,10 @@ pub const DEFAULT_DURATION: Duration = Duration::from_secs(15);
 
 /// The annotation that carries the holder's progress (JSON).
 pub const PROGRESS_ANNOTATION: &str = "kubectl-migrate/progress";
+
+/// The annotation that says how fast the holder may copy. It is written by others, while it is held and while it is
+/// not, and stays from one holder to the next.
+pub const LIMIT_ANNOTATION: &str = "kubectl-migrate/limit";
 
 /// So many others in our way between a read and a write mean that something is wrong.
 const ROUNDS: u32 = 10;

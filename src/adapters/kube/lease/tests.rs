@@ -14,6 +14,7 @@ use tokio::time::Instant;
 struct LeaseServer {
     stored: Arc<Mutex<Option<Value>>>,
     silent: Arc<AtomicBool>,
+    versions: Arc<AtomicU64>,
 }
 
 impl LeaseServer {
@@ -23,7 +24,6 @@ impl LeaseServer {
 
     fn api(&self) -> FakeApi {
         let server = self.clone();
-        let mut version = 0;
         FakeApi::new(move |seen: &Seen| {
             if server.silent.load(Ordering::Relaxed) {
                 return Answer::Hang;
@@ -44,7 +44,7 @@ impl LeaseServer {
                     Answer::Json(409, failure("Conflict", "the object has been modified"))
                 }
                 _ => {
-                    version += 1;
+                    let version = server.versions.fetch_add(1, Ordering::Relaxed) + 1;
                     let mut lease = seen.body.clone();
                     lease["metadata"]["resourceVersion"] = json!(version.to_string());
                     *stored = Some(lease.clone());
@@ -293,6 +293,58 @@ async fn a_label_on_the_lease_does_not_lose_the_lock() {
     server.change("strategy", json!("anything"));
     frozen.for_seconds(8);
     assert_eq!(held.check().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_reaches_the_holder_when_it_renews_and_stays_for_the_next() {
+    let (server, frozen) = (LeaseServer::default(), Frozen::default());
+    let held = hold(&server, &lock(&frozen), &elsewhere()).await;
+    let mut limit = held.limit();
+    assert_eq!(*limit.borrow_and_update(), None);
+    let start = Instant::now();
+    set_limit(&server.api().cluster(), "shop", "l", "slow")
+        .await
+        .expect("written");
+    limit.changed().await.expect("the holder renews");
+    assert_eq!(limit.borrow_and_update().as_deref(), Some("slow"));
+    assert!(start.elapsed() <= DEFAULT_DURATION / 3);
+    assert_eq!(held.check().await, Ok(()));
+    held.release().await.expect("released");
+    let us = HolderIdentity::of_this_process();
+    let next = hold(&server, &lock(&frozen), &us).await;
+    assert_eq!(next.limit().borrow().as_deref(), Some("slow"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_needs_a_lease_and_is_written_beside_a_holder_that_renews() {
+    let (server, frozen) = (LeaseServer::default(), Frozen::default());
+    let cluster = server.api().cluster();
+    let missing = set_limit(&cluster, "shop", "l", "slow").await;
+    assert!(missing.expect_err("no Lease").is_not_found());
+    let _held = hold(&server, &lock(&frozen), &elsewhere()).await;
+    let seen = server.clone();
+    let mut renewals = 3;
+    // Somebody is faster each time, but not for ever.
+    let busy = FakeApi::new(move |request: &Seen| {
+        if request.method == "PUT" && renewals > 0 {
+            renewals -= 1;
+            return Answer::Json(409, failure("Conflict", "the object has been modified"));
+        }
+        let stored = seen.stored().clone().unwrap_or_default();
+        if request.method == "PUT" {
+            let mut lease = request.body.clone();
+            lease["metadata"]["resourceVersion"] = json!("written");
+            *seen.stored() = Some(lease.clone());
+            return Answer::Json(200, lease);
+        }
+        Answer::Json(200, stored)
+    });
+    set_limit(&busy.cluster(), "shop", "l", "slow")
+        .await
+        .expect("written");
+    let stored = server.stored().clone().unwrap_or_default();
+    assert_eq!(stored["metadata"]["annotations"][LIMIT_ANNOTATION], "slow");
+    assert_eq!(stored["spec"]["leaseTransitions"], json!(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@ use clap::Args;
 
 use super::*;
 use crate::commands::{
-    completion, copy, freeze, mark, mover, plan, report, rollback, run, status, thaw,
+    completion, copy, freeze, limit, mark, mover, plan, report, rollback, run, status, thaw,
 };
 
 /// The program's verbs and flags, as the page of the command line puts them together.
@@ -12,6 +12,7 @@ fn command() -> Command {
         plan::Args::augment_args(verb("plan")),
         run::Args::augment_args(verb("run")),
         status::Args::augment_args(verb("status")),
+        limit::Args::augment_args(verb("limit")),
         mark::Args::augment_args(verb("mark")),
         rollback::Args::augment_args(verb("rollback")),
         report::Args::augment_args(verb("report")),
@@ -24,7 +25,7 @@ fn command() -> Command {
 }
 
 /// Every verb that is shown.
-const VERBS: &str = "plan run status mark rollback report freeze thaw copy completion help";
+const VERBS: &str = "plan run status limit mark rollback report freeze thaw copy completion help";
 
 fn typed(line: &str) -> Typed {
     let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
@@ -58,6 +59,7 @@ fn verbs_flags_and_their_values_are_the_parsers_own() {
         ("run -f a.yaml --dry-run=s", "server"),
         ("freeze sts/a --mode s", "scale sleep"),
         ("copy pvc/a pvc/b --run-as ", "auto root workload"),
+        ("limit orders-db ", "none"),
         ("mover ", VERBS),
     ] {
         assert_eq!(offered(line), expected, "{line}");
@@ -72,6 +74,8 @@ fn names_files_and_steps_are_told_apart() {
     };
     for (line, expected) in [
         ("status ", Wanted::Migrations),
+        ("limit ", Wanted::Migrations),
+        ("copy pvc/a pvc/b --limit ", Wanted::Nothing),
         ("status -n shop ", Wanted::Migrations),
         ("status orders-db ", Wanted::Nothing),
         ("run ", Wanted::Migrations),
