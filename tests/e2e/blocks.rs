@@ -17,7 +17,7 @@ const WRITTEN: u64 = 8;
 
 /// Each record overwrites the one that was there eight before it, and is on disk before it is acknowledged. At the
 /// target the file is left as it is, so that both sides can be compared.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 trap 'exit 0' TERM
 case $NAMESPACE in *-new-*) ;; *)
   dd if=/dev/urandom of=/data/large bs=1M count=96 2>/dev/null
@@ -32,7 +32,7 @@ case $NAMESPACE in *-new-*) ;; *)
   done
 esac
 sleep 100000 & wait $!
-"#;
+";
 
 /// The last record in each block that is written to.
 fn records(file: &File) -> Result<BTreeMap<u64, u64>> {
