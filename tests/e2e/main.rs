@@ -23,6 +23,7 @@ mod processes;
 mod proxy;
 mod rights;
 mod runners;
+mod scene;
 mod small;
 mod support;
 mod taken;

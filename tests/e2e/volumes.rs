@@ -9,12 +9,17 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
     processes::{self, Held},
-    support::{CLUSTER, Namespace, On, Running, end, mover_image, output_of, wait_for},
+    proxy::{Fate, Proxy},
+    support::{CLUSTER, Namespace, On, end, mover_image, output_of, wait_for},
     tree, workload,
 };
+
+/// For which a mover runs before it stands still again.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A volume that was prepared for one claim; what it takes of this machine is given back at the end.
 struct Prepared<'a> {
@@ -172,16 +177,31 @@ fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
         "--mover-image",
         &image,
     ];
-    let mut client = Running::start(namespace.migrate(&words)?)?;
+    // The client reaches no mover before both stand still.
+    let (gate, opens) = watch::channel(false);
+    let proxy = Proxy::new(On::A, move |seen| {
+        if seen.target.contains("/portforward") {
+            Fate::Hold(opens.clone())
+        } else {
+            Fate::Pass
+        }
+    })?;
+    let mut client = proxy.start(namespace.migrate(&words)?)?;
     client.until("warm-copy: started")?;
     let run = processes::run_of(&namespace, "copy-from-to")?;
-    let source = wait_for("the source's mover", || {
-        Ok(processes::movers(&run, "source")?.into_iter().next())
-    })?;
-    // It stands still but for moments, so that a busy machine cannot look too late.
-    let held = Held::new(&[source]);
+    let mover = |side| {
+        wait_for(&format!("the mover of the {side}"), || {
+            Ok(processes::movers(&run, side)?.into_iter().next())
+        })
+    };
+    let (source, target) = (mover("source")?, mover("target")?);
+    // Only one of them runs at a time: however long that takes on a busy machine, no more passes than what fits
+    // between the two.
+    let (sends, writes) = (Held::new(&[source]), Held::new(&[target]));
+    gate.send_replace(true);
     wait_for("the first bytes", || {
-        held.let_run(Duration::from_millis(2));
+        sends.let_run(MOMENT);
+        writes.let_run(MOMENT);
         let mut start = [0; 4096];
         fs::File::open(to.path()?)?.read_exact(&mut start)?;
         Ok(start.iter().any(|byte| *byte != 0).then_some(()))
@@ -191,7 +211,7 @@ fn a_block_device_that_was_half_written_is_written_on() -> Result<()> {
         fs::read(from.path()?)? != fs::read(to.path()?)?,
         "it was over too soon"
     );
-    drop(held);
+    drop((sends, writes));
     end(namespace.migrate(&["run", "copy-from-to"])?)?.with_code(0)?;
     same_bytes(&from.path()?, &to.path()?)
 }
