@@ -8,6 +8,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cluster=$root/tests/cluster/cluster
 cargo=${CARGO:-cargo}
+# Crates are downloaded over a network that may break off.
+export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10}
 clusters=()
 jobs_started=()
 : "${session:?}"
@@ -48,7 +50,8 @@ install_packages() { # install_packages PACKAGE…: those that are missing
   local policy=/usr/sbin/policy-rc.d made="" status=0
   # A server that comes with a package is the tests' to start: none begins as a service.
   [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1; }
-  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } >/dev/null || status=$?
+  local patient=(-o DPkg::Lock::Timeout=1800 -o Acquire::Retries=5)
+  { apt-get "${patient[@]}" update -q && DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install -y -q --no-install-recommends "$@"; } >/dev/null || status=$?
   [ -z "$made" ] || rm -f "$policy"
   [ "$status" = 0 ] || fail "Debian's packages could not be installed ($*)"
 }

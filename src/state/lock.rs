@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A ConfigMap has nothing that holds it.
-const GONE: Duration = Duration::from_secs(30);
+const GONE: Duration = Duration::from_mins(2);
 
 /// Where the journal of a migration is kept.
 #[derive(Clone, Debug)]

@@ -77,6 +77,7 @@ load() {
   pushed=$registry/${tag#*/}
   ctr -a "$sock" -n k8s.io images import "$1" >/dev/null
   ctr -a "$sock" -n k8s.io images tag --force "$tag" "$pushed" >/dev/null
-  inside ctr -a "$sock" -n k8s.io images push --plain-http "$pushed" >/dev/null
+  # What the registry has of an earlier try is not sent again.
+  again inside ctr -a "$sock" -n k8s.io images push --plain-http "$pushed"
   ctr -a "$sock" -n k8s.io images rm "$pushed" >/dev/null
 }

@@ -22,8 +22,9 @@ install() {
 debian_packages() {
   dpkg -s "${packages[@]}" >/dev/null 2>&1 && return
   [ "$(id -u)" = 0 ] || fail "Debian's packages are missing (${packages[*]}): run it as root"
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+  local patient=(-o DPkg::Lock::Timeout=1800 -o Acquire::Retries=5)
+  again apt-get "${patient[@]}" update -q
+  DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install -y -q --no-install-recommends "${packages[@]}"
 }
 
 # What the programs are made of. Another version of any of it, and they are built again.
@@ -51,15 +52,16 @@ build() {
   # CGO off: static programs. The compilers collect only what would not fit: a third of their time. What the
   # linker would throw away is not made.
   export CGO_ENABLED=0 GOBIN=$bin GOGC=off GOMEMLIMIT=3GiB GOFLAGS="-trimpath -gcflags=all=-dwarf=false"
-  # All at once: while one downloads, computes its graph or links, another compiles.
+  # All at once: while one downloads, computes its graph or links, another compiles. Again where a download broke off:
+  # what is there and what is compiled is not done twice.
   # gitVersion: clients refuse an API server that calls itself v0.0.0.
-  (cd "$here" && go install -ldflags "-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}" tool ./dns) &
+  (cd "$here" && again go install -ldflags "-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}" tool ./dns) &
   local kubernetes=$!
   (kine "$bin/build") &
   local kine=$!
-  (cd "$here/kine-0.11" && GOBIN=$bin/build/older go install -ldflags "-s -w" tool) &
+  (cd "$here/kine-0.11" && GOBIN=$bin/build/older again go install -ldflags "-s -w" tool) &
   local older=$!
-  (cd "$here/s3" && go install -ldflags "-s -w" tool) &
+  (cd "$here/s3" && again go install -ldflags "-s -w" tool) &
   local one
   for one in $kubernetes $kine $older $!; do wait "$one" || fail "the Go build failed: see above"; done
   mv "$bin/server" "$bin/etcd"
@@ -74,14 +76,14 @@ kine() { # kine FOLDER
   cd "$here/kine" || return
   local from
   from=$(go list -m -f '{{.Dir}}' github.com/k3s-io/kine)
-  [ "$from" ] || { go mod download github.com/k3s-io/kine && from=$(go list -m -f '{{.Dir}}' github.com/k3s-io/kine); }
+  [ "$from" ] || { again go mod download github.com/k3s-io/kine && from=$(go list -m -f '{{.Dir}}' github.com/k3s-io/kine); }
   cp -r "$from" "$1/kine"
   chmod -R u+w "$1/kine"
   cp drivers.go "$1/kine/pkg/endpoint/init.go"
   cp go.mod "$1/kine.mod"
   cp go.sum "$1/kine.sum"
   go mod edit -replace "github.com/k3s-io/kine=$1/kine" "$1/kine.mod"
-  go install -modfile="$1/kine.mod" -ldflags "-s -w" tool
+  again go install -modfile="$1/kine.mod" -ldflags "-s -w" tool
 }
 
 # localhost/busybox:1  a shell, tar and the like: the poor image that most workloads have

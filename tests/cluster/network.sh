@@ -54,7 +54,7 @@ cgroups() {
 
 cgroups_down() {
   local tree
-  for _ in {1..20}; do
+  for _ in {1..600}; do
     for tree in $(cgroup_trees); do find "$tree" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
     [ "$(cgroup_trees)" ] || return 0
     sleep 0.1 # a killed process leaves its cgroup a moment later

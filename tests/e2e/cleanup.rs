@@ -97,8 +97,7 @@ fn cleanup_refuses_while_needed_and_deletes_only_what_was_moved() -> Result<()> 
         "next:",
     ])?;
     ensure!(uids(&small.target)? == target);
-    let target = small.target.get("statefulset/db")?;
-    ensure!(target["status"]["readyReplicas"] == 1, "{target}");
+    small.target.ready("statefulset/db")?;
     old_data(&small, &["--confirm", NAME])?
         .with_code(0)?
         .says(&["left nothing behind"])?;

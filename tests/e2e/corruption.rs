@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{
     processes::{self, Held},
     proxy::{Fate, Proxy},
-    support::{Namespace, On, PlanFile, Running, end, output_of, wait_for},
+    support::{Namespace, On, PlanFile, end, output_of, wait_for},
     tree,
     workload::{self, records},
 };
@@ -38,16 +39,9 @@ fn fingerprint(root: &Path) -> Result<String> {
     output_of(Command::new("sh").args(["-c", script, "sh"]).arg(root))
 }
 
-/// Kills the program as soon as its journal says that a step is done; gives what it said.
-fn killed_after(command: Command, step: &str) -> Result<String> {
-    let last = format!("{step} done");
-    let proxy = Proxy::new(On::A, move |seen| {
-        if seen.journal_write("m").as_ref() == Some(&last) {
-            Fate::KillAfter
-        } else {
-            Fate::Pass
-        }
-    })?;
+/// Kills the program as soon as its journal says this; gives what it said.
+fn killed_after(command: Command, write: &'static str) -> Result<String> {
+    let proxy = Proxy::that_kills_after(On::A, "m", write)?;
     let ended = proxy.end(command)?;
     ensure!(ended.code.is_none(), "it was not killed: {ended:?}");
     Ok(ended.err)
@@ -121,7 +115,7 @@ fn every_damage_is_named_the_source_stays_as_it_was_and_rollback_wakes_it() -> R
     healthy(&folder)?;
     killed_after(
         source.migrate(&["run", "-f", &plan.path(), "--yes"])?,
-        "final-copy",
+        "final-copy done",
     )?;
     let before = fingerprint(&folder)?;
     damage(&target.folder("data-db-0")?)?;
@@ -183,14 +177,21 @@ fn who_wakes_the_frozen_source_is_named_and_the_copy_made_since_does_not_count()
     tree::noise(&source.folder("data-db-0")?.join("large"), 32 << 20)?;
     let named = "was scaled to 1 by field manager `kubectl` (subresource scale)";
 
-    let mut client = Running::start(source.migrate(&["run", "-f", &plan.path(), "--yes"])?)?;
-    client.until("warm-copy: done")?;
+    let (gate, opens) = watch::channel(false);
+    let proxy = Proxy::new(On::A, move |seen| {
+        match seen.journal_write("m").as_deref() {
+            Some("final-copy started") => Fate::Hold(opens.clone()),
+            _ => Fate::Pass,
+        }
+    })?;
+    let mut client = proxy.start(source.migrate(&["run", "-f", &plan.path(), "--yes"])?)?;
+    client.until("freeze: done")?;
     let run = processes::run_of(&source, "m")?;
     let movers = processes::movers(&run, "target")?;
     ensure!(movers.len() == 2, "{movers:?}");
-    client.until("freeze: done")?;
     // The copy lasts until the source is woken.
     let held = Held::new(&movers);
+    gate.send_replace(true);
     wake(&source)?;
     client
         .end()?
@@ -198,7 +199,7 @@ fn who_wakes_the_frozen_source_is_named_and_the_copy_made_since_does_not_count()
         .says(&["the freeze was broken: ", named])?;
     drop(held);
 
-    let said = killed_after(source.migrate(&["run", "m"])?, "final-copy")?;
+    let said = killed_after(source.migrate(&["run", "m"])?, "final-copy done")?;
     ensure!(
         said.contains("freeze: no longer holds: ") && said.contains(named),
         "{said}"
@@ -207,7 +208,7 @@ fn who_wakes_the_frozen_source_is_named_and_the_copy_made_since_does_not_count()
 
     let last = wake(&source)?;
     source.kubectl(&["scale", "statefulset/db", "--replicas=0"])?;
-    source.kubectl(&["wait", "--for=delete", "pod/db-0", "--timeout=300s"])?;
+    source.kubectl(&["wait", "--for=delete", "pod/db-0", "--timeout=900s"])?;
     end(source.migrate(&["run", "m"])?)?.with_code(13)?.says(&[
         "freeze: no longer holds: ",
         // The API server keeps no record of who scaled to 0.

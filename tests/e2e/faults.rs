@@ -2,11 +2,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use http::Method;
+use tokio::sync::watch;
 
 use super::{
     proxy::{Fate, Proxy, Seen},
@@ -16,8 +16,8 @@ use super::{
 
 /// One request in so many has bad luck.
 const ONE_IN: usize = 12;
-/// One run may not take longer: each request has a minute, and no step here sends many one after the other.
-const RUN: Duration = Duration::from_mins(4);
+/// What a request that hangs costs; longer than the machine stands still.
+const BOUND_OF_ONE: &str = "--request-timeout=20s";
 
 /// Bad luck that is the same for the same seed and the same requests.
 fn luck(seed: u64) -> impl FnMut(&Seen) -> Fate {
@@ -61,19 +61,13 @@ fn survives(seed: u64) -> Result<()> {
         }
     })?;
     let mut command = small.run()?;
-    command.arg("--request-timeout=3s");
-    let begun = Instant::now();
+    command.arg(BOUND_OF_ONE);
+    // That it ends at all is a part of it.
     let ended = proxy.end(command)?;
     let told = told
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .join("\n");
-    ensure!(
-        begun.elapsed() < RUN,
-        "seed {seed}: it took {:?}\n{told}\n{}",
-        begun.elapsed(),
-        ended.err
-    );
     println!("seed {seed}: {:?} after\n{told}", ended.code);
     if ended.code != Some(13) {
         ensure!(
@@ -162,7 +156,7 @@ fn each_fault_once_at_each_kind_of_request_stops_neither_run_nor_rollback() -> R
     let met = Arc::new(Mutex::new(BTreeMap::new()));
     let proxy = Proxy::new(On::A, one_after_the_other(Arc::clone(&met)))?;
     let with_bound = |mut command: std::process::Command| {
-        command.arg("--request-timeout=3s");
+        command.arg(BOUND_OF_ONE);
         command
     };
     proxy.end(with_bound(small.run()?))?.with_code(13)?;
@@ -189,13 +183,20 @@ fn each_fault_once_at_each_kind_of_request_stops_neither_run_nor_rollback() -> R
 #[test]
 fn a_server_that_goes_away_while_frozen_is_named_and_all_goes_on_when_it_is_back() -> Result<()> {
     let small = Small::new("gone")?;
-    let proxy = Proxy::new(On::A, |_| Fate::Pass)?;
+    let (gate, opens) = watch::channel(false);
+    let proxy = Proxy::new(On::A, move |seen| {
+        // It must not get further before the server is away.
+        match seen.journal_write(NAME).as_deref() {
+            Some("final-copy started") => Fate::Hold(opens.clone()),
+            _ => Fate::Pass,
+        }
+    })?;
     let mut running = proxy.start(small.run()?)?;
     running.until("freeze: done")?;
     proxy.close();
-    let begun = Instant::now();
+    gate.send_replace(true);
+    // It gives up by itself, or this does not end well.
     let ended = running.end()?.with_code(14)?;
-    ensure!(begun.elapsed() < Duration::from_mins(3));
     ended.says(&[
         "error: ",
         &proxy.address(),

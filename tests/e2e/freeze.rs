@@ -1,5 +1,5 @@
 //! Freeze and thaw of real workloads, with real kubectl users in the way.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -19,10 +19,7 @@ use kubectl_migrate::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Namespace, On};
-
-/// Longer than anything here takes; a test that hangs ends.
-const BOUND: Duration = Duration::from_mins(2);
+use super::support::{BOUND, Namespace, On};
 
 /// A namespace of its own on cluster a, and this program's way to it.
 struct World {
@@ -149,8 +146,8 @@ fn container(name: &str) -> Value {
     json!({
         "name": name, "image": "localhost/busybox:1",
         "command": ["/bin/sh"], "args": ["-c", "trap 'exit 0' TERM; while :; do date >>/data/log; sleep 0.2 & wait; done"],
-        "readinessProbe": {"exec": {"command": ["test", "-e", "/data/log"]}, "periodSeconds": 1, "timeoutSeconds": 10},
-        "livenessProbe": {"exec": {"command": ["grep", "-q", "date", "/proc/1/cmdline"]}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 10},
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/data/log"]}, "periodSeconds": 1, "timeoutSeconds": 60},
+        "livenessProbe": {"exec": {"command": ["grep", "-q", "date", "/proc/1/cmdline"]}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 120},
         "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     })

@@ -27,6 +27,7 @@ mod proxy;
 mod rights;
 mod runners;
 mod s3;
+mod scene;
 mod small;
 mod support;
 mod taken;

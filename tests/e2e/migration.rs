@@ -34,9 +34,9 @@ impl Moved<'_> {
                 tree::assert_equal(&source, &target, sockets).context(name)?;
                 if volume == "log" {
                     let there = records(&target)?;
-                    // Were the client's end not that of the pod, it would prove nothing.
+                    // The last one may have been written and not acknowledged any more.
                     ensure!(
-                        (acknowledged..acknowledged + 50).contains(&there),
+                        (acknowledged..=acknowledged + 1).contains(&there),
                         "{acknowledged}, and {there} there"
                     );
                 }

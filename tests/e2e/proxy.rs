@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, rustls};
 
-use super::support::{Ended, On, Running};
+use super::support::{BOUND, Ended, On, Running, free_port};
 
 /// What the script is asked about.
 pub struct Seen {
@@ -120,7 +120,9 @@ impl Proxy {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        // It is closed and opened again: nobody else may have it meanwhile.
+        let here = (Ipv4Addr::LOCALHOST, free_port()?);
+        let listener = runtime.block_on(TcpListener::bind(here))?;
         let address = listener.local_addr()?;
         kubeconfig["clusters"][0]["cluster"] = json!({"server": format!("http://{address}")});
         let folder = tempfile::tempdir()?;
@@ -167,6 +169,17 @@ impl Proxy {
         let pid = i32::try_from(running.id())?;
         self.shared.victim.send_replace(Pid::from_raw(pid));
         Ok(running)
+    }
+
+    /// One that kills its client with -9 as soon as this write to the journal of migration `name` is done.
+    pub fn that_kills_after(on: On, name: &'static str, write: &'static str) -> Result<Self> {
+        Self::new(on, move |seen| {
+            if seen.journal_write(name).as_deref() == Some(write) {
+                Fate::KillAfter
+            } else {
+                Fate::Pass
+            }
+        })
     }
 
     /// Runs the program to its end, which may be that it is killed.
@@ -313,7 +326,8 @@ impl Shared {
             .await?
             .context("a victim")?;
         kill_process(victim, Signal::KILL)?;
-        for _ in 0..1000 {
+        let begun = Instant::now();
+        while begun.elapsed() < BOUND {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", victim.as_raw_nonzero()));
             if stat.map_or(true, |stat| stat.contains(") Z ")) {
                 return Ok(());

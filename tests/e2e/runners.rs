@@ -2,6 +2,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use http::Method;
 use rustix::{
     process::{Pid, Signal, kill_process},
     system::uname,
@@ -101,11 +102,21 @@ fn two_runners_with_one_journal_file_do_not_meet() -> Result<()> {
         command.arg("--journal").arg(file);
         Ok(command)
     };
-    let mut first = Running::start(with(&file, &["run", "-f", &small.plan()])?)?;
+    // It does not come to its end before the second one has come: it cannot freeze.
+    let (gate, opens) = watch::channel(false);
+    let proxy = Proxy::new(On::A, move |seen| {
+        if seen.method == Method::PATCH && seen.target.contains("/statefulsets/") {
+            Fate::Hold(opens.clone())
+        } else {
+            Fate::Pass
+        }
+    })?;
+    let mut first = proxy.start(with(&file, &["run", "-f", &small.plan()])?)?;
     first.until("warm-copy: started")?;
     end(with(&file, &["run", NAME])?)?
         .with_code(11)?
         .says(&["held by another process", "next:"])?;
+    gate.send_replace(true);
     first.end()?.with_code(13)?;
     end(with(&file, &["rollback", NAME, "--confirm", NAME])?)?.with_code(0)?;
     ensure!(small.source.get("statefulset/db")?["spec"] == small.spec);

@@ -99,8 +99,8 @@ impl Small {
             source["metadata"]["annotations"]["kubectl-migrate/original"].is_string(),
             "the note is not on the source: {source}"
         );
+        self.target.ready("statefulset/db")?;
         let target = self.target.get("statefulset/db")?;
-        ensure!(target["status"]["readyReplicas"] == 1, "{target}");
         Ok(json!({
             "source": Self::left(&self.source)?, "target": Self::left(&self.target)?,
             "spec": target["spec"],
@@ -163,7 +163,7 @@ fn objects() -> [Value; 2] {
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
                     "name": "db", "image": "localhost/busybox:1", "command": ["sh", "-ec", SCRIPT],
-                    "readinessProbe": {"exec": {"command": ["test", "-e", "/data/filled"]}, "periodSeconds": 1},
+                    "readinessProbe": {"exec": {"command": ["test", "-e", "/data/filled"]}, "periodSeconds": 1, "timeoutSeconds": 60},
                     "volumeMounts": [{"name": "data", "mountPath": "/data"}],
                 }],
             }},

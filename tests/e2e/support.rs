@@ -1,9 +1,13 @@
 //! What the tests have in common: the program as a user runs it, kubectl, namespaces, and bounded waits.
 use std::{
     io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        atomic::{AtomicU16, AtomicU32, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -11,8 +15,12 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-/// Longer than anything here takes on a busy machine; a test that hangs ends.
-pub const BOUND: Duration = Duration::from_mins(5);
+use super::scene;
+
+/// Longer than anything here takes on a machine at a tenth of its speed; a test that hangs ends.
+pub const BOUND: Duration = Duration::from_mins(15);
+/// The same for kubectl.
+pub const WITHIN: &str = "--timeout=900s";
 /// What starts the clusters, and changes them.
 pub const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
 /// How often a condition is looked at that nothing announces.
@@ -71,9 +79,26 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> R
         if let Some(found) = look()? {
             return Ok(found);
         }
-        ensure!(begun.elapsed() < BOUND, "{what} did not come in {BOUND:?}");
+        ensure!(
+            begun.elapsed() < BOUND,
+            "{what} did not come in {BOUND:?}\n{}",
+            scene::told()
+        );
         // On a busy machine, looking takes what the thing that is waited for needs.
         std::thread::sleep(LOOK.max(looked.elapsed() * 3));
+    }
+}
+
+/// A port that nobody listens on, and that nobody else is given: the kernel gives connections higher ones, and no
+/// other test gets it.
+pub fn free_port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        ensure!(port < 30_000, "no port is left");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
     }
 }
 
@@ -86,9 +111,12 @@ pub struct Namespace {
 impl Namespace {
     /// A new one, with labels like `key=value`.
     pub fn new(on: On, name: &str, labels: &[&str]) -> Result<Self> {
-        // An earlier run's may still be on its way out.
-        let name = format!("{name}-{}", std::process::id());
+        // An earlier run's may still be on its way out, and so may another test's.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{name}-{}{number:03}", std::process::id());
         let this = Self { on, name };
+        scene::enter(on, &this.name);
         this.kubectl(&["create", "namespace", &this.name])?;
         if !labels.is_empty() {
             this.kubectl(&[&["label", "namespace", &this.name], labels].concat())?;
@@ -127,7 +155,8 @@ impl Namespace {
     }
 
     pub fn ready(&self, what: &str) -> Result<()> {
-        self.kubectl(&["rollout", "status", what, "--timeout=300s"])?;
+        self.kubectl(&["rollout", "status", what, WITHIN])
+            .with_context(scene::told)?;
         Ok(())
     }
 
@@ -161,6 +190,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        scene::leave(self.on, &self.name);
         self.kubectl(&["delete", "namespace", &self.name, "--wait=false"])
             .ok();
     }
@@ -218,8 +248,9 @@ impl Ended {
         let (out, err) = (&self.out, &self.err);
         ensure!(
             self.code == Some(code),
-            "ended with {:?}, not {code}\n{out}\n{err}",
-            self.code
+            "ended with {:?}, not {code}\n{out}\n{err}\n{}",
+            self.code,
+            scene::told()
         );
         Ok(self)
     }
@@ -227,7 +258,12 @@ impl Ended {
     /// It said all of this on standard error.
     pub fn says(self, texts: &[&str]) -> Result<Self> {
         for text in texts {
-            ensure!(self.err.contains(text), "`{text}` is not in\n{}", self.err);
+            ensure!(
+                self.err.contains(text),
+                "`{text}` is not in\n{}\n{}",
+                self.err,
+                scene::told()
+            );
         }
         Ok(self)
     }
@@ -285,10 +321,14 @@ impl Running {
                 Ok(line) if line.contains(text) => return Ok(()),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("it did not say `{text}` in {BOUND:?}\n{}", self.err)
+                    bail!(
+                        "it did not say `{text}` in {BOUND:?}\n{}\n{}",
+                        self.err,
+                        scene::told()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    bail!("it ended without `{text}`\n{}", self.err)
+                    bail!("it ended without `{text}`\n{}\n{}", self.err, scene::told())
                 }
             }
         }
@@ -314,7 +354,11 @@ impl Running {
             match self.next(BOUND.saturating_sub(begun.elapsed())) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("it did not end in {BOUND:?}\n{}", self.err)
+                    bail!(
+                        "it did not end in {BOUND:?}\n{}\n{}",
+                        self.err,
+                        scene::told()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -1,11 +1,11 @@
 //! Target claims that somebody else uses, or has used since: what others wrote is never deleted.
-use std::fs;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    processes::{self, Held},
+    gate::Gate,
     support::{Namespace, On, Running, end, mover_image, wait_for},
     tree, workload,
 };
@@ -19,7 +19,7 @@ fn guest(claim: &str) -> Value {
             "containers": [{
                 "name": "guest", "image": "localhost/busybox:1",
                 "command": ["sh", "-c", "echo mine >/data/mine; sleep 100000 & wait $!"],
-                "readinessProbe": {"exec": {"command": ["test", "-e", "/data/mine"]}, "periodSeconds": 1},
+                "readinessProbe": {"exec": {"command": ["test", "-e", "/data/mine"]}, "periodSeconds": 1, "timeoutSeconds": 60},
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             }],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
@@ -32,15 +32,34 @@ fn come(namespace: &Namespace, claim: &str) -> Result<()> {
     let ready = [
         "wait",
         "--for=condition=Ready",
-        "--timeout=300s",
+        "--timeout=900s",
         "pod/guest",
     ];
     namespace.kubectl(&ready)?;
     Ok(())
 }
 
+/// The size of each of two files.
+const LARGE: u64 = 16 << 20;
+
+/// Of a source's two files one is let through: the copy is in the middle until this is dropped.
+fn one_of_two(source: &Path) -> Result<Gate> {
+    let gate = Gate::new(source)?;
+    gate.open_to(1, BTreeSet::new());
+    Ok(gate)
+}
+
+/// Waits until a target has a complete file.
+fn until_one_is_there(target: &Path) -> Result<()> {
+    wait_for("the first file", || {
+        let there: Vec<_> = fs::read_dir(target)?.collect::<Result<_, _>>()?;
+        let complete = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
+        Ok(there.iter().any(complete).then_some(()))
+    })
+}
+
 fn leave(namespace: &Namespace) -> Result<()> {
-    namespace.kubectl(&["delete", "pod", "guest", "--timeout=300s"])?;
+    namespace.kubectl(&["delete", "pod", "guest", "--timeout=900s"])?;
     Ok(())
 }
 
@@ -49,7 +68,8 @@ fn a_target_that_a_pod_uses_is_left_alone_and_what_was_released_is_never_emptied
     let namespace = Namespace::new(On::A, "data-taken", &[])?;
     namespace.apply(&[workload::claim("from", "1Gi"), workload::claim("to", "1Gi")])?;
     let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
-    tree::noise(&source.join("large"), 256 << 20)?;
+    tree::noise(&source.join("large"), LARGE)?;
+    tree::noise(&source.join("other"), LARGE)?;
     let image = mover_image()?;
     let words = [
         "copy",
@@ -70,19 +90,12 @@ fn a_target_that_a_pod_uses_is_left_alone_and_what_was_released_is_never_emptied
     leave(&namespace)?;
 
     // One that comes while the copy is under way.
+    let gate = one_of_two(&source)?;
     let mut client = Running::start(namespace.migrate(&words)?)?;
     client.until("warm-copy: started")?;
-    let run = processes::run_of(&namespace, "copy-from-to")?;
-    let mover = wait_for("the source's mover", || {
-        Ok(processes::movers(&run, "source")?.into_iter().next())
-    })?;
-    let held = wait_for("the first bytes", || {
-        let held = Held::new(&[mover]);
-        let begun = fs::read_dir(&target)?.next().is_some();
-        Ok(begun.then_some(held))
-    })?;
+    until_one_is_there(&target)?;
     come(&namespace, "to")?;
-    drop(held);
+    drop(gate);
     let refused = client.end()?.with_code(10)?.says(&[&named])?;
     ensure!(!refused.err.contains("final-copy: done"), "{}", refused.err);
     // Nor does a rollback delete anything under it.
@@ -102,7 +115,7 @@ fn a_target_that_a_pod_uses_is_left_alone_and_what_was_released_is_never_emptied
         .with_code(0)?
         .says(&["the data on persistentvolumeclaim", "stays"])?;
     ensure!(fs::read(target.join("mine"))? == b"mine\n");
-    ensure!(fs::metadata(target.join("large"))?.len() == 256 << 20);
+    ensure!(fs::metadata(target.join("large"))?.len() == LARGE);
     let labels = &namespace.get("pvc/to")?["metadata"]["labels"];
     ensure!(labels.is_null(), "{labels}");
     let left = namespace.kubectl(&["get", "jobs,secrets", "-o", "name"])?;
@@ -117,7 +130,8 @@ fn a_claim_for_one_pod_alone_is_taken_like_any_other_and_emptied_by_rollback() -
     from["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
     namespace.apply(&[from, workload::claim("to", "1Gi")])?;
     let (source, target) = (namespace.folder("from")?, namespace.folder("to")?);
-    tree::noise(&source.join("large"), 512 << 20)?;
+    tree::noise(&source.join("large"), LARGE)?;
+    tree::noise(&source.join("other"), LARGE)?;
     let image = mover_image()?;
     let words = [
         "copy",
@@ -137,12 +151,12 @@ fn a_claim_for_one_pod_alone_is_taken_like_any_other_and_emptied_by_rollback() -
     ensure!(fs::read(target.join("foreign"))? == b"foreign");
     fs::remove_file(target.join("foreign"))?;
 
+    let gate = one_of_two(&source)?;
     let mut client = Running::start(namespace.migrate(&words)?)?;
     client.until("final-copy: started")?;
-    wait_for("the first bytes", || {
-        Ok(fs::read_dir(&target)?.next().is_some().then_some(()))
-    })?;
+    until_one_is_there(&target)?;
     client.kill()?;
+    drop(gate);
     end(namespace.migrate(&undo)?)?.with_code(0)?;
     let left: Vec<_> = fs::read_dir(&target)?.collect::<Result<_, _>>()?;
     ensure!(left.is_empty(), "{left:?}");

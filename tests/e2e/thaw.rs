@@ -3,8 +3,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
+    proxy::Proxy,
     small::{NAME, Small},
-    support::{Ended, Namespace, Running, end},
+    support::{Ended, Namespace, On, end},
 };
 
 const DB: &str = "statefulset/db";
@@ -45,9 +46,8 @@ fn the_verbs_freeze_and_thaw_put_back_every_byte_and_say_when_nothing_is_to_do()
 
 /// A migration that is killed as soon as its workload is frozen.
 fn killed_while_frozen(small: &Small) -> Result<()> {
-    let mut run = Running::start(small.run()?)?;
-    run.until("freeze: done")?;
-    let ended = run.kill()?;
+    let proxy = Proxy::that_kills_after(On::A, NAME, "freeze done")?;
+    let ended = proxy.end(small.run()?)?;
     ensure!(ended.code.is_none(), "{ended:?}");
     ensure!(seen(&small.source)?.1, "it is not frozen");
     Ok(())

@@ -9,7 +9,7 @@ use kubectl_migrate::adapters::{
 };
 use serde_json::{Value, json};
 
-use super::support::{BOUND, Namespace, On, wait_for};
+use super::support::{BOUND, Namespace, On, WITHIN, wait_for};
 
 const KEYS: usize = 20_000;
 
@@ -26,9 +26,9 @@ fn store(name: &str) -> [Value; 3] {
     ]);
     let container = json!({"name": "etcd", "image": "localhost/etcd:3.6", "command": command,
         "ports": [{"name": "client", "containerPort": 12379}],
-        "readinessProbe": {"tcpSocket": {"port": "client"}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": "client"}, "periodSeconds": 1, "timeoutSeconds": 10},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
-    let template = json!({"metadata": {"labels": labels}, "spec": {"terminationGracePeriodSeconds": 0,
+    let template = json!({"metadata": {"labels": labels}, "spec": {"terminationGracePeriodSeconds": 1,
         "containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}});
     [
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
@@ -109,14 +109,14 @@ async fn stores_in_pods_are_copied_through_tunnels_and_a_new_pod_is_found() -> R
     );
 
     // Its pod is replaced: what it held is gone, and the same tunnel leads to the new one.
-    place.kubectl(&["delete", "pod", "silver-0", "--grace-period=0", "--force"])?;
+    let uid = place.get("pod/silver-0")?["metadata"]["uid"].clone();
+    // With a moment of grace: the pod is gone only when its server is.
+    place.kubectl(&["delete", "pod", "silver-0"])?;
     wait_for("a new pod", || {
         let pod = place.get("pod/silver-0");
-        Ok(pod
-            .ok()
-            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()))
+        Ok(pod.ok().filter(|pod| pod["metadata"]["uid"] != uid))
     })?;
-    place.ready("statefulset/silver")?;
+    place.kubectl(&["wait", "--for=condition=Ready", "pod/silver-0", WITHIN])?;
     let found = tokio::time::timeout(BOUND, async {
         loop {
             match pair.copy(None, &quiet).await {
@@ -129,7 +129,7 @@ async fn stores_in_pods_are_copied_through_tunnels_and_a_new_pod_is_found() -> R
     ensure!(target.why().is_none(), "{:?}", target.why());
 
     place.kubectl(&["scale", "statefulset/silver", "--replicas=0"])?;
-    place.kubectl(&["wait", "--for=delete", "pod/silver-0", "--timeout=300s"])?;
+    place.kubectl(&["wait", "--for=delete", "pod/silver-0", "--timeout=900s"])?;
     ensure!(pair.compare(&quiet).await.is_err());
     let why = target.why().context("nothing listens any more")?;
     ensure!(

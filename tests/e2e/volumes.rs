@@ -10,12 +10,17 @@ use std::{
 use anyhow::{Result, ensure};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
     processes::{self, Held},
+    proxy::{Fate, Proxy},
     support::{CLUSTER, Namespace, On, Running, end, mover_image, output_of, wait_for},
     tree, workload,
 };
+
+/// For which a mover runs before it stands still again.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A volume that was prepared for one claim; what it takes of this machine is given back at the end.
 struct Prepared<'a> {
@@ -158,7 +163,7 @@ fn a_block_device_is_copied_as_it_is_and_a_smaller_one_is_refused() -> Result<()
 /// until then.
 fn half_written(
     name: &str,
-    lose: impl FnOnce(&Namespace, &str, Running, Held) -> Result<()>,
+    lose: impl FnOnce(&Namespace, &str, Running, [Held; 2]) -> Result<()>,
 ) -> Result<()> {
     let namespace = Namespace::new(On::A, name, &[])?;
     let from = Prepared::new(&namespace, "block-volume", "from", "256Mi")?;
@@ -177,16 +182,31 @@ fn half_written(
         "--mover-image",
         &image,
     ];
-    let mut client = Running::start(namespace.migrate(&words)?)?;
+    // The client reaches no mover before both stand still.
+    let (gate, opens) = watch::channel(false);
+    let proxy = Proxy::new(On::A, move |seen| {
+        if seen.target.contains("/portforward") {
+            Fate::Hold(opens.clone())
+        } else {
+            Fate::Pass
+        }
+    })?;
+    let mut client = proxy.start(namespace.migrate(&words)?)?;
     client.until("warm-copy: started")?;
     let run = processes::run_of(&namespace, "copy-from-to")?;
-    let source = wait_for("the source's mover", || {
-        Ok(processes::movers(&run, "source")?.into_iter().next())
-    })?;
-    // It stands still but for moments, so that a busy machine cannot look too late.
-    let held = Held::new(&[source]);
+    let mover = |side| {
+        wait_for(&format!("the mover of the {side}"), || {
+            Ok(processes::movers(&run, side)?.into_iter().next())
+        })
+    };
+    let (source, target) = (mover("source")?, mover("target")?);
+    // Only one of them runs at a time: however long that takes on a busy machine, no more passes than what fits
+    // between the two.
+    let (sends, writes) = (Held::new(&[source]), Held::new(&[target]));
+    gate.send_replace(true);
     wait_for("the first bytes", || {
-        held.let_run(Duration::from_millis(2));
+        sends.let_run(MOMENT);
+        writes.let_run(MOMENT);
         let mut start = [0; 4096];
         fs::File::open(to.path()?)?.read_exact(&mut start)?;
         Ok(start.iter().any(|byte| *byte != 0).then_some(()))
@@ -195,7 +215,7 @@ fn half_written(
         fs::read(from.path()?)? != fs::read(to.path()?)?,
         "it was over too soon"
     );
-    lose(&namespace, &run, client, held)?;
+    lose(&namespace, &run, client, [sends, writes])?;
     same_bytes(&from.path()?, &to.path()?)
 }
 

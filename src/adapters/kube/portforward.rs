@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::{Cluster, KubeError, cause};
 
-/// From the request to the open stream. The API server and the kubelet both have to answer.
-const OPEN_BOUND: Duration = Duration::from_secs(20);
+/// From the request to the open stream. The API server and the kubelet both have to answer, and both may be slow.
+const OPEN_BOUND: Duration = Duration::from_mins(1);
 
 /// The pod's end of a stream is gone: nobody listens on the port, or the pod ended.
 ///

@@ -34,7 +34,7 @@ pub struct Frozen {
 pub const FROZEN: Key<Frozen> = Key::new("freeze");
 
 /// A policy is in force within a second; an API server that takes so long has another trouble.
-const IN_FORCE_WITHIN: Duration = Duration::from_mins(1);
+const IN_FORCE_WITHIN: Duration = Duration::from_mins(3);
 /// Between two probes: each is a small request, and writes are accepted meanwhile.
 const BETWEEN_PROBES: Duration = Duration::from_millis(100);
 

@@ -21,7 +21,7 @@ use crate::{
 /// The policy and its binding, in the tenant.
 pub(super) const POLICY: &str = "kubectl-migrate-freeze";
 /// How long the deletion of an object without finalizers may take.
-const GONE_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+const GONE_WITHIN: std::time::Duration = std::time::Duration::from_mins(2);
 
 impl Switch {
     /// What a refused writer reads; by it a probe knows our own refusal.

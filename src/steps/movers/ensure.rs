@@ -22,8 +22,8 @@ use crate::{
 /// for clusters that first have to add a node.
 pub const STARTS_WITHIN: Duration = Duration::from_mins(5);
 /// How long a Job may have no pod after one was refused: a quota or a policy that was mended a moment ago
-/// is not known everywhere yet, and the Job's controller asks again after 1, 2 and 4 seconds.
-const REFUSED: Duration = Duration::from_secs(5);
+/// is not known everywhere yet, and the Job's controller asks again after 1, 2 and 4 seconds, one after another.
+const REFUSED: Duration = Duration::from_secs(10);
 /// A Job that ends so often while its mover is waited for does not end by accident.
 const ANEW: u32 = 4;
 /// How long the objects of a mover may take to go.

@@ -21,7 +21,7 @@ fn workload(name: &str) -> Value {
                 "containers": [{
                     "name": "db", "image": "localhost/busybox:1",
                     "command": ["sh", "-c", "trap 'exit 0' TERM; echo 1 >/data/one; while :; do sleep 1 & wait; done"],
-                    "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1},
+                    "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 60},
                     "volumeMounts": [{"name": "data", "mountPath": "/data"}],
                 }],
             }},

@@ -3,7 +3,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{check, nothing_is_left, run, to, told, workload};
-use crate::support::{Namespace, On, end};
+use crate::support::{Namespace, On, end, wait_for};
 
 #[test]
 fn what_keeps_a_mover_from_running_is_named() -> Result<()> {
@@ -18,7 +18,8 @@ fn what_keeps_a_mover_from_running_is_named() -> Result<()> {
     let mut unplaced = to("far", &target.name);
     // Nobody makes volumes of this class by themselves.
     unplaced["target"]["storageClass"] = json!("prepared");
-    unplaced["mover"] = json!({"startWithin": "8s"});
+    // Long enough for the other mover to run on a slow machine: it is this one that is waited for in vain.
+    unplaced["mover"] = json!({"startWithin": "45s"});
     let cases: [(&str, &str, Value); 2] = [
         ("an image that cannot be pulled", "image", image),
         ("no node where it may run", "far", unplaced),
@@ -53,6 +54,12 @@ fn what_a_namespace_forbids_is_named_and_forgotten_when_it_is_allowed() -> Resul
     source.apply(&[workload("db")])?;
     source.ready("statefulset/db")?;
     target.kubectl(&["create", "quota", "few", "--hard=pods=0"])?;
+    // The API server hears of it a moment later, and of its figures after that.
+    let made = || target.kubectl(&["run", "probe", "--image=none", "--dry-run=server"]);
+    wait_for("the quota to be in force", || {
+        let said = made().err().map(|error| format!("{error:#}"));
+        Ok(said.filter(|said| said.contains("exceeded quota")))
+    })?;
 
     let mut root = to("db", &strict.name);
     root["mover"] = json!({"runAs": "root"});
@@ -67,6 +74,7 @@ fn what_a_namespace_forbids_is_named_and_forgotten_when_it_is_allowed() -> Resul
     );
 
     target.kubectl(&["delete", "quota", "few"])?;
+    wait_for("the quota to be forgotten", || Ok(made().ok()))?;
     end(source.migrate(&["run", "quota", "-q"])?)?.with_code(13)?;
     let undo = ["rollback", "quota", "-q", "--confirm", "quota"];
     end(source.migrate(&undo)?)?.with_code(0)?;

@@ -89,7 +89,7 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
         source.kubectl(&[
             "wait",
             "--for=condition=Ready",
-            "--timeout=300s",
+            "--timeout=900s",
             "pod",
             pod,
         ])?;
@@ -97,13 +97,13 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
     source.kubectl(&[
         "wait",
         "--for=jsonpath={.status.phase}=Running",
-        "--timeout=300s",
+        "--timeout=900s",
         "pod/sick-0",
     ])?;
     source.kubectl(&[
         "wait",
         "--for=create",
-        "--timeout=300s",
+        "--timeout=900s",
         "pvc/data-pending-0",
     ])?;
     target.ready("statefulset/db")?;
@@ -182,7 +182,7 @@ fn what_is_wrong_with_the_source_or_the_target_is_found_before_anything_is_chang
     // The claim stays when its StatefulSet goes; it still holds what the pod wrote.
     target.kubectl(&["delete", "statefulset", "db"])?;
     // Until it has ended, it is its pod that is in the way.
-    target.kubectl(&["wait", "--for=delete", "--timeout=300s", "pod/db-0"])?;
+    target.kubectl(&["wait", "--for=delete", "--timeout=900s", "pod/db-0"])?;
     let holds = run(&source, "holds", to("db", &target.name))?;
     check(
         "target_holds_data",

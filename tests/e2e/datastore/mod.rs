@@ -9,10 +9,10 @@ mod nats;
 mod postgres;
 mod sql;
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use anyhow::{Context as _, Result};
 use kubectl_migrate::adapters::datastore::{Comparison, Meter};
+
+use crate::support::free_port;
 
 /// A meter that nobody reads.
 pub fn quiet() -> Meter {
@@ -26,14 +26,11 @@ fn differences(comparison: &Comparison) -> Vec<String> {
         .collect()
 }
 
-/// Ports that nobody listens on, for now.
+/// Ports that nobody listens on, and that nobody else is given.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
-    let mut held = Vec::new();
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = free_port()?;
     }
     Ok(ports)
 }

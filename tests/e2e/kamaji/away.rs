@@ -1,7 +1,7 @@
 //! Stores that go away during a switch, and come back.
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{
     super::support::{Ended, end},
@@ -51,10 +51,7 @@ fn a_store_that_goes_away_is_named_and_the_switch_goes_on_when_it_is_back() -> R
         .goes(&tenant, run()?, "verify started")?
         .with_code(14)?
         .says(&["datastore pewter", "run"])?;
-    let refused = tenant.kubectl(&["create", "configmap", "frozen"]).err();
-    let said = refused.map(|error| format!("{error:#}"));
-    let said = said.context("a write was taken")?;
-    ensure!(said.contains("read-only"), "{said}");
+    tenant.refuses(&["create", "configmap", "frozen"], "read-only")?;
     pewter.start()?;
     end(run()?)?.with_code(0)?;
     let report = tenant.namespace.report(&name)?;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::{runtime::Runtime, time::interval};
 
 /// A tenant that is left frozen accepts none: whoever ended the writer tells why.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(15);
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(10);
 /// A request whose pod goes away is never answered.

@@ -165,6 +165,21 @@ fn a_quota_that_keeps_the_job_from_making_pods_is_told() -> Result<()> {
             }]}},
         }),
     ])?;
+    // The API server hears of it a moment later, and of its figures after that.
+    let overrides = json!({"spec": {"priorityClassName": class}}).to_string();
+    let probe = [
+        "run",
+        "probe",
+        "--image=none",
+        "--dry-run=server",
+        "--overrides",
+        &overrides,
+    ];
+    tenant.until("the quota to be in force", || {
+        let said = place.system.kubectl(&probe).err();
+        let said = said.map(|error| format!("{error:#}"));
+        Ok(said.filter(|said| said.contains("exceeded quota")))
+    })?;
     let told = is_told(
         &tenant,
         &json!({}),

@@ -7,7 +7,7 @@ use super::{
     super::{kills::Kills, proxy::Fate, support::end},
     controller::BY_CONTROLLER,
     controller_causes::hold,
-    controller_traps::{let_in, lock_out},
+    controller_traps::{faster, let_in},
     kills::point,
     store::Kind,
     switch::{is_proven, migration, switch},
@@ -33,10 +33,7 @@ fn postgresql_sequence_of_a_job_that_is_faster_than_the_pause_is_put_right() -> 
     let [silver, gold] = Kind::PostgreSql.both()?;
     let tenant = Arc::new(Tenant::new("race-postgres", &silver.name)?);
     tenant.write("before")?;
-    let inside = Arc::clone(&tenant);
-    // A freeze that never comes leaves nothing to hold: the Job ends, and Kamaji flips.
-    let ended =
-        tenant.by_controller_with(&gold.name, "patch request", move || lock_out(&inside))?;
+    let ended = tenant.by_controller_with_all(&gold.name, faster(&tenant, &gold.name))?;
     ended.with_code(0)?.says(&[
         "Kamaji's job was done before Kamaji could be held",
         "in use with a counter left behind, and is put right",

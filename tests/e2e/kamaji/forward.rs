@@ -1,6 +1,5 @@
 //! The way to a tenant's API server: the machine reaches no pods.
 use std::{
-    net::TcpListener,
     process::{Child, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -9,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::super::support::Namespace;
+use super::super::support::{Namespace, free_port};
 
 /// How often is looked whether the forward has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,7 +30,7 @@ struct State {
 impl Forward {
     /// To a Service. A forward ends with the pod that it goes to: then there is another one.
     pub fn to(namespace: &Namespace, service: &str, to: u16) -> Result<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port()?;
         let ports = format!("{port}:{to}");
         let target = format!("service/{service}");
         let mut command = namespace.command(&["port-forward", &target, &ports])?;

@@ -1,5 +1,5 @@
 //! What a pause, an annotation and a change of mind do while the controller's Job copies.
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{
@@ -18,7 +18,7 @@ pub(super) fn stop(place: &Place, store: &str) -> Result<()> {
     let pod = format!("pod/{store}-0");
     for args in [
         &["scale", "statefulset", store, "--replicas=0"][..],
-        &["wait", "--for=delete", &pod, "--timeout=300s"],
+        &["wait", "--for=delete", &pod, "--timeout=900s"],
     ] {
         place.system.kubectl(args)?;
     }
@@ -27,11 +27,9 @@ pub(super) fn stop(place: &Place, store: &str) -> Result<()> {
 
 impl Stopped {
     pub(super) fn new(name: &str) -> Result<Self> {
-        let place = Place::get()?;
         let store = Store::new(name)?;
-        place
-            .system
-            .kubectl(&["scale", "statefulset", name, "--replicas=0"])?;
+        // Its server has ended, and is not just about to.
+        stop(Place::get()?, name)?;
         super::super::support::wait_for("its datastore", || store.is_ready())?;
         Ok(Self(store))
     }
@@ -55,9 +53,7 @@ fn a_pause_after_the_freeze_holds_the_flip() -> Result<()> {
     tenant.write("before")?;
     tenant.wish(iron.name())?;
     tenant.until("the freeze", || Ok(tenant.is_frozen()?.then_some(())))?;
-    let refused = tenant.kubectl(&["create", "configmap", "refused"]);
-    let said = refused.err().context("a write was taken")?;
-    ensure!(format!("{said:#}").contains("freezing mode"), "{said:#}");
+    tenant.refuses(&["create", "configmap", "refused"], "freezing mode")?;
     tenant.kubectl(&["create", "-n", "kube-system", "configmap", "taken"])?;
 
     tenant.pause(true)?;

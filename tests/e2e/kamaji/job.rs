@@ -3,6 +3,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
+    gate::Stopped,
     place::{GOLD, SILVER},
     tenant::Tenant,
 };
@@ -22,14 +23,17 @@ pub fn is_complete(tenant: &Tenant) -> Result<Option<Value>> {
 
 #[test]
 fn a_job_moves_a_tenant_and_stays_behind() -> Result<()> {
+    let brass = Stopped::new("brass")?;
     let tenant = Tenant::new("by-job", SILVER)?;
     tenant.write("before")?;
-    tenant.wish(GOLD)?;
+    tenant.wish(brass.name())?;
+    // It cannot be over before it is seen.
     tenant.until("Migrating", || {
         Ok((tenant.phase()? == "Migrating").then_some(()))
     })?;
-    tenant.until_ready_on(GOLD)?;
-    tenant.is_served_from(GOLD)?;
+    brass.start()?;
+    tenant.until_ready_on(brass.name())?;
+    tenant.is_served_from(brass.name())?;
     tenant.until("the thaw", || {
         Ok((!tenant.is_frozen().unwrap_or(true)).then_some(()))
     })?;
@@ -43,7 +47,7 @@ fn a_job_moves_a_tenant_and_stays_behind() -> Result<()> {
             "--tenant-control-plane={}/{}",
             tenant.namespace.name, tenant.name
         ),
-        "--target-datastore=gold",
+        "--target-datastore=brass",
     ]);
     ensure!(arguments(&job) == wanted, "{job}");
     ensure!(job["metadata"]["ownerReferences"].is_null(), "{job}");

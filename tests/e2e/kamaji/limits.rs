@@ -51,7 +51,7 @@ fn a_tenant_that_ends_leaves_nothing_on_the_store_that_it_wished_for() -> Result
 
     tenant
         .namespace
-        .kubectl(&["delete", "tcp", &tenant.name, "--timeout=300s"])?;
+        .kubectl(&["delete", "tcp", &tenant.name, "--timeout=900s"])?;
     ensure!(gold.count(&schema)? == 0, "keys are left");
     for (store, left) in [(gold, false), (silver, true)] {
         for kind in ["user", "role"] {

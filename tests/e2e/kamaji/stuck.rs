@@ -16,7 +16,7 @@ pub fn is_stuck_until_taken_back(tenant: &Tenant, home: &str) -> Result<()> {
     tenant.until("the thaw", || Ok((!tenant.is_frozen()?).then_some(())))?;
     tenant.write(&format!("back-on-{home}"))?;
     let job = tenant.job()?;
-    let flags = ["--cascade=foreground", "--timeout=300s"];
+    let flags = ["--cascade=foreground", "--timeout=900s"];
     tenant
         .place
         .system

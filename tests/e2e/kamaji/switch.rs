@@ -24,6 +24,10 @@ pub(super) fn migration(tenant: &Tenant, to: &str) -> String {
     format!("switch-{}-{to}", tenant.name)
 }
 
+/// What is seen of a writer before anything else is begun: of three objects it deletes one, and more than ten of each
+/// are to be there in the end, however little it gets done on a slow machine from then on.
+const SEEN: usize = 50;
+
 /// Moves while clients write and watch; gives the report.
 pub(super) fn move_it(tenant: &Tenant, to: &str, flags: &[&str]) -> Result<Value> {
     move_by(tenant, to, || switch(tenant, to, flags))
@@ -39,7 +43,7 @@ pub(super) fn move_by(
     let writer = Writer::start(&tenant.kubeconfig(), &format!("to-{to}"));
     tenant.until("the writer to be seen", || {
         let seen = watching.known().ever.len();
-        Ok((seen > 20).then_some(()))
+        Ok((seen > SEEN).then_some(()))
     })?;
     let ended = run();
     let told = writer.end()?;

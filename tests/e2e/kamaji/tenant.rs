@@ -1,7 +1,7 @@
 //! A tenant: a real API server on one of the stores, in a namespace of its own.
 use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
@@ -113,7 +113,7 @@ impl Tenant {
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new("kubectl");
         command.arg("--kubeconfig").arg(self.kubeconfig());
-        output_of(command.arg("--request-timeout=10s").args(args))
+        output_of(command.arg("--request-timeout=60s").args(args))
     }
 
     /// Makes a ConfigMap inside the tenant; tries again while the pods change.
@@ -124,6 +124,24 @@ impl Tenant {
             Ok(made.ok())
         })?;
         Ok(())
+    }
+
+    /// It refuses this write, and says so. Whoever gets no answer asks again: that is no refusal.
+    pub fn refuses(&self, write: &[&str], saying: &str) -> Result<()> {
+        self.until(&format!("a refusal that says `{saying}`"), || {
+            let Err(error) = self.kubectl(write) else {
+                bail!("a write was taken: {write:?}");
+            };
+            Ok(format!("{error:#}").contains(saying).then_some(()))
+        })
+    }
+
+    /// Waits until it is given to a store, whatever has to be done for that yet.
+    pub fn until_given_to(&self, store: &str) -> Result<()> {
+        self.until(&format!("given to {store}"), || {
+            let status = self.get()?["status"].clone();
+            Ok((status["storage"]["dataStoreName"] == store).then_some(()))
+        })
     }
 
     /// Whether the tenant has this ConfigMap.

@@ -59,14 +59,14 @@ pub async fn settle_deployment(
         let port = tenant.spec.network_profile.port;
         json!({
             "httpGet": {"path": path, "port": port, "scheme": "HTTPS"},
-            "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": failures,
+            "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": failures,
         })
     };
     let mut containers = vec![json!({
         "name": "kube-apiserver", "image": cluster.control_plane_image,
         "args": arguments(tenant, store)?, "volumeMounts": mounts,
-        "startupProbe": probe("/livez", 120), "livenessProbe": probe("/livez", 10),
-        "readinessProbe": probe("/readyz", 3),
+        "startupProbe": probe("/livez", 600), "livenessProbe": probe("/livez", 60),
+        "readinessProbe": probe("/readyz", 10),
     })];
     if let Some(kine) = kine::container(cluster, tenant, store) {
         containers.push(kine);

@@ -84,7 +84,7 @@ pub async fn register(cluster: &Cluster) -> Result<()> {
         "metadata": {"name": CONFIGURATION},
         "webhooks": [{
             "name": "vtenantcontrolplane.kb.io", "admissionReviewVersions": ["v1"],
-            "sideEffects": "None", "failurePolicy": "Fail",
+            "sideEffects": "None", "failurePolicy": "Fail", "timeoutSeconds": 30,
             "clientConfig": {"caBundle": authority, "service": {
                 "name": SERVICE, "namespace": cluster.namespace, "path": VALIDATE,
             }},

@@ -24,14 +24,14 @@ use super::super::{
 };
 
 /// From the first packet to the end of the handshake.
-const CONNECT_BOUND: Duration = Duration::from_secs(10);
+const CONNECT_BOUND: Duration = Duration::from_secs(30);
 /// A server that accepts our certificate speaks first, at once; one that does not closes.
 const GREETING_BOUND: Duration = Duration::from_secs(3);
 /// For one request; etcd itself gives up after some seconds.
 const REQUEST_BOUND: Duration = Duration::from_mins(1);
 /// etcd takes more pings than one in 5 s, or any while nothing is asked, for an attack.
 const PING_EACH: Duration = Duration::from_secs(10);
-const PING_BOUND: Duration = Duration::from_secs(15);
+const PING_BOUND: Duration = Duration::from_secs(30);
 /// What may be on its way at once: more than a page, so that a distant server is not waited for.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;

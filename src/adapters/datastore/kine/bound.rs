@@ -2,7 +2,7 @@
 use std::{io, time::Duration};
 
 /// From dialling to being logged in; a server on another continent needs one second.
-pub(in super::super) const CONNECT_BOUND: Duration = Duration::from_secs(15);
+pub(in super::super) const CONNECT_BOUND: Duration = Duration::from_secs(30);
 /// Any one statement, the making of an index of a table of gigabytes included.
 pub(in super::super) const STATEMENT_BOUND: Duration = Duration::from_mins(10);
 /// Between two pieces of an answer. A server may think for a while before the first.

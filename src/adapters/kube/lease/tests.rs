@@ -217,6 +217,25 @@ async fn a_holder_that_still_renews_is_never_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_asleep_while_it_looked_does_not_take_that_for_the_others_silence() {
+    let (server, frozen) = (LeaseServer::default(), Frozen::default());
+    let held = hold(&server, &lock(&Frozen::default()), &elsewhere()).await;
+    let us = HolderIdentity::of_this_process();
+    let wanted = Lock {
+        take_over: true,
+        ..lock(&frozen)
+    };
+    // Before the holder's first renewal.
+    let asleep = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        frozen.for_seconds(60);
+    };
+    let (taken, ()) = tokio::join!(take(&server, &wanted, &us), asleep);
+    assert!(matches!(taken, Acquired::ByOther(_)), "{taken:?}");
+    assert_eq!(held.check().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_lock_is_renewed_for_as_long_as_it_is_held() {
     let (server, frozen) = (LeaseServer::default(), Frozen::default());
     let held = hold(&server, &lock(&frozen), &elsewhere()).await;

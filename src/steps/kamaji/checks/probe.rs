@@ -20,8 +20,8 @@ use crate::{
 /// The role of the pod that is tried in the place of Kamaji's.
 const PROBE: &str = "probe";
 /// An image may have to be pulled.
-const STARTS_WITHIN: Duration = Duration::from_mins(2);
-const GONE_WITHIN: Duration = Duration::from_mins(1);
+const STARTS_WITHIN: Duration = Duration::from_mins(5);
+const GONE_WITHIN: Duration = Duration::from_mins(3);
 
 impl Switch {
     /// A pod with the Job's image and account, where the Job's would be: what refuses or holds the one refuses or

@@ -17,7 +17,7 @@ use crate::{
 /// What the controller has begun before it was paused ends within this.
 pub(super) const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 /// Kamaji lifts its freeze within a second.
-const LIFTED_WITHIN: Duration = Duration::from_mins(2);
+const LIFTED_WITHIN: Duration = Duration::from_mins(5);
 /// The control plane's status may change while the wish is taken back.
 const TRIES: usize = 5;
 /// Between two looks at something that nothing announces.

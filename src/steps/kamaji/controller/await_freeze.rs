@@ -42,6 +42,9 @@ pub const FROZEN_BY_KAMAJI: Key<FrozenByKamaji> = Key::new("freeze");
 /// It was seen within a second. A tenant that is not frozen is copied while it is written to.
 const IN_FORCE_WITHIN: Duration = Duration::from_mins(1);
 
+/// A policy is in force within a second; the tenant is frozen meanwhile, so that a slow API server may take longer.
+const CLOSED_WITHIN: Duration = Duration::from_mins(3);
+
 /// What is there of a freeze that was asked for.
 enum Seen {
     /// It is in force, as these pods show.
@@ -170,9 +173,9 @@ impl AwaitFreeze {
         let (message, begun) = (switch.frozen_message(), Instant::now());
         for server in &servers {
             while server.refusal(&message).await? != Refusal::Ours {
-                if begun.elapsed() > IN_FORCE_WITHIN {
+                if begun.elapsed() > CLOSED_WITHIN {
                     let why = format!(
-                        "pod {} does not refuse what Kamaji's freeze lets through after {IN_FORCE_WITHIN:?}",
+                        "pod {} does not refuse what Kamaji's freeze lets through after {CLOSED_WITHIN:?}",
                         server.pod
                     );
                     bail!(Failure::new(Kind::TimedOut, why));

@@ -39,8 +39,9 @@ pub const JOB: Key<Copied> = Key::new("job");
 
 /// Beside the time that the Job was given: until its pod is placed and its image pulled.
 const BESIDE: Duration = Duration::from_mins(2);
-/// What may pass by itself is waited for: an image that is pulled at a second try, a store that restarts.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// What may pass by itself is seen so often, one look after another: an image that is pulled at a second try, a store
+/// that restarts. Time alone would count what this machine slept through.
+const PATIENCE: u32 = 15;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 /// A Job has no pod in its first moments.
@@ -129,14 +130,14 @@ impl AwaitJob {
         let bound = Duration::from_secs(minutes.saturating_mul(60)).saturating_add(BESIDE);
         let what = format!("job {}/{}", manager.namespace, self.0.job_name());
         let begun = Instant::now();
-        let mut stuck_since = None;
+        let mut stuck = 0;
         loop {
             match self.look(&manager, begun.elapsed()).await? {
                 State::Flipped => return Ok(None),
                 State::Complete(job) => return Ok(Some(*job)),
                 State::Stuck(cause, evidence) => {
-                    let since = *stuck_since.get_or_insert_with(Instant::now);
-                    if cause.certain || since.elapsed() > PATIENCE {
+                    stuck += 1;
+                    if cause.certain || stuck > PATIENCE {
                         let Cause { what, next, .. } = cause;
                         bail!(
                             Failure::new(Kind::Error, what)
@@ -148,7 +149,7 @@ impl AwaitJob {
                         .waiting(self.id(), &format!("{what}: {}", cause.what));
                 }
                 State::Running(seen) => {
-                    stuck_since = None;
+                    stuck = 0;
                     cx.sink.waiting(self.id(), &format!("{what}: {seen}"));
                 }
             }

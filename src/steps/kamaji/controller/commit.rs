@@ -19,7 +19,7 @@ use crate::{
 pub struct Commit(pub Switch);
 
 /// Kamaji looks at a control plane at each change of it.
-const FLIPS_WITHIN: Duration = Duration::from_mins(2);
+const FLIPS_WITHIN: Duration = Duration::from_mins(5);
 
 impl Commit {
     /// Everything that the flip stands on, looked at once more.

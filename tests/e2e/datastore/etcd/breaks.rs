@@ -1,13 +1,17 @@
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Result, bail, ensure};
 use kubectl_migrate::adapters::datastore::{DatastoreError, Meter, Pair as _};
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 
 use super::{Server, keys, pair, quiet, stores};
+use crate::support::BOUND;
 
 /// A meter that does this once so many keys were read.
 fn at(keys: u64, action: impl Fn() + Send + Sync + 'static) -> Meter {
@@ -44,17 +48,35 @@ async fn a_copy_that_was_dropped_goes_on_with_what_is_missing() -> Result<()> {
     Ok(())
 }
 
-/// Changes a key and forgets all that was before; the revision of that.
-async fn compact_after(store: &Server, begun: Arc<Notify>) -> Result<i64> {
+/// Once something was read, changes a key and forgets all that was before; until that is done nobody reads further. A
+/// meter, and the revision of that.
+async fn compacting(store: &Server) -> Result<(Meter, JoinHandle<Result<i64>>)> {
     let mut kv = store.client().await?.kv_client();
-    begun.notified().await;
-    let key = "/t1/configmaps/shop/item-0000001";
-    let put = kv.put(key, "changed", None).await?;
-    let now = put
-        .header()
-        .map_or(0, etcd_client::ResponseHeader::revision);
-    kv.compact(now, None).await?;
-    Ok(now)
+    let (begin, begun) = oneshot::channel();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let compacted = tokio::spawn(async move {
+        begun.await?;
+        let key = "/t1/configmaps/shop/item-0000001";
+        let put = kv.put(key, "changed", None).await?;
+        let now = put
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
+        kv.compact(now, None).await?;
+        done.send(())?;
+        Ok(now)
+    });
+    let once = Mutex::new(Some((begin, is_done)));
+    let meter = Meter::new(move |reading| {
+        let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+        if reading.keys > 0
+            && let Some((begin, is_done)) = once.take()
+        {
+            begin.send(()).ok();
+            // What comes of it is told by the task itself.
+            tokio::task::block_in_place(|| is_done.recv_timeout(BOUND)).ok();
+        }
+    });
+    Ok((meter, compacted))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,17 +86,14 @@ async fn compaction_under_a_comparison_is_told_with_its_revisions() -> Result<()
     let pair = pair(&source, &target).await?;
     pair.copy(None, &quiet()).await?;
     let was = source.revision().await?;
-    let begun = Arc::new(Notify::new());
-    let compacted = compact_after(&source, Arc::clone(&begun));
-    let meter = at(1, move || begun.notify_one());
-    let (compared, compacted) = tokio::join!(pair.compare(&meter), compacted);
-    let Err(error) = compared else {
+    let (meter, compacted) = compacting(&source).await?;
+    let Err(error) = pair.compare(&meter).await else {
         bail!("what was forgotten was compared")
     };
     let told = DatastoreError::Compacted {
         store: "datastore bronze".to_owned(),
         wanted: was,
-        compacted: compacted?,
+        compacted: compacted.await??,
     };
     ensure!(error == told, "{error}");
     Ok(())
@@ -85,12 +104,9 @@ async fn compaction_under_a_copy_begins_anew_and_sends_nothing_twice() -> Result
     let (source, target) = stores().await?;
     source.fill(keys(30_000, 1_000)).await?;
     let pair = pair(&source, &target).await?;
-    let begun = Arc::new(Notify::new());
-    let compacted = compact_after(&source, Arc::clone(&begun));
-    let meter = at(1, move || begun.notify_one());
-    let (copied, compacted) = tokio::join!(pair.copy(None, &meter), compacted);
-    compacted?;
-    let copied = copied?;
+    let (meter, compacted) = compacting(&source).await?;
+    let copied = pair.copy(None, &meter).await?;
+    compacted.await??;
     ensure!(copied.anew, "{copied:?}");
     ensure!((30_000..30_500).contains(&copied.written), "{copied:?}");
     ensure!(source.rows("/t1/").await? == target.rows("/t1/").await?);

@@ -1,6 +1,7 @@
 use anyhow::{Result, ensure};
-use etcd_client::{LeaseStatus, PutOptions};
+use etcd_client::{Error, LeaseStatus, PutOptions};
 use kubectl_migrate::adapters::datastore::Pair as _;
+use tonic::Code;
 
 use super::{Row, keys, pair, quiet, row, stores};
 
@@ -80,10 +81,16 @@ async fn a_lease_that_runs_out_under_a_copy_is_no_fault() -> Result<()> {
     let client = source.client().await?;
     let (mut leases, mut kv) = (client.lease_client(), client.kv_client());
     for row in keys(300, 100).step_by(3) {
-        // The shortest that etcd grants; it ends while others are still copied.
-        let lease = leases.grant(1, None).await?.id();
-        let options = PutOptions::new().with_lease(lease);
-        kv.put(row.key, row.value, Some(options)).await?;
+        // The shortest that etcd grants; it ends while others are still copied. Where it has ended before it was used,
+        // there is another one.
+        loop {
+            let lease = leases.grant(1, None).await?.id();
+            let options = PutOptions::new().with_lease(lease);
+            match kv.put(&*row.key, &*row.value, Some(options)).await {
+                Err(Error::GRpcStatus(status)) if status.code() == Code::NotFound => {}
+                put => break drop(put?),
+            }
+        }
     }
     let pair = pair(&source, &target).await?;
     let ended = async {

@@ -1,7 +1,7 @@
 //! A real etcd on this machine, with TLS and users as Kamaji wants them.
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -11,6 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, PutOptions, Txn, TxnOp};
 use kubectl_migrate::adapters::datastore::{Connection, Driver, Endpoint, Identity};
 use secrecy::ExposeSecret;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{authority::Authority, free_ports};
 use crate::support::{output_of, wait_for};
@@ -205,6 +209,24 @@ impl Server {
         let options = GetOptions::new().with_prefix();
         let mut found = kv.get(prefix, Some(options)).await?;
         Ok(found.take_kvs().into_iter().map(Row::from).collect())
+    }
+
+    /// How many requests about keys it has had, by its own account.
+    pub async fn requests(&self) -> Result<u64> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[1])).await?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+        let mut told = String::new();
+        stream.read_to_string(&mut told).await?;
+        let mut all = 0;
+        for line in told.lines() {
+            if line.starts_with("grpc_server_started_total{")
+                && line.contains("grpc_service=\"etcdserverpb.KV\"")
+            {
+                let figure = line.rsplit(' ').next().context("no figure")?;
+                all += figure.parse::<f64>()?.round() as u64;
+            }
+        }
+        Ok(all)
     }
 
     /// Its revision.

@@ -122,9 +122,8 @@ async fn a_server_with_an_expired_certificate_is_not_trusted() -> Result<()> {
 async fn an_endpoint_that_answers_is_found_behind_one_that_does_not() -> Result<()> {
     let (source, target) = super::stores().await?;
     source.fill(keys(100, 10)).await?;
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let dial = nobody.local_addr()?;
-    drop(nobody);
+    let [nobody] = super::free_ports()?;
+    let dial = std::net::SocketAddr::from(([127, 0, 0, 1], nobody));
     let dead = Endpoint {
         dial,
         host: HOST.to_owned(),

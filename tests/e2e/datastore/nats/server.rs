@@ -68,8 +68,9 @@ impl Server {
             "listen: \"127.0.0.1:{port}\"\n\
             client_advertise: \"10.255.255.1:4222\"\n\
             server_name: \"{name}\"\n\
-            tls {{ cert_file: \"{place}/server.crt\", key_file: \"{place}/server.key\" }}\n\
-            authorization {{ users: [\n\
+            tls {{ cert_file: \"{place}/server.crt\", key_file: \"{place}/server.key\", timeout: 60 }}\n\
+            write_deadline: \"120s\"\n\
+            authorization {{ timeout: 60, users: [\n\
                 {{user: {USER}, password: \"{PASSWORD}\"}},\n\
                 {{user: {LOOKER}, password: \"{PASSWORD}\", permissions: {{\
                     publish: [\"{may_look}\"], subscribe: [\"_INBOX.>\"]}}}}\n\
@@ -149,6 +150,8 @@ impl Server {
         let options = ConnectOptions::new()
             .user_and_password(USER.to_owned(), PASSWORD.to_owned())
             .require_tls(true)
+            .connection_timeout(BOUND)
+            .request_timeout(Some(BOUND))
             .ignore_discovered_servers()
             .add_root_certificates(self.folder.path().join("ca.crt"));
         let connect = options.connect(format!("127.0.0.1:{}", self.port));

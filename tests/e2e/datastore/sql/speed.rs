@@ -14,6 +14,8 @@ use super::{
 
 /// Rows of a large tenant.
 const ROWS: u32 = 100_000;
+/// How often the short ones are measured.
+const TRIES: usize = 5;
 
 /// The last copy of a switch finds few changes or none, and writes are refused for as long as it looks for them.
 pub async fn few_changes_are_copied_fast_whatever_the_size<S: Sql>() -> Result<()> {
@@ -22,20 +24,27 @@ pub async fn few_changes_are_copied_fast_whatever_the_size<S: Sql>() -> Result<(
     servers.source.run(schema, &S::many(ROWS)).await?;
     let pair = servers.pair(schema)?;
     let (first, all) = timed(pair.copy(None, &quiet())).await?;
-    let (second, none) = timed(pair.copy(Some(&first.position), &quiet())).await?;
-    ensure!(
-        (second.read, second.written, second.removed) == (0, 0, 0) && !second.anew,
-        "{second:?}"
-    );
-    let next = i64::try_from(second.revision)? + 1;
-    let changes = Tenant::new(next).changes(100);
-    servers.source.write(schema, &changes).await?;
-    let (third, few) = timed(pair.copy(Some(&second.position), &quiet())).await?;
-    ensure!(third.written == changes.len() as u64, "{third:?}");
+    // The fastest of some: a machine that stands still for a moment makes one slow, and not each.
+    let (mut none, mut few) = (Duration::MAX, Duration::MAX);
+    let mut position = first.position;
+    let mut tenant = Tenant::new(i64::try_from(first.revision)? + 1);
+    for _ in 0..TRIES {
+        let (second, took) = timed(pair.copy(Some(&position), &quiet())).await?;
+        ensure!(
+            (second.read, second.written, second.removed) == (0, 0, 0) && !second.anew,
+            "{second:?}"
+        );
+        none = none.min(took);
+        let changes = tenant.changes(100);
+        servers.source.write(schema, &changes).await?;
+        let (third, took) = timed(pair.copy(Some(&second.position), &quiet())).await?;
+        ensure!(third.written == changes.len() as u64, "{third:?}");
+        few = few.min(took);
+        position = third.position;
+    }
     println!(
-        "{}: copied {ROWS} rows in {all:.2?}, no change in {none:.2?}, {} in {few:.2?}",
-        S::STORE,
-        changes.len()
+        "{}: copied {ROWS} rows in {all:.2?}, no change in {none:.2?}, 100 in {few:.2?}",
+        S::STORE
     );
     // Seconds are the machine's; as many rows as there are would take no less than to read them all again.
     ensure!(none * 8 < all && few * 4 < all, "{none:?} {few:?} {all:?}");

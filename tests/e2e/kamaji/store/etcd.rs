@@ -20,7 +20,9 @@ impl Store {
                 format!("--key-file={CERTIFICATES}/server.key"),
             ],
             "env": environment("https://localhost:2379"),
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 2381}, "periodSeconds": 1},
+            "readinessProbe": {
+                "httpGet": {"path": "/readyz", "port": 2381}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 10,
+            },
         })
     }
 
@@ -86,5 +88,8 @@ fn environment(endpoint: &str) -> Value {
         one("ETCDCTL_CACERT", format!("{CERTIFICATES}/ca.crt")),
         one("ETCDCTL_CERT", format!("{CLIENT}/tls.crt")),
         one("ETCDCTL_KEY", format!("{CLIENT}/tls.key")),
+        // Instead of 2 s and 5 s, for a machine that stands still for longer.
+        one("ETCDCTL_DIAL_TIMEOUT", "2m".to_owned()),
+        one("ETCDCTL_COMMAND_TIMEOUT", "2m".to_owned()),
     ])
 }

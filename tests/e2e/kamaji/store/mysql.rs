@@ -14,7 +14,7 @@ impl Store {
             // Every API server has dozens of connections.
             "image": image("mariadb")?, "args": ["--max-connections=300"],
             "env": self.login("USER_NAME", "PASSWORD"),
-            "startupProbe": {"exec": {"command": probe}, "periodSeconds": 1, "failureThreshold": 60},
+            "startupProbe": {"exec": {"command": probe}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 600},
         }))
     }
 

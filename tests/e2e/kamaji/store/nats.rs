@@ -16,7 +16,9 @@ impl Store {
                 format!("--tlscert={CERTIFICATES}/server.crt"), format!("--tlskey={CERTIFICATES}/server.key"),
             ],
             "env": self.login("USER_NAME", "PASSWORD"),
-            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8222}, "periodSeconds": 1},
+            "readinessProbe": {
+                "httpGet": {"path": "/healthz", "port": 8222}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 10,
+            },
         })
     }
 
