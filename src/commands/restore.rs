@@ -13,7 +13,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::examples::RESTORE)]
 pub(crate) struct Args {
-    /// The file that `snapshot` wrote, or s3://BUCKET/PREFIX/NAME/TIME
+    /// The file that `snapshot` wrote, or a snapshot in a bucket with its PREFIX/NAME/TIME
     #[arg(value_name = "FILE|s3://…")]
     from: Place,
     /// Into which, as datastore/NAME

@@ -197,7 +197,7 @@ impl Ui {
             Format::Json | Format::Yaml => return self.document(format, &list),
             Format::Name => {
                 for row in rows {
-                    self.data(&row.name)?;
+                    self.data(&format!("snapshot/{}", row.name))?;
                 }
                 return Ok(());
             }

@@ -146,7 +146,7 @@ impl Settings {
         let endpoint = given.endpoint.or(found.endpoint);
         if let Some(endpoint) = &endpoint {
             check_endpoint(endpoint).map_err(|cause| S3Error::Setting {
-                what: format!("endpoint `{endpoint}`"),
+                what: shown_endpoint(endpoint),
                 cause,
             })?;
         }
@@ -332,6 +332,14 @@ fn read_file(file: &PathBuf, who: &str) -> Result<(String, String), S3Error> {
             what,
             cause: error.to_string(),
         }),
+    }
+}
+
+/// An endpoint for people. What stands before its host may be a password.
+fn shown_endpoint(endpoint: &str) -> String {
+    match endpoint.rsplit_once('@') {
+        Some((_, host)) => format!("endpoint `…@{host}`"),
+        None => format!("endpoint `{endpoint}`"),
     }
 }
 

@@ -146,6 +146,7 @@ async fn what_cannot_be_used_is_named() {
     ] {
         let told = of(&[], home.path(), given).await.expect_err("unusable");
         assert!(told.contains(said), "{told}");
+        assert!(!told.contains("u:p"), "{told}");
     }
     let told = of(
         &[("AWS_CA_BUNDLE", "/gone.pem")],

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// What it is of, as tcp/NAME: a Kamaji tenant's control plane
     #[arg(value_name = "tcp/NAME", required = true)]
     tenant: Option<Tenant>,
-    /// The file, which must not exist; or s3://BUCKET/PREFIX, where it gets NAME/TIME
+    /// The file, which must not exist; or a bucket with a prefix, below which it gets NAME/TIME
     #[arg(long, value_name = "FILE|s3://…", required = true)]
     to: Option<Where>,
     #[command(flatten)]

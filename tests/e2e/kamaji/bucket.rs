@@ -20,7 +20,8 @@ fn only(server: &Server) -> Result<String> {
     let told = end(server.migrate(ROOT, &["snapshot", "list", REPOSITORY, "-o", "name"])?)?
         .with_code(0)?;
     let mut names = told.out.lines();
-    let name = names.next().context("no snapshot")?.to_owned();
+    let name = names.next().and_then(|name| name.strip_prefix("snapshot/"));
+    let name = name.context("no snapshot")?.to_owned();
     ensure!(names.next().is_none(), "more than one: {}", told.out);
     Ok(name)
 }
@@ -275,7 +276,7 @@ fn a_server_that_refuses_is_told_and_keeps_nothing() -> Result<()> {
     snapshot(REPOSITORY, ROOT, &trusted)?.with_code(0)?;
     let read = |args: &[&str]| end(server.migrate(READER, args)?);
     let listed = read(&["snapshot", "list", REPOSITORY, "-o", "name"])?.with_code(0)?;
-    let name = listed.out.trim();
+    let name = listed.out.trim().trim_start_matches("snapshot/");
     let address = format!("{REPOSITORY}/{name}");
     read(&["snapshot", "show", &address])?.with_code(0)?;
     read(&["snapshot", "delete", &address, "--confirm", name])?

@@ -89,10 +89,17 @@ pub(super) struct Object {
     metadata: Vec<(String, String)>,
 }
 
+/// An upload that is not complete.
+pub(super) struct Upload {
+    key: String,
+    object: Object,
+    parts: BTreeMap<u32, Vec<u8>>,
+}
+
 #[derive(Default)]
 pub(super) struct World {
     pub(super) objects: BTreeMap<String, Object>,
-    pub(super) uploads: BTreeMap<String, (String, Object, BTreeMap<u32, Vec<u8>>)>,
+    pub(super) uploads: BTreeMap<String, Upload>,
     pub(super) seen: Vec<Seen>,
     begun: usize,
 }
@@ -246,8 +253,12 @@ impl World {
             "begin" => {
                 self.begun += 1;
                 let id = format!("upload-{}", self.begun);
-                self.uploads
-                    .insert(id.clone(), (seen.key.clone(), object, BTreeMap::new()));
+                let upload = Upload {
+                    key: seen.key.clone(),
+                    object,
+                    parts: BTreeMap::new(),
+                };
+                self.uploads.insert(id.clone(), upload);
                 answer(
                     200,
                     &format!(
@@ -256,7 +267,7 @@ impl World {
                 )
             }
             "part" => match self.uploads.get_mut(&id) {
-                Some((_, _, parts)) => {
+                Some(Upload { parts, .. }) => {
                     let number = seen.query["partNumber"].parse().expect("a number");
                     parts.insert(number, object.content);
                     let mut response = answer(200, "");
@@ -267,7 +278,11 @@ impl World {
                 None => failure(404, "NoSuchUpload"),
             },
             "complete" => match self.uploads.remove(&id) {
-                Some((key, mut object, parts)) => {
+                Some(Upload {
+                    key,
+                    mut object,
+                    parts,
+                }) => {
                     object.content = parts.into_values().flatten().collect();
                     self.objects.insert(key, object);
                     answer(
@@ -337,32 +352,34 @@ impl World {
             .iter()
             .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > behind)
             .collect();
-        let mut text = String::new();
-        for (key, object) in all.iter().take(2) {
-            text += &format!(
-                "<Contents><Key>{key}</Key><Size>{}</Size></Contents>",
-                object.content.len()
-            );
-        }
-        if all.len() > 2 {
-            text += &format!(
-                "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
-                all[1].0
-            );
-        }
-        answer(200, &format!("<ListBucketResult>{text}</ListBucketResult>"))
+        let page = all.iter().take(2).map(|(key, object)| {
+            let size = object.content.len();
+            format!("<Contents><Key>{key}</Key><Size>{size}</Size></Contents>")
+        });
+        let page: String = page.collect();
+        let more = if all.len() > 2 {
+            let last = all[1].0;
+            format!(
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>{last}</NextContinuationToken>"
+            )
+        } else {
+            String::new()
+        };
+        answer(
+            200,
+            &format!("<ListBucketResult>{page}{more}</ListBucketResult>"),
+        )
     }
 
     fn list_uploads(&self, seen: &Seen) -> Response<Body> {
         let prefix = seen.query.get("prefix").map_or("", String::as_str);
-        let mut text = String::new();
-        for (id, (key, _, _)) in self
-            .uploads
-            .iter()
-            .filter(|(_, (key, _, _))| key.starts_with(prefix))
-        {
-            text += &format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
-        }
+        let uploads = self.uploads.iter();
+        let text = uploads.filter(|(_, upload)| upload.key.starts_with(prefix));
+        let text = text.map(|(id, upload)| {
+            let key = &upload.key;
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
+        });
+        let text: String = text.collect();
         answer(
             200,
             &format!("<ListMultipartUploadsResult>{text}</ListMultipartUploadsResult>"),

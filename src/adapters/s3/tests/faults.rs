@@ -122,7 +122,7 @@ async fn what_a_server_has_changed_is_found_when_it_is_read() {
 async fn an_object_of_another_size_is_found_at_once_and_removed() {
     let (fake, bucket) = server(|seen| {
         let lies = vec![("content-length", "9".to_owned())];
-        (seen.what() == "look").then(|| Fault::Answer(200, "", lies))
+        (seen.what() == "look").then_some(Fault::Answer(200, "", lies))
     })
     .await;
     let error = upload(&bucket, "a", 10).await.expect_err("another size");

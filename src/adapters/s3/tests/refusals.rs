@@ -56,7 +56,7 @@ async fn a_clock_that_is_wrong_is_put_right_where_the_server_tells_its_own() {
     let (fake, bucket) = server(|seen| {
         let signed = seen.header("x-amz-date").starts_with("20310101T");
         let theirs = vec![("date", "Wed, 01 Jan 2031 00:30:00 GMT".to_owned())];
-        (!signed).then(|| Fault::Answer(403, "RequestTimeTooSkewed", theirs))
+        (!signed).then_some(Fault::Answer(403, "RequestTimeTooSkewed", theirs))
     })
     .await;
     bucket

@@ -29,16 +29,17 @@ impl Switch {
         look: &Look,
     ) -> Result<Vec<Check>, KubeError> {
         let source = &look.source;
-        let mut size = format!("{} keys, {}", source.keys, Size(source.bytes));
+        let size = format!("{} keys, {}", source.keys, Size(source.bytes));
         // A NATS server sends a snapshot as a whole, which is no trial that one breaks off.
         let reading = if self.tenant.driver == Driver::Nats {
             None
         } else {
             read_for_a_moment(pair, source.keys).await
         };
-        if let Some(reading) = reading {
-            size += &format!(", read in about {}", Span::rounded(reading));
-        }
+        let size = match reading {
+            Some(reading) => format!("{size}, read in about {}", Span::rounded(reading)),
+            None => size,
+        };
         let mut checks = vec![Check::pass(
             "size",
             format!("datastore {}", self.tenant.source),

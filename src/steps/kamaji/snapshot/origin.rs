@@ -1,7 +1,7 @@
 //! Where a snapshot comes from.
 use std::{fmt, io::Read, path::PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tokio::{
     sync::mpsc::{Receiver, channel},
     task::{JoinHandle, spawn_blocking},
@@ -74,14 +74,9 @@ impl Origin {
         };
         // A thread that got half of it would blame the snapshot for what the network did.
         fetching.await.map_err(ended)??;
-        // All that it needs to be read is in the manifest's digest, so it can only be damaged.
-        read.map_err(|error| match error.downcast_ref::<Failure>() {
-            Some(_) => error,
-            None => {
-                let why = format!("{self} is damaged");
-                error.context(Failure::new(Kind::Difference, why))
-            }
-        })
+        // The network has done its part, so the snapshot is not what its manifest says.
+        let damaged = || Failure::new(Kind::Difference, format!("{self} is damaged"));
+        read.with_context(damaged)
     }
 
     /// Reads all of it; what it is of, and what it ends with.
