@@ -382,14 +382,14 @@ mod tests {
             ("preflight", Record::Started),
             ("preflight", Record::Done(checked)),
         ];
-        told_of(sample_switch::header(), &[&before, records].concat())
+        told_of(&sample_switch::header(), &[&before, records].concat())
     }
 
     fn report(records: &[(&str, Record)]) -> Report {
-        told_of(sample::header(), records)
+        told_of(&sample::header(), records)
     }
 
-    fn told_of(header: Header, records: &[(&str, Record)]) -> Report {
+    fn told_of(header: &Header, records: &[(&str, Record)]) -> Report {
         let entries: Vec<_> = (1..)
             .zip(records)
             .map(|(seq, (step, record))| Entry {
@@ -400,7 +400,7 @@ mod tests {
                 record: record.clone(),
             })
             .collect();
-        Report::of(&header, &entries, &Seen::at(sample::at(72), false))
+        Report::of(header, &entries, &Seen::at(sample::at(72), false))
     }
 
     #[test]
