@@ -2,3 +2,4 @@
 pub mod datastore;
 pub mod kamaji;
 pub mod kube;
+pub mod s3;

@@ -6,7 +6,7 @@ use kube::client::AuthError;
 
 /// What a request that got no answer tells about the request's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::adapters) enum Class {
     /// No connection came about: nothing was sent.
     NotConnected,
     /// The connection broke after something may have been sent.
@@ -18,7 +18,7 @@ pub(super) enum Class {
 }
 
 /// The kind of a failure, from the most telling error of its chain.
-pub(super) fn class(error: &(dyn StdError + 'static)) -> Class {
+pub(in crate::adapters) fn class(error: &(dyn StdError + 'static)) -> Class {
     let mut class = Class::Broken;
     for link in chain(error) {
         if link.is::<AuthError>() {
@@ -42,7 +42,7 @@ pub(super) fn class(error: &(dyn StdError + 'static)) -> Class {
 }
 
 /// The chain in one line, outermost first, without the words that an outer error repeats of its source.
-pub(super) fn text(error: &(dyn StdError + 'static)) -> String {
+pub(in crate::adapters) fn text(error: &(dyn StdError + 'static)) -> String {
     let links: Vec<String> = chain(error).map(|link| one_line(&describe(link))).collect();
     let mut parts: Vec<String> = Vec::new();
     for (index, link) in links.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn text(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// The first `limit` characters of a text that came from outside, in one line.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::adapters) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

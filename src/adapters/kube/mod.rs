@@ -5,7 +5,7 @@
 //! `kube::Error` becomes [`KubeError`] by `?` alone, with verb, object and cause in its text.
 mod access;
 mod action;
-mod cause;
+pub(super) mod cause;
 mod cluster;
 mod connect;
 mod door;
