@@ -150,7 +150,7 @@ fn command(program: &str) -> clap::Command {
         None => command,
     };
     named(Cli::command())
-        .mut_subcommands(named)
+        .mut_subcommands(|verb| named(verb).mut_subcommands(named))
         .bin_name(program.to_owned())
         .display_name(binary.clone())
 }

@@ -1,6 +1,6 @@
 //! Endings: the kind alone picks the exit code.
 use crate::{
-    adapters::kube::KubeError,
+    adapters::{kube::KubeError, s3::S3Error},
     engine::{Failure, JournalError, Kind as FailureKind, RunError, StoreError},
     plan::PlanError,
     state::LockError,
@@ -136,14 +136,22 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         Some(KubeError::TimedOut { .. }) => return Some(Kind::TimedOut),
         _ => {}
     }
+    match cause.downcast_ref::<S3Error>() {
+        Some(S3Error::Damaged { .. }) => return Some(Kind::Difference),
+        Some(error) if error.is_refusal() => return Some(Kind::Blocked),
+        _ => {}
+    }
     let failure = cause.downcast_ref::<Failure>()?;
     Some(Kind::of_failure(failure.kind)).filter(|kind| *kind != Kind::Error)
 }
 
 /// A cluster's refusal, also inside of what shows it as its own: that is no link of the chain.
 fn kube_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a KubeError> {
-    match cause.downcast_ref::<LockError>() {
-        Some(LockError::Kube(error)) => Some(error),
+    if let Some(LockError::Kube(error)) = cause.downcast_ref::<LockError>() {
+        return Some(error);
+    }
+    match cause.downcast_ref::<S3Error>() {
+        Some(S3Error::Cluster(error)) => Some(error),
         _ => cause.downcast_ref::<KubeError>(),
     }
 }

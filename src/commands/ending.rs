@@ -3,7 +3,7 @@ use anyhow::Result;
 
 use super::session;
 use crate::{
-    adapters::kube::KubeError,
+    adapters::{kube::KubeError, s3::S3Error},
     context::Context,
     engine::{
         Check, Ended, Failure, JournalError, Kind as FailureKind, RunError, StoreError, Verdict,
@@ -49,6 +49,11 @@ pub(crate) fn of(cx: &Context, error: &anyhow::Error) -> Ending {
             "kubectl config get-contexts",
             "shows what there is; --kubeconfig and --context choose",
         );
+    }
+    let bucket =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<S3Error>()?.next();
+    if let Some((command, what)) = error.chain().find_map(bucket) {
+        ending = ending.with_next(command, what);
     }
     if error.chain().any(is_away) {
         ending = ending.with_next(

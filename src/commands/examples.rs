@@ -111,7 +111,26 @@ Examples:
   # All that tenant t1 keeps, as it is at one moment; the tenant works on
   kubectl migrate snapshot tcp/t1 --to t1.snapshot -n tenants
   # The file is a zstd stream of JSON lines
-  zstd -dc t1.snapshot | head -1 | jq";
+  zstd -dc t1.snapshot | head -1 | jq
+  # Into a bucket, with the server and its credentials from a Secret of the namespace
+  kubectl migrate snapshot tcp/t1 --to s3://backups/prod --s3-secret backups -n tenants";
+
+pub(super) const SNAPSHOT_LIST: &str = "\
+Examples:
+  # By the environment and the profile in ~/.aws, as other programs for S3
+  kubectl migrate snapshot list s3://backups/prod
+  # On a server of your own
+  kubectl migrate snapshot list s3://backups --endpoint https://minio.example:9000 --ca-file ca.pem";
+
+pub(super) const SNAPSHOT_SHOW: &str = "\
+Examples:
+  # What it is of, and its digests
+  kubectl migrate snapshot show s3://backups/prod/t1/20261128T041500Z";
+
+pub(super) const SNAPSHOT_DELETE: &str = "\
+Examples:
+  # In a script its name stands in a flag
+  kubectl migrate snapshot delete s3://backups/t1/20261128T041500Z --confirm t1/20261128T041500Z";
 
 pub(super) const RESTORE: &str = "\
 Examples:
@@ -119,6 +138,8 @@ Examples:
   kubectl migrate restore t1.snapshot --into datastore/gold --dry-run=client
   # Into an empty schema
   kubectl migrate restore t1.snapshot --into datastore/gold
+  # The same out of a bucket
+  kubectl migrate restore s3://backups/prod/t1/20261128T041500Z --into datastore/gold --s3-secret backups
   # Back to what it was, with the tenant's API servers stopped
   kubectl scale tcp t1 --replicas=0 -n tenants
   kubectl migrate restore t1.snapshot --into datastore/silver --overwrite";

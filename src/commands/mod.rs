@@ -1,5 +1,6 @@
 //! One verb, one file: its arguments (whose comments are the help) and what it does.
 mod begun;
+mod bucket;
 pub(crate) mod cleanup;
 pub(crate) mod complete;
 pub(crate) mod completion;

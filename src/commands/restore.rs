@@ -1,12 +1,11 @@
-use std::path::PathBuf;
-
 use anyhow::Result;
 
+use super::bucket::{BucketFlags, InBucket, Place};
 use crate::{
     context::Context,
     engine::{Failure, Kind as FailureKind},
-    error::Kind,
-    steps::kamaji::Restore,
+    error::{Kind, Usage},
+    steps::kamaji::{Origin, Restore},
     ui::amount::{bytes, count},
 };
 
@@ -14,9 +13,9 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::examples::RESTORE)]
 pub(crate) struct Args {
-    /// The file that `snapshot` wrote
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The file that `snapshot` wrote, or a snapshot in a bucket with its PREFIX/NAME/TIME
+    #[arg(value_name = "FILE|s3://…")]
+    from: Place,
     /// Into which, as datastore/NAME
     #[arg(long, value_name = "datastore/NAME", value_parser = data_store)]
     into: String,
@@ -29,6 +28,8 @@ pub(crate) struct Args {
     /// client: read the file, look at the datastore, and tell what would be done
     #[arg(long, value_name = "client|none", default_value = "none", value_parser = ["client", "none"], hide_possible_values = true)]
     dry_run: String,
+    #[command(flatten)]
+    server: BucketFlags,
 }
 
 fn data_store(text: &str) -> Result<String, String> {
@@ -38,23 +39,38 @@ fn data_store(text: &str) -> Result<String, String> {
     }
 }
 
+/// Where it comes from; what is in a bucket has to be whole.
+async fn origin(cx: &Context, args: &Args) -> Result<Origin> {
+    let address = match &args.from {
+        Place::File(path) => {
+            args.server.are_of_no_use()?;
+            return Ok(Origin::File(path.clone()));
+        }
+        Place::Bucket(address) => address,
+    };
+    let InBucket { repository, id } = InBucket::of(address).map_err(Usage)?;
+    let repository = args.server.open(cx, &repository).await?;
+    Ok(Origin::Bucket(Box::new(repository.stored(&id).await?)))
+}
+
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let origin = origin(cx, &args).await?;
     let cluster = cx.source().await?;
     let schema = args.schema.as_deref();
-    let restore = Restore::prepare(cluster, &args.file, &args.into, schema).await?;
+    let from = origin.to_string();
+    let restore = Restore::prepare(cluster, origin, &args.into, schema).await?;
     let place = format!("schema {} in datastore/{}", restore.schema, args.into);
     if restore.there > 0 && !args.overwrite {
         let why = format!("{place} holds {} keys already", count(restore.there));
-        let file = args.file.display();
-        let again = format!("restore {file} --into datastore/{} --overwrite", args.into);
+        let (into, server) = (&args.into, args.server.words());
+        let again = format!("restore {from} --into datastore/{into} --overwrite{server}");
         return Err(Failure::new(FailureKind::Blocked, why)
             .with_next(cx.command(&again), "removes them first")
             .into());
     }
     let what = format!(
-        "{place} restored from {}: {} records, {}, taken {} from tcp/{} at revision {}",
-        args.file.display(),
+        "{place} restored from {from}: {} records, {}, taken {} from tcp/{} at revision {}",
         count(restore.end.records),
         bytes(restore.end.bytes),
         restore.head.taken,

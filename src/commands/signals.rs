@@ -6,6 +6,20 @@ use tokio::{
 
 use crate::ui::Ui;
 
+/// Returns at the first signal. Where the handlers cannot be set, the system's own end the process.
+pub(super) async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
 /// Passes the first signal on as a wish to stop, and returns at the second.
 ///
 /// Where the handlers cannot be set, the system's own remain: the first signal ends the process, which a

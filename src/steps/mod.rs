@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod release;
 pub mod rights;
+pub mod snapshots;
 pub mod start_target;
 mod target_objects;
 mod users;

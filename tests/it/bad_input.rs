@@ -157,7 +157,21 @@ fn flags() -> Result<()> {
         &["thaw"],
         &["snapshot", "tcp/t1"],
         &["snapshot", "pod/t1", "--to", "t1.snapshot"],
+        &["snapshot", "tcp/t1", "--to", "gs://backups"],
+        &["snapshot", "tcp/t1", "--to", "s3://Backups"],
+        &[
+            "snapshot",
+            "tcp/t1",
+            "--to",
+            "t1.snapshot",
+            "--region",
+            "here",
+        ],
+        &["snapshot", "list"],
+        &["snapshot", "list", "s3://backups/../other"],
+        &["snapshot", "show", "s3://backups/t1"],
         &["restore", "t1.snapshot"],
+        &["restore", "s3://backups/t1", "--into", "datastore/gold"],
         &["restore", "t1.snapshot", "--into", "gold"],
         &["copy", "pvc/a"],
         &["copy", "pod/a", "pvc/b"],
@@ -171,6 +185,34 @@ fn flags() -> Result<()> {
     ];
     let told = all(cases.iter().map(|args| world.told(NAME, args)))?;
     insta::assert_snapshot!("flags", told);
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_cannot_be_asked() -> Result<()> {
+    let world = World::new()?;
+    let list = |flags: &[&str]| {
+        world.told(
+            NAME,
+            &[&["snapshot", "list", "s3://backups/prod"], flags].concat(),
+        )
+    };
+    let mut told = vec![list(&[])];
+    std::fs::create_dir(world.path().join(".aws"))?;
+    world.write(".aws/credentials", "[default]\nsso_session = corp\n")?;
+    told.push(list(&[]));
+    let keys = "[default]\naws_access_key_id = KEY\naws_secret_access_key = hidden\n";
+    world.write(".aws/credentials", keys)?;
+    world.write("no.pem", "nothing\n")?;
+    told.extend([
+        list(&["--endpoint", "s3.example"]),
+        list(&["--endpoint", "https://user:hidden@s3.example"]),
+        list(&["--ca-file", "gone.pem"]),
+        list(&["--ca-file", "no.pem"]),
+        list(&["--endpoint", "http://127.0.0.1:1"]),
+        list(&["--s3-secret", "backups"]),
+    ]);
+    insta::assert_snapshot!("buckets", all(told)?);
     Ok(())
 }
 

@@ -27,6 +27,10 @@ fn the_help_of_every_verb() -> Result<()> {
     ] {
         insta::assert_snapshot!(format!("help_{verb}"), world.told(NAME, &[verb, "--help"])?);
     }
+    for verb in ["list", "show", "delete"] {
+        let told = world.told(NAME, &["snapshot", verb, "--help"])?;
+        insta::assert_snapshot!(format!("help_snapshot_{verb}"), told);
+    }
     Ok(())
 }
 

@@ -61,7 +61,7 @@ pub use raise::Raise;
 pub use rights::rules;
 pub use roll_out::RollOut;
 pub use settle::Settle;
-pub use snapshot::{Restore, snapshot};
+pub use snapshot::{Origin, Restore, Taken, Target as SnapshotTarget, snapshot};
 pub use stores::Stores;
 pub use tenant::{Tenant, settled_in};
 pub use thaw::ThawTenant;

@@ -1,4 +1,4 @@
-//! A tenant's schema in a file.
+//! A tenant's schema in a file, or in an object of a bucket.
 //!
 //! A zstd stream of JSON lines, so that `zstd -dc FILE | jq` reads it without us: the head, a line for each record,
 //! and the end with their number and digest. A file without its end was cut off.
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Driver;
-pub use read::{Reader, check};
-pub use write::{Piece, create, write};
+pub use read::{Reader, check, open};
+pub use write::{FileSink, Piece, Sink, create, write};
 
 /// The format that is written, and the only one that is read.
 pub const FORMAT: u32 = 1;

@@ -1,19 +1,29 @@
-//! A file is read.
+//! An archive is read.
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    io::{BufRead as _, BufReader, Read},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{End, FORMAT, Head, Record, Tally, line::Line};
 
-/// A file's records, in their order.
+/// Opens a file.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    Ok(Box::new(file))
+}
+
+/// An archive's records, in their order.
 pub struct Reader {
-    path: PathBuf,
-    lines: BufReader<zstd::Decoder<'static, BufReader<File>>>,
-    /// What the file is of.
+    shown: String,
+    lines: BufReader<zstd::Decoder<'static, BufReader<Box<dyn Read + Send>>>>,
+    /// What it is of.
     pub head: Head,
     tally: Tally,
     end: Option<End>,
@@ -21,16 +31,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the head.
+    /// Reads the head of what comes; `shown` names it.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is no file of ours, or one of another version.
-    pub fn open(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let file = File::open(path).with_context(|| shown.to_string())?;
+    /// It cannot be read, or is no snapshot of ours, or one of another version.
+    pub fn new(shown: String, input: Box<dyn Read + Send>) -> Result<Self> {
         let no_snapshot = || format!("{shown} is no snapshot of a tenant");
-        let mut lines = BufReader::new(zstd::Decoder::new(file).with_context(no_snapshot)?);
+        let mut lines = BufReader::new(zstd::Decoder::new(input).with_context(no_snapshot)?);
         let mut line = Vec::new();
         lines
             .read_until(b'\n', &mut line)
@@ -43,7 +51,7 @@ impl Reader {
             head.written_by
         );
         Ok(Self {
-            path: path.to_owned(),
+            shown,
             lines,
             head,
             tally: Tally::default(),
@@ -61,7 +69,7 @@ impl Reader {
         if self.end.is_some() {
             return Ok(None);
         }
-        let shown = self.path.display();
+        let shown = &self.shown;
         self.line.clear();
         let read = self.lines.read_until(b'\n', &mut self.line);
         let read = read
@@ -109,32 +117,44 @@ impl Reader {
     }
 }
 
-/// Reads all of a file; what it is of, and what it ends with. Blocks.
+/// Reads all of an archive; what it is of, and what it ends with. Blocks.
 ///
 /// # Errors
 ///
 /// As [`Reader`]'s.
-pub fn check(path: &Path) -> Result<(Head, End)> {
-    let mut reader = Reader::open(path)?;
+pub fn check(mut reader: Reader) -> Result<(Head, End)> {
     while reader.read()?.is_some() {}
     let end = reader.end().cloned();
-    let end = end.with_context(|| format!("{} has no end", path.display()))?;
+    let end = end.with_context(|| format!("{} has no end", reader.shown))?;
     Ok((reader.head, end))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, path::PathBuf};
 
     use bytes::Bytes;
     use serde_json::Value;
-    use tokio::sync::mpsc::channel;
+    use tokio::sync::mpsc::{Receiver, channel};
 
     use super::{
-        super::{create, write, write::Piece},
+        super::{FileSink, create, write::Piece},
         *,
     };
     use crate::adapters::datastore::Driver;
+
+    fn reader(path: &Path) -> Result<Reader> {
+        Reader::new(path.display().to_string(), open(path)?)
+    }
+
+    fn check(path: &Path) -> Result<(Head, End)> {
+        super::check(reader(path)?)
+    }
+
+    fn write(file: &File, path: &Path, pieces: Receiver<Piece>) -> Result<Option<End>> {
+        let sink = FileSink::new(file, path)?;
+        super::super::write(sink, &path.display().to_string(), &head(), pieces)
+    }
 
     fn head() -> Head {
         Head {
@@ -168,7 +188,7 @@ mod tests {
         }
         sender.try_send(Piece::End(17)).ok();
         let file = create(&path).expect("a new file");
-        let end = write(&file, &path, &head(), receiver).expect("written");
+        let end = write(&file, &path, receiver).expect("written");
         (path, end.expect("an end"))
     }
 
@@ -179,7 +199,7 @@ mod tests {
         assert_eq!((end.records, end.revision), (1_000, 17));
         let (read, ended) = check(&path).expect("whole");
         assert_eq!((read, ended), (head(), end));
-        let mut reader = Reader::open(&path).expect("a file");
+        let mut reader = reader(&path).expect("a file");
         for number in 0..1_000 {
             assert_eq!(reader.read().expect("read"), Some(record(number)));
         }
@@ -219,7 +239,7 @@ mod tests {
                 sender.try_send(Piece::Record(record(number))).ok();
             }
             sender.try_send(Piece::End(17)).ok();
-            let end = write(&file, &path, &head(), receiver).expect("written");
+            let end = write(&file, &path, receiver).expect("written");
             let (_, read) = check(&path).expect("whole");
             assert_eq!((read.records, Some(read)), (u64::from(records), end));
         }
@@ -233,7 +253,7 @@ mod tests {
         sender.try_send(Piece::Record(record(1))).ok();
         drop(sender);
         let file = create(&path).expect("a new file");
-        let written = write(&file, &path, &head(), receiver);
+        let written = write(&file, &path, receiver);
         assert_eq!(written.expect("written"), None);
         assert!(check(&path).is_err());
     }

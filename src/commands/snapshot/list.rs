@@ -1,0 +1,80 @@
+use anyhow::Result;
+
+use super::super::bucket::BucketFlags;
+use crate::{
+    adapters::s3::Address,
+    context::Context,
+    error::Kind,
+    steps::snapshots::{Found, State},
+    ui::{Format, SnapshotRow, SnapshotState},
+};
+
+/// Show the snapshots of a bucket
+#[derive(clap::Args, Debug)]
+#[command(after_help = super::super::examples::SNAPSHOT_LIST)]
+pub(crate) struct Args {
+    /// Where they are
+    #[arg(value_name = "s3://BUCKET/PREFIX")]
+    repository: Address,
+    /// Output format
+    #[arg(long, short = 'o', value_name = "FORMAT", default_value = "table", value_parser = Format::parser(&Format::COMMON))]
+    output: Format,
+    #[command(flatten)]
+    server: BucketFlags,
+}
+
+/// Runs the verb.
+pub(super) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let repository = args.server.open(cx, &args.repository).await?;
+    let found = repository.list().await?;
+    if found.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        cx.ui
+            .say(&format!("no snapshots found in {}", args.repository));
+        return Ok(Kind::Done);
+    }
+    let rows: Vec<_> = found
+        .iter()
+        .map(|found| row(&args.repository, found))
+        .collect();
+    cx.ui.snapshots(args.output, &rows)?;
+    Ok(Kind::Done)
+}
+
+/// A snapshot as it is shown.
+pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
+    let (state, why) = match &found.state {
+        State::Whole => (SnapshotState::Whole, ""),
+        State::Unfinished => (
+            SnapshotState::Unfinished,
+            "it has no manifest, which is written last",
+        ),
+        State::Damaged(why) => (SnapshotState::Damaged, why.as_str()),
+        State::Unreadable(why) => (SnapshotState::Unreadable, why.as_str()),
+    };
+    let manifest = found.manifest.as_ref();
+    let (head, end) = (
+        manifest.map(|manifest| &manifest.head),
+        manifest.map(|manifest| &manifest.end),
+    );
+    SnapshotRow {
+        name: found.id.to_string(),
+        address: repository.join(&found.id.to_string()).to_string(),
+        state,
+        why: why.to_owned(),
+        source: head.map(|head| format!("tcp {}", head.tenant)),
+        cluster: manifest.map(|manifest| manifest.cluster.clone()),
+        driver: head.map(|head| head.driver.to_string()),
+        data_store: head.map(|head| head.data_store.clone()),
+        schema: head.map(|head| head.schema.clone()),
+        kubernetes: head.map(|head| head.kubernetes.clone()),
+        server: head.map(|head| head.server.clone()),
+        records: end.map(|end| end.records),
+        bytes: end.map(|end| end.bytes),
+        revision: end.map(|end| end.revision),
+        digest: end.map(|end| end.digest.clone()),
+        blake3: manifest.map(|manifest| manifest.data.blake3.clone()),
+        stored_bytes: found.stored,
+        written_by: manifest.map(|manifest| manifest.written_by.clone()),
+        taken: found.id.at(),
+    }
+}
