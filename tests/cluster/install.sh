@@ -28,7 +28,7 @@ debian_packages() {
 
 # What the programs are made of. Another version of any of it, and they are built again.
 build_digest() {
-  (cd "$here" && sha256sum {,kine/,kine-0.11/}go.{mod,sum} dns/main.go kine/drivers.go install.sh | sha256sum | cut -d' ' -f1)
+  (cd "$here" && sha256sum {,kine/,kine-0.11/,s3/}go.{mod,sum} dns/main.go kine/drivers.go install.sh | sha256sum | cut -d' ' -f1)
 }
 
 # A module for what can share its dependencies' versions: each package of one version is compiled once.
@@ -36,6 +36,7 @@ build_digest() {
 # .          Kubernetes, etcd (Debian's 3.4 is too old for Kamaji: no AuthStatus), CoreDNS
 # kine       what a tenant stands on where that is not etcd: kine and nats-server
 # kine-0.11  the one that Kamaji brings: it keeps a NATS bucket in another way
+# s3         versitygw: an S3 server, with folders for buckets
 build() {
   local digest; digest=$(build_digest)
   [ "$(cat "$bin/.done" 2>/dev/null)" = "$digest" ] && return
@@ -57,8 +58,10 @@ build() {
   (kine "$bin/build") &
   local kine=$!
   (cd "$here/kine-0.11" && GOBIN=$bin/build/older go install -ldflags "-s -w" tool) &
+  local older=$!
+  (cd "$here/s3" && go install -ldflags "-s -w" tool) &
   local one
-  for one in $kubernetes $kine $!; do wait "$one" || fail "the Go build failed: see above"; done
+  for one in $kubernetes $kine $older $!; do wait "$one" || fail "the Go build failed: see above"; done
   mv "$bin/server" "$bin/etcd"
   mv "$bin/build/older/kine" "$bin/kine-0.11"
   chmod -R u+w "$bin/build"

@@ -4,6 +4,7 @@
     reason = "a test tells its figures, such as how many cuts it made"
 )]
 mod bad;
+mod buckets;
 mod cleanup;
 mod corruption;
 mod crash;
@@ -23,6 +24,7 @@ mod processes;
 mod proxy;
 mod rights;
 mod runners;
+mod s3;
 mod small;
 mod support;
 mod taken;

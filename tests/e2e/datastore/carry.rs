@@ -2,7 +2,7 @@
 use anyhow::{Context as _, Result, ensure};
 use kubectl_migrate::adapters::datastore::{
     Driver, Pair,
-    archive::{self, End, FORMAT, Head, Piece, Reader},
+    archive::{self, End, FORMAT, FileSink, Head, Piece, Reader},
 };
 use tokio::{sync::mpsc::channel, task::spawn_blocking};
 
@@ -32,12 +32,16 @@ pub async fn carry(pair: &impl Pair, driver: Driver) -> Result<End> {
     sender.send(Piece::End(revision)).await.ok();
     let writing = {
         let (path, head) = (path.clone(), head.clone());
-        spawn_blocking(move || archive::write(&archive::create(&path)?, &path, &head, pieces))
+        spawn_blocking(move || {
+            let file = archive::create(&path)?;
+            archive::write(FileSink::new(&file, &path)?, "the file", &head, pieces)
+        })
     };
     let end = writing.await??.context("no end")?;
-    ensure!(archive::check(&path)? == (head, end.clone()));
+    let read = || Reader::new("the file".to_owned(), archive::open(&path)?);
+    ensure!(archive::check(read()?)? == (head, end.clone()));
 
-    let mut reader = Reader::open(&path)?;
+    let mut reader = read()?;
     let (sender, mut records) = channel(ROOM);
     while let Some(record) = reader.read()? {
         sender.send(record).await?;

@@ -1,5 +1,5 @@
 //! The stores behind tenants' API servers, by their drivers, on real servers.
-mod authority;
+pub mod authority;
 mod carry;
 pub mod etcd;
 mod kine;

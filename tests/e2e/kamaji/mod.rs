@@ -1,6 +1,7 @@
 //! Kamaji's stand-in with stores and tenants, and what it does of its own.
 mod away;
 mod blocked;
+mod bucket;
 mod certificates;
 mod client;
 mod controller;

@@ -1,0 +1,101 @@
+//! What the adapter does with a real S3 server, beyond what a tenant's snapshot needs.
+use std::io::{Read as _, Write as _};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_types::os_shim_internal::Env;
+use kubectl_migrate::adapters::s3::{Bucket, Given, PART, S3Error, Settings, Source, Sum, feed};
+
+use super::s3::{BUCKET, ROOT, Server};
+
+async fn bucket(server: &Server) -> Result<Bucket> {
+    let endpoint = server.endpoint();
+    let source = Source::User(Env::from_slice(&[
+        ("AWS_ACCESS_KEY_ID", ROOT[0]),
+        ("AWS_SECRET_ACCESS_KEY", ROOT[1]),
+        ("AWS_ENDPOINT_URL", &endpoint),
+    ]));
+    let given = Given {
+        authority: Some(server.authority_file().into()),
+        ..Given::default()
+    };
+    Ok(Bucket::open(BUCKET, Settings::read(given, source).await?)?)
+}
+
+/// More than two parts, in which no two stretches are alike.
+fn content() -> Vec<u8> {
+    let mut content = vec![0; 2 * PART + 12_345];
+    blake3::Hasher::new_derive_key("content of a test")
+        .finalize_xof()
+        .fill(&mut content);
+    content
+}
+
+async fn upload(bucket: &Bucket, key: &str) -> Result<Sum> {
+    let (mut feed, parts) = feed(PART);
+    let writing = tokio::task::spawn_blocking(move || {
+        feed.write_all(&content())?;
+        feed.finish()
+    });
+    let uploaded = bucket.upload(key, parts).await;
+    let written = writing.await?;
+    let (draft, sum) = uploaded?.context("no end")?;
+    written?;
+    draft.keep();
+    Ok(sum)
+}
+
+#[tokio::test]
+async fn what_is_large_goes_up_in_parts_and_comes_down_as_it_was() -> Result<()> {
+    let server = Server::with_tls()?;
+    let bucket = bucket(&server).await?;
+    let sum = upload(&bucket, "a/large").await?;
+    let version = bucket.look("a/large").await?.context("no object")?;
+    ensure!(version.size == sum.size && sum.size == content().len() as u64);
+    // The server has put it together out of parts.
+    let tag = version.etag.clone().unwrap_or_default();
+    ensure!(tag.contains("-3"), "{tag}");
+    let (mut fetched, fetching) = bucket.fetch("a/large", &version, sum);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut read = Vec::new();
+        fetched.read_to_end(&mut read).map(|_| read)
+    });
+    ensure!(read.await?? == content());
+    fetching.await??;
+
+    // Another one is not made over it.
+    let Err(error) = upload(&bucket, "a/large").await else {
+        bail!("it was written over");
+    };
+    let exists = matches!(error.downcast_ref(), Some(S3Error::Exists { .. }));
+    ensure!(exists, "{error:#}");
+    ensure!(bucket.tidied().await && bucket.unfinished("").await?.is_empty());
+    ensure!(server.objects()? == ["a/large"], "{:?}", server.objects()?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_listed_and_one_that_is_dropped_is_not() -> Result<()> {
+    let server = Server::with_tls()?;
+    let bucket = bucket(&server).await?;
+    let (mut feed, parts) = feed(PART);
+    // It is not dropped while the upload waits for more.
+    let writing = tokio::task::spawn_blocking(move || feed.write_all(&content()).map(|()| feed));
+    let other = bucket.clone();
+    let uploading = tokio::spawn(async move { other.upload("a/cut", parts).await.map(|_| ()) });
+    let unfinished = loop {
+        let unfinished = bucket.unfinished("a/").await?;
+        if !unfinished.is_empty() {
+            break unfinished;
+        }
+        ensure!(!uploading.is_finished(), "it ended");
+    };
+    ensure!(unfinished[0].key == "a/cut" && bucket.unfinished("b/").await?.is_empty());
+    uploading.abort();
+    ensure!(uploading.await.is_err());
+    // It cannot write what nobody takes, unless it was faster.
+    writing.await?.ok();
+    ensure!(bucket.tidied().await);
+    ensure!(bucket.unfinished("").await?.is_empty());
+    ensure!(server.objects()?.is_empty(), "{:?}", server.objects()?);
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! A real S3 server, versitygw: folders for buckets, with users, policies and certificates.
+use std::{
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{
+    datastore::authority::Authority,
+    support::{migrate, output_of, wait_for},
+};
+
+/// Who may do everything.
+pub const ROOT: [&str; 2] = ["root", "root-secret"];
+/// Who may read and list, and nothing else.
+pub const READER: [&str; 2] = ["reader", "reader-secret"];
+/// The region that it says it is in.
+pub const REGION: &str = "us-east-1";
+/// The bucket that it has.
+pub const BUCKET: &str = "backups";
+
+/// A server, until it is dropped.
+pub struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+    /// The authority of its certificate, if it has one.
+    authority: Option<String>,
+}
+
+impl Server {
+    /// One that is spoken to without TLS.
+    pub fn plain() -> Result<Self> {
+        Self::start(false)
+    }
+
+    /// One with a certificate of its own authority.
+    pub fn with_tls() -> Result<Self> {
+        Self::start(true)
+    }
+
+    fn start(tls: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("data").join(BUCKET))?;
+        std::fs::create_dir(at("users"))?;
+        let [access, secret] = READER;
+        let reader = json!({"access": access, "secret": secret, "role": "user", "userID": 0, "groupID": 0, "projectID": 0});
+        std::fs::write(
+            at("users/users.json"),
+            json!({"accessAccounts": {access: reader}}).to_string(),
+        )?;
+        let authority = if tls {
+            Some(certificates(folder.path())?)
+        } else {
+            None
+        };
+        // Nobody else takes a port in the moment between.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = Command::new("versitygw");
+        command.args(["--quiet", "--region", REGION, "--port"]);
+        command.arg(format!("127.0.0.1:{port}"));
+        command.arg("--iam-dir").arg(at("users"));
+        if tls {
+            command
+                .arg("--cert")
+                .arg(at("server.crt"))
+                .arg("--key")
+                .arg(at("server.key"));
+        }
+        command.arg("posix").arg(at("data"));
+        let log = std::fs::File::create(at("log"))?;
+        command
+            .env("ROOT_ACCESS_KEY", ROOT[0])
+            .env("ROOT_SECRET_KEY", ROOT[1])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = command
+            .spawn()
+            .context("versitygw, which `tests/cluster/cluster install` builds")?;
+        let mut this = Self {
+            child,
+            folder,
+            port,
+            authority,
+        };
+        let address = format!("127.0.0.1:{port}");
+        wait_for("the S3 server", || {
+            if let Some(ended) = this.child.try_wait()? {
+                let log = std::fs::read_to_string(this.folder.path().join("log"))?;
+                anyhow::bail!("it ended with {ended}: {log}");
+            }
+            Ok(TcpStream::connect(&address).ok())
+        })?;
+        this.let_reader_read()?;
+        Ok(this)
+    }
+
+    /// Its policy stands in an attribute of the bucket's folder.
+    fn let_reader_read(&self) -> Result<()> {
+        let bucket = format!("arn:aws:s3:::{BUCKET}");
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"AWS": [READER[0]]},
+            "Action": ["s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+            "Resource": [bucket, format!("{bucket}/*")],
+        }]});
+        let mut setfattr = Command::new("setfattr");
+        setfattr.args(["-n", "user.policy", "-v", &policy.to_string()]);
+        output_of(setfattr.arg(self.data()))?;
+        Ok(())
+    }
+
+    /// The folder that is the bucket.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data").join(BUCKET)
+    }
+
+    /// Its URL.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with the authority of its certificate.
+    pub fn authority_file(&self) -> String {
+        self.folder.path().join("ca.crt").display().to_string()
+    }
+
+    /// A command of ours that uses it as this user, by the environment alone.
+    pub fn as_user(&self, mut command: Command, [access, secret]: [&str; 2]) -> Command {
+        command
+            .env("HOME", self.folder.path())
+            .env("AWS_ACCESS_KEY_ID", access)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_ENDPOINT_URL", self.endpoint())
+            .env_remove("AWS_CA_BUNDLE");
+        command
+    }
+
+    /// The program without a cluster, as this user, who trusts it.
+    pub fn migrate(&self, user: [&str; 2], args: &[&str]) -> Result<Command> {
+        let mut command = self.as_user(migrate()?, user);
+        if self.authority.is_some() {
+            command.env("AWS_CA_BUNDLE", self.authority_file());
+        }
+        command.args(args);
+        Ok(command)
+    }
+
+    /// What a Secret holds that is enough to use it.
+    pub fn secret(&self, name: &str) -> Value {
+        let mut data = json!({
+            "AWS_ACCESS_KEY_ID": ROOT[0], "AWS_SECRET_ACCESS_KEY": ROOT[1],
+            "AWS_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint(),
+        });
+        if let Some(authority) = &self.authority {
+            data["ca.crt"] = json!(authority);
+        }
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
+    }
+
+    /// All that is in the bucket, unfinished uploads too, by its path in it.
+    pub fn objects(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.data()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(self.data())?;
+                    found.push(name.display().to_string());
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The file that is the first object whose name ends so.
+    pub fn object(&self, end: &str) -> Result<PathBuf> {
+        let all = self.objects()?;
+        let name = all.iter().find(|name| name.ends_with(end));
+        let name = name.with_context(|| format!("no {end} in {all:?}"))?;
+        Ok(self.data().join(name))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Makes an authority and a certificate of it for this machine; the authority's, in PEM.
+fn certificates(folder: &Path) -> Result<String> {
+    let authority = Authority::new()?;
+    let server = authority.certify("versitygw", &["127.0.0.1"])?;
+    std::fs::write(folder.join("server.crt"), &server.certificate)?;
+    std::fs::write(folder.join("server.key"), server.key.expose_secret())?;
+    std::fs::write(folder.join("ca.crt"), authority.pem())?;
+    Ok(authority.pem())
+}
