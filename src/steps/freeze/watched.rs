@@ -41,7 +41,21 @@ impl Watched {
             return Ok(Some(why));
         }
         let pods = self.subject().pods().await?;
-        Ok(self.intruder(&pods, frozen))
+        Ok(self.let_in(&pods, frozen).await)
+    }
+
+    /// The pod that breaks the freeze, or who let it in: it may be seen before the change of the workload that it comes
+    /// of.
+    async fn let_in(&self, pods: &[Pod], frozen: &Frozen) -> Option<String> {
+        let intruder = self.intruder(pods, frozen)?;
+        let who = match self.subject().read().await {
+            Ok(object) => self.changed(object.as_ref(), frozen),
+            Err(error) => {
+                tracing::debug!(%error, "cannot look who let a pod in");
+                None
+            }
+        };
+        Some(who.unwrap_or(intruder))
     }
 
     /// Returns when somebody breaks the freeze, and names who and how; never, while it stands.
@@ -63,8 +77,8 @@ impl Watched {
                     Change::Deleted(_) => self.changed(None, frozen),
                 },
                 change = next(&mut pods) => match change {
-                    Change::Listed(pods) => self.intruder(&pods, frozen),
-                    Change::Applied(pod) => self.intruder(&[pod], frozen),
+                    Change::Listed(pods) => self.let_in(&pods, frozen).await,
+                    Change::Applied(pod) => self.let_in(&[pod], frozen).await,
                     Change::Deleted(_) => None,
                 },
                 _ = poll.tick() => match self.broken(frozen).await {
@@ -168,5 +182,53 @@ async fn next<K>(
             std::future::pending().await
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        adapters::kube::fake::{Answer, FakeApi},
+        steps::freeze::testing::{pod, step},
+    };
+
+    #[tokio::test]
+    async fn a_pod_that_is_seen_before_the_change_it_comes_of_is_told_by_who_made_that() {
+        let object = |replicas: u32| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": "db", "namespace": "shop", "uid": "u1", "generation": 2 + replicas,
+                    "managedFields": [{"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1",
+                        "subresource": "scale", "fieldsType": "FieldsV1",
+                        "fieldsV1": {"f:spec": {"f:replicas": {}}}}]},
+                "spec": {"replicas": replicas},
+            })
+        };
+        let mut watched = step(FreezeMode::Scale).await.watched();
+        let frozen = Frozen {
+            uid: "u1".to_owned(),
+            generation: 2,
+            mode: FreezeMode::Scale,
+            original: Original::of(&watched.workload, FreezeMode::Scale, &object(1)),
+            frozen_at: Timestamp::UNIX_EPOCH,
+        };
+        let pods = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod(&json!({}))]});
+        let api = FakeApi::script([
+            Answer::Json(200, object(0)),
+            Answer::Json(200, pods),
+            Answer::Json(200, object(1)),
+        ]);
+        watched.place.cluster = api.cluster();
+        let why = watched.broken(&frozen).await.expect("an answer");
+        assert_eq!(
+            why.as_deref(),
+            Some(
+                "statefulset shop/db was scaled to 1 by field manager `kubectl` (subresource scale)"
+            )
+        );
     }
 }
