@@ -27,9 +27,11 @@ pub(super) fn stop(place: &Place, store: &str) -> Result<()> {
 
 impl Stopped {
     pub(super) fn new(name: &str) -> Result<Self> {
+        // First, for there is no namespace before.
+        let place = Place::get()?;
         let store = Store::new(name)?;
         // Its server has ended, and is not just about to.
-        stop(Place::get()?, name)?;
+        stop(place, name)?;
         super::super::support::wait_for("its datastore", || store.is_ready())?;
         Ok(Self(store))
     }
