@@ -1,0 +1,117 @@
+# shellcheck shell=bash disable=SC2154  # `run` reads this file and sets $work, $binary and the like
+# Volume to volume beside what people copy with: rsync over ssh between two pods, `cp -a` on the node, b3sum.
+# What is timed is copying alone, for both: of ours the warm rounds, as the report has them, with the last sync. The
+# start of our movers and of the peers' pods is in neither.
+#
+# Two conditions. disk: folders of this machine's disk, not in memory before, `sync` counted. memory: tmpfs.
+
+large_files='for i in 1 2 3 4; do dd if=/dev/urandom of=/from/$i bs=1M count=1024 2>/dev/null; done'
+small_files='for d in $(seq 100); do mkdir /from/$d; dd if=/dev/urandom bs=4096 count=1000 2>/dev/null | split -b 4096 -a 3 - /from/$d/; done'
+
+# laid_out NAMESPACE disk|memory FILL: two volumes, the first filled; the peers' pods on both folders. Sets $namespace,
+# $from and $to.
+laid_out() {
+  local condition=$2 claim
+  namespace=$1 size=6Gi
+  kubectl create namespace "$namespace" >/dev/null
+  for claim in from to; do
+    sed "s/\<from\>/$claim/g; s/2Gi/$size/" "$bench/claims.yaml" >"$work/$claim.yaml"
+    if [ "$condition" = memory ]; then
+      "$cluster" tmpfs-volume "$namespace/$claim" $size a >/dev/null
+      sed -i "0,/^spec:/s//spec:\n  storageClassName: prepared/" "$work/$claim.yaml"
+    fi
+    kubectl apply -n "$namespace" -f "$work/$claim.yaml" >/dev/null
+    kubectl wait -n "$namespace" --for=condition=Ready "pod/$claim" --timeout=120s >/dev/null
+  done
+  kubectl exec -n "$namespace" from -- sh -ec "$3"
+  # Ours refuses a target that a pod has; the peers have the folder.
+  kubectl delete -n "$namespace" pod/from pod/to >/dev/null
+  from=$(folder "$namespace" from) to=$(folder "$namespace" to)
+  keys
+  sed "s|@KEYS@|$work/keys|; s|@FROM@|$from|; s|@TO@|$to|" "$bench/peers.yaml" | kubectl apply -n "$namespace" -f - >/dev/null
+  kubectl wait -n "$namespace" --for=condition=Ready pod/rsync pod/sshd --timeout=120s >/dev/null
+  sync
+}
+
+keys() {
+  [ ! -e "$work/keys" ] || return 0
+  mkdir "$work/keys"
+  chmod 755 "$work" "$work/keys"
+  ssh-keygen -q -t ed25519 -N '' -f "$work/keys/host"
+  ssh-keygen -q -t ed25519 -N '' -f "$work/keys/user"
+}
+
+# emptied: nothing of an earlier round at the target, and nothing in memory.
+emptied() {
+  find "$to" -mindepth 1 -delete
+  "$binary" cleanup copy-from-to -n "$namespace" --forget --yes >/dev/null 2>&1 || true
+  sync
+  echo 3 >/proc/sys/vm/drop_caches
+}
+
+# ours_copied: prints the seconds of copying; those of comparing are the last line of $work/verified.
+ours_copied() {
+  "$binary" copy pvc/from pvc/to -n "$namespace" --yes >/dev/null
+  "$binary" report copy-from-to -n "$namespace" -o json >"$work/report"
+  jq '.outputs.verify.volumes[0].seconds' "$work/report" >>"$work/verified"
+  jq '.outputs["warm-copy"].volumes[0].seconds' "$work/report"
+}
+
+# rsync_over_ssh RSYNC-FLAGS SSH-FLAGS: from the one pod to the other, with all that ours keeps.
+rsync_over_ssh() {
+  local address
+  address=$(kubectl get pod sshd -n "$namespace" -o jsonpath='{.status.podIP}')
+  seconds sh -ec 'kubectl exec -n "$1" rsync -- sh -ec "cp /keys/user /run/sshd/user; chmod 600 /run/sshd/user
+    rsync -aHAXS --numeric-ids $2 -e \"ssh -p 2222 -i /run/sshd/user -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oLogLevel=ERROR $3\" /files/ root@$4:/files/"; sync' \
+    - "$namespace" "$1" "$2" "$address"
+}
+plain_rsync() { rsync_over_ssh "" ""; }
+tuned_rsync() { rsync_over_ssh --whole-file "-c aes128-gcm@openssh.com -oCompression=no"; }
+copied_by_cp() { seconds sh -ec 'cp -a "$1/." "$2/"; sync' - "$from" "$to"; }
+both_digested() { seconds sh -ec 'find "$1" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null & find "$2" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null; wait' - "$from" "$to"; }
+
+# beside WORK CONDITION "LEAST-RATIO FUNCTION PEER"…: each round ours, then each peer, and both sides compared at last.
+beside() {
+  local what=$1 condition=$2 round one least peer
+  shift 2
+  rm -f "$work"/peer-* "$work/ours" "$work/verified"
+  for ((round = 0; round < rounds; round++)); do
+    emptied
+    ours_copied >>"$work/ours"
+    sync
+    if [ "$condition" = disk ]; then echo 3 >/proc/sys/vm/drop_caches; fi
+    both_digested >>"$work/peer-b3sum"
+    for one; do
+      read -r least peer _ <<<"$one"
+      emptied
+      "$peer" >>"$work/peer-$peer"
+    done
+  done
+  for one; do
+    read -r least peer name <<<"$one"
+    ratio_of "$what" "$condition" "$name" "$least" "$(median <"$work/ours")" "$(median <"$work/peer-$peer")"
+  done
+  ratio_of "$what: compared" "$condition" "b3sum on both sides at once" 0.8 "$(median <"$work/verified")" "$(median <"$work/peer-b3sum")"
+  kubectl delete namespace "$namespace" --wait=false >/dev/null
+}
+
+row_large-disk() {
+  laid_out bench-large-disk disk "$large_files"
+  beside "4 files of 1 GiB, volume to volume" disk "0.9 copied_by_cp cp -a on the node"
+}
+
+row_large-memory() {
+  laid_out bench-large-memory memory "$large_files"
+  beside "4 files of 1 GiB, volume to volume" memory "3 plain_rsync rsync over ssh" \
+    "2.5 tuned_rsync rsync over ssh, tuned" "0 copied_by_cp cp -a on the node"
+}
+
+row_small-disk() {
+  laid_out bench-small-disk disk "$small_files"
+  beside "100,000 files of 4 KiB" disk "2 plain_rsync rsync over ssh" "2 copied_by_cp cp -a on the node"
+}
+
+row_small-memory() {
+  laid_out bench-small-memory memory "$small_files"
+  beside "100,000 files of 4 KiB" memory "2 plain_rsync rsync over ssh" "0 copied_by_cp cp -a on the node"
+}
