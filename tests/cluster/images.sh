@@ -15,6 +15,7 @@ archive() ( # archive TAG DIR ENTRYPOINT…: a Docker archive of one layer, on s
   tar -C "$work" "${same[@]}" -cf - manifest.json config.json layer.tar
 )
 
+# Into the container runtime of the node that is selected.
 sandbox_image() (
   root=$(mktemp -d)
   trap 'rm -rf "$root"' EXIT
@@ -33,6 +34,8 @@ image() {
   for one in "${names[@]}"; do
     select_cluster "$one"
     if running containerd; then load "$file"; fi
+    select_node 2
+    if running containerd-2; then imported "$file"; fi
   done
 }
 
@@ -70,12 +73,15 @@ tenant() {
   echo "$tag"
 }
 
-# load ARCHIVE: gives it to the node (no pull needed) and to the registry (pull possible).
+# imported ARCHIVE: gives it to the selected node, so that it need not pull it.
+imported() { ctr -a "$sock" -n k8s.io images import "$1" >/dev/null; }
+
+# load ARCHIVE: gives it to the first node, and to the registry (pull possible).
 load() {
   local tag pushed
   tag=$(tar -xOf "$1" manifest.json | jq -r '.[0].RepoTags[0]')
   pushed=$registry/${tag#*/}
-  ctr -a "$sock" -n k8s.io images import "$1" >/dev/null
+  imported "$1"
   ctr -a "$sock" -n k8s.io images tag --force "$tag" "$pushed" >/dev/null
   # What the registry has of an earlier try is not sent again.
   again inside ctr -a "$sock" -n k8s.io images push --plain-http "$pushed"

@@ -19,6 +19,17 @@ network() {
   exec 9>&-
 }
 
+# The second node hangs on the first, by a wire of its own: its pods reach everything through it.
+second_network() {
+  ip netns add "$netns"
+  ip link add node-2 netns "kmig-$name" type veth peer name uplink netns "$netns"
+  ip -n "kmig-$name" addr add "10.222.$n.1/30" dev node-2; ip -n "kmig-$name" link set node-2 up
+  inside sh -ec "ip link set lo up; ip addr add $address/30 dev uplink; ip link set uplink up
+    ip link add pods type bridge; ip addr add $node_pods.1/24 dev pods; ip link set pods up
+    ip route add default via 10.222.$n.1; sysctl -qw net.ipv4.ip_forward=1"
+  ip -n "kmig-$name" route add "$node_pods.0/24" via "$address"
+}
+
 # join A B: a wire between two clusters, with routes to each other's pods and no address translation.
 join() {
   local first second k; [[ $1 < $2 ]] && first=$1 second=$2 || first=$2 second=$1
@@ -33,22 +44,23 @@ join() {
 cut_wire() { ip -n "kmig-$1" link del "to-$2"; }
 
 network_down() {
-  ip netns del "$netns" 2>/dev/null || true
+  local one
+  for one in "kmig-$name-2" "kmig-$name"; do ip netns del "$one" 2>/dev/null || true; done
   # A namespace takes its ends of the wires along, but a moment later than `down` ends.
   local other; for other in "${names[@]}"; do ip -n "kmig-$other" link del "to-$name" 2>/dev/null || true; done
   ip link del "kmig-$name" 2>/dev/null || true
   local net; for net in "$pods.0/16" "$services.0/16"; do ip route del unreachable "$net" 2>/dev/null || true; done
 }
 
-# Each cluster's pods live under a cgroup of its own (cgroup v1 has one tree per controller).
+# Each node's pods live under a cgroup of its own (cgroup v1 has one tree per controller).
 cgroups() {
   local tree
   for tree in /sys/fs/cgroup/{cpu,cpuacct,cpuset,memory,pids,systemd,blkio,devices,freezer,hugetlb}; do
     [ -d "$tree" ] || continue
-    mkdir -p "$tree/kmig-$name"
-    [ -e "$tree/cpuset.cpus" ] && { cat "$tree/cpuset.cpus" >"$tree/kmig-$name/cpuset.cpus"; cat "$tree/cpuset.mems" >"$tree/kmig-$name/cpuset.mems"; }
+    mkdir -p "$tree/$group"
+    [ -e "$tree/cpuset.cpus" ] && { cat "$tree/cpuset.cpus" >"$tree/$group/cpuset.cpus"; cat "$tree/cpuset.mems" >"$tree/$group/cpuset.mems"; }
   done
-  [ -e /sys/fs/cgroup/cgroup.controllers ] && mkdir -p "/sys/fs/cgroup/kmig-$name"
+  [ -e /sys/fs/cgroup/cgroup.controllers ] && mkdir -p "/sys/fs/cgroup/$group"
   return 0
 }
 

@@ -3,13 +3,13 @@
 # `remains` shows. One list for both, and `check` compares it with the whole machine.
 
 remains() {
-  local one route
+  local one route netns
   for one in "${@:-"${names[@]}"}"; do
     select_cluster "$one"
     processes | xargs -rn1 ps -o pid=,args= -p | cut -c1-160 | sed "s/^/process /"
     mounts | sed 's/^/mount /'
     loop_devices | sed 's/^/loop device /'
-    [ ! -e "/run/netns/$netns" ] || echo "network namespace $netns"
+    for netns in "kmig-$name" "kmig-$name-2"; do [ ! -e "/run/netns/$netns" ] || echo "network namespace $netns"; done
     [ ! -e "/sys/class/net/kmig-$name" ] || echo "network interface kmig-$name"
     for route in "$pods.0/16" "$services.0/16"; do [ ! "$(ip route show type unreachable "$route")" ] || echo "route unreachable $route"; done
     cgroup_trees | sed 's/^/cgroup /'
@@ -25,7 +25,7 @@ processes() {
   {
     for what in "$dir"/pid/*; do if running "${what##*/}"; then cat "$what"; fi; done
     for what in $(cgroup_trees); do find "$what" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done
-    for pid in $(pgrep -f "^[^ ]*containerd-shim.*$sock" || true); do echo "$pid"; done
+    for pid in $(pgrep -f "^[^ ]*containerd-shim.*$run/" || true); do echo "$pid"; done
   } | sort -un
 }
 
@@ -42,7 +42,7 @@ provisioned_volumes() {
 }
 
 shim_sockets() {
-  { grep -rhoE --include=address --include=bootstrap.json '/run/containerd/s/[0-9a-f]+' "$run/containerd" 2>/dev/null || true; } | sort -u
+  { grep -rhoE --include=address --include=bootstrap.json '/run/containerd/s/[0-9a-f]+' "$run" 2>/dev/null || true; } | sort -u
 }
 
 cni_results() {

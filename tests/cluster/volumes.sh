@@ -1,11 +1,12 @@
 # shellcheck shell=bash disable=SC2154  # `cluster` reads this file and sets $name, $dir and the like
 # Volumes that a StorageClass of host paths cannot give: one with an end, and a raw block device.
 
-prepared_volume() { # prepared_volume tmpfs-volume|block-volume [NAMESPACE/]CLAIM SIZE [NAME]
-  [ $# -ge 3 ] || fail "usage: cluster $1 [NAMESPACE/]CLAIM SIZE [NAME], SIZE as in 64Mi"
-  local namespace=default claim=$2 size=$3 bytes path mode
+prepared_volume() { # prepared_volume tmpfs-volume|block-volume [NAMESPACE/]CLAIM SIZE [NAME[-NODE]]
+  [ $# -ge 3 ] || fail "usage: cluster $1 [NAMESPACE/]CLAIM SIZE [NAME[-NODE]], SIZE as in 64Mi"
+  local namespace=default claim=$2 size=$3 bytes path mode where=${4:-a}
   [[ $claim == */* ]] && namespace=${claim%%/*} claim=${claim#*/}
-  select_cluster "${4:-}"
+  select_cluster "${where%-[12]}"
+  [[ $where == *-* ]] || where=$where-1
   running apiserver || fail "cluster $name does not run: start it with \`$self up $name\`"
   bytes=$(numfmt --from=auto "$size") || fail "SIZE is a number of bytes with Ki, Mi or Gi, not \`$size\`"
   if [ "$1" = tmpfs-volume ]; then
@@ -30,7 +31,7 @@ spec:
   nodeAffinity:
     required:
       nodeSelectorTerms:
-        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$name-1]}]
+        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$where]}]
 YAML
   echo "$namespace-$claim"
 }
