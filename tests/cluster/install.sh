@@ -3,17 +3,19 @@
 
 # What the clusters run on, and what the tests look at volumes with.
 packages=(containerd runc containernetworking-plugins iptables conntrack ethtool iproute2 nftables
-  docker-registry busybox-static jq openssl util-linux procps attr acl rsync)
+  docker-registry busybox-static jq openssl util-linux procps attr acl rsync python3-venv curl)
+moto=$home/moto-$(sed -n 's/^moto.*==//p' "$here/s3/moto.txt")
 
 install() {
   local begin=$SECONDS
   mkdir -p "$home"
   lock 8 install
   # The compilers need both cores and the packages the network: together they take as long as one.
-  debian_packages &
+  { debian_packages && moto; } &
   local other=$!
   build
-  wait "$other" || fail "Debian's packages could not be installed: see above"
+  wait "$other" || fail "Debian's packages or moto could not be installed: see above"
+  ln -sf "$moto/bin/moto_server" "$bin/moto_server"
   base_images
   exec 8>&-
   ((SECONDS - begin < 2)) || echo "cluster: installed in $((SECONDS - begin)) s"
@@ -25,6 +27,15 @@ debian_packages() {
   local patient=(-o DPkg::Lock::Timeout=1800 -o Acquire::Retries=5)
   again apt-get "${patient[@]}" update -q
   DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install -y -q --no-install-recommends "${packages[@]}"
+}
+
+# An S3 server beside versitygw that is of other hands: what it does otherwise, others may do.
+moto() {
+  [ ! -e "$moto/.done" ] || return 0
+  rm -rf "$moto"
+  /usr/bin/python3 -m venv "$moto"
+  again "$moto/bin/pip" install -q --disable-pip-version-check --no-compile -r "$here/s3/moto.txt"
+  touch "$moto/.done"
 }
 
 # What the programs are made of. Another version of any of it, and they are built again.

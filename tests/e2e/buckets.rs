@@ -5,20 +5,31 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aws_types::os_shim_internal::Env;
 use kubectl_migrate::adapters::s3::{Bucket, Given, PART, S3Error, Settings, Source, Sum, feed};
 
-use super::s3::{BUCKET, ROOT, Server};
+use super::{
+    moto::{self, Moto},
+    s3::{BUCKET, ROOT, Server},
+};
 
-async fn bucket(server: &Server) -> Result<Bucket> {
-    let endpoint = server.endpoint();
+/// The bucket of a server whose certificate is of this authority, if it has one.
+async fn bucket(name: &str, endpoint: &str, authority: Option<String>) -> Result<Bucket> {
     let source = Source::User(Env::from_slice(&[
         ("AWS_ACCESS_KEY_ID", ROOT[0]),
         ("AWS_SECRET_ACCESS_KEY", ROOT[1]),
-        ("AWS_ENDPOINT_URL", &endpoint),
+        ("AWS_ENDPOINT_URL", endpoint),
     ]));
     let given = Given {
-        authority: Some(server.authority_file().into()),
+        authority: authority.map(Into::into),
         ..Given::default()
     };
-    Ok(Bucket::open(BUCKET, Settings::read(given, source).await?)?)
+    Ok(Bucket::open(name, Settings::read(given, source).await?)?)
+}
+
+async fn of_versitygw(server: &Server) -> Result<Bucket> {
+    bucket(BUCKET, &server.endpoint(), Some(server.authority_file())).await
+}
+
+async fn of_moto(server: &Moto) -> Result<Bucket> {
+    bucket(moto::BUCKET, &server.endpoint(), None).await
 }
 
 /// More than two parts, in which no two stretches are alike.
@@ -44,11 +55,9 @@ async fn upload(bucket: &Bucket, key: &str) -> Result<Sum> {
     Ok(sum)
 }
 
-#[tokio::test]
-async fn what_is_large_goes_up_in_parts_and_comes_down_as_it_was() -> Result<()> {
-    let server = Server::with_tls()?;
-    let bucket = bucket(&server).await?;
-    let sum = upload(&bucket, "a/large").await?;
+/// It goes up in parts, comes down as it was, and no other is made over it.
+async fn keeps_what_is_large(bucket: &Bucket) -> Result<()> {
+    let sum = upload(bucket, "a/large").await?;
     let version = bucket.look("a/large").await?.context("no object")?;
     ensure!(version.size == sum.size && sum.size == content().len() as u64);
     // The server has put it together out of parts.
@@ -63,20 +72,40 @@ async fn what_is_large_goes_up_in_parts_and_comes_down_as_it_was() -> Result<()>
     fetching.await??;
 
     // Another one is not made over it.
-    let Err(error) = upload(&bucket, "a/large").await else {
+    let Err(error) = upload(bucket, "a/large").await else {
         bail!("it was written over");
     };
     let exists = matches!(error.downcast_ref(), Some(S3Error::Exists { .. }));
     ensure!(exists, "{error:#}");
     ensure!(bucket.tidied().await && bucket.unfinished("").await?.is_empty());
+    let listed = bucket.list("").await?;
+    let keys: Vec<_> = listed.iter().map(|object| &object.key).collect();
+    ensure!(keys == ["a/large"], "{keys:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_large_goes_up_in_parts_and_comes_down_as_it_was() -> Result<()> {
+    let server = Server::with_tls()?;
+    keeps_what_is_large(&of_versitygw(&server).await?).await?;
     ensure!(server.objects()? == ["a/large"], "{:?}", server.objects()?);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_upload_that_is_cut_off_is_listed_and_one_that_is_dropped_is_not() -> Result<()> {
-    let server = Server::with_tls()?;
-    let bucket = bucket(&server).await?;
+async fn another_server_keeps_it_alike() -> Result<()> {
+    let server = Moto::new()?;
+    let bucket = of_moto(&server).await?;
+    keeps_what_is_large(&bucket)
+        .await
+        .with_context(|| server.told())?;
+    is_listed_while_it_is_unfinished(&bucket)
+        .await
+        .with_context(|| server.told())
+}
+
+/// An upload that goes on is listed; one that was dropped is not.
+async fn is_listed_while_it_is_unfinished(bucket: &Bucket) -> Result<()> {
     let (mut feed, parts) = feed(PART);
     // It is not dropped while the upload waits for more.
     let writing = tokio::task::spawn_blocking(move || feed.write_all(&content()).map(|()| feed));
@@ -96,6 +125,13 @@ async fn an_upload_that_is_cut_off_is_listed_and_one_that_is_dropped_is_not() ->
     writing.await?.ok();
     ensure!(bucket.tidied().await);
     ensure!(bucket.unfinished("").await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_listed_and_one_that_is_dropped_is_not() -> Result<()> {
+    let server = Server::with_tls()?;
+    is_listed_while_it_is_unfinished(&of_versitygw(&server).await?).await?;
     ensure!(server.objects()?.is_empty(), "{:?}", server.objects()?);
     Ok(())
 }

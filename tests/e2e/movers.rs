@@ -177,7 +177,7 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
 }
 
 /// The complete files of a target, and which files they are.
-fn whole(target: &Path) -> Result<BTreeMap<String, u64>> {
+pub fn whole(target: &Path) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(target)? {
         let entry = entry?;

@@ -39,6 +39,15 @@ impl Small {
     pub fn with(name: &str, change: impl FnOnce(&mut Value, &mut Value)) -> Result<Self> {
         let source = Namespace::new(On::A, &format!("crash-{name}"), &[])?;
         let target = Namespace::new(On::A, &format!("crash-{name}-new"), &[])?;
+        Self::within(source, target, change)
+    }
+
+    /// The same in two namespaces, in which something was prepared.
+    pub fn within(
+        source: Namespace,
+        target: Namespace,
+        change: impl FnOnce(&mut Value, &mut Value),
+    ) -> Result<Self> {
         let mut objects = objects();
         let mut wanted = json!({
             "playbook": "statefulset", "source": {"statefulset": "db"},

@@ -23,22 +23,38 @@ use super::{
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// A volume that was prepared for one claim; what it takes of this machine is given back at the end.
-struct Prepared<'a> {
-    namespace: &'a Namespace,
+pub struct Prepared {
+    on: On,
+    namespace: String,
+    /// The number of its node in the cluster.
+    node: u8,
     /// `tmpfs-volume` or `block-volume`.
     verb: &'static str,
     claim: &'static str,
 }
 
-impl<'a> Prepared<'a> {
+impl Prepared {
     fn new(
-        namespace: &'a Namespace,
+        namespace: &Namespace,
+        verb: &'static str,
+        claim: &'static str,
+        size: &str,
+    ) -> Result<Self> {
+        Self::on_node(1, namespace, verb, claim, size)
+    }
+
+    /// On one of the nodes of a cluster that has several.
+    pub fn on_node(
+        node: u8,
+        namespace: &Namespace,
         verb: &'static str,
         claim: &'static str,
         size: &str,
     ) -> Result<Self> {
         let this = Self {
-            namespace,
+            on: namespace.on,
+            namespace: namespace.name.clone(),
+            node,
             verb,
             claim,
         };
@@ -47,22 +63,27 @@ impl<'a> Prepared<'a> {
     }
 
     fn resize(&self, size: &str) -> Result<()> {
-        let claim = format!("{}/{}", self.namespace.name, self.claim);
-        let letter = self.namespace.on.letter();
-        output_of(Command::new(CLUSTER).args([self.verb, &claim, size, letter]))?;
+        let claim = format!("{}/{}", self.namespace, self.claim);
+        let place = format!("{}-{}", self.on.letter(), self.node);
+        output_of(Command::new(CLUSTER).args([self.verb, &claim, size, &place]))?;
         Ok(())
     }
 
     fn name(&self) -> String {
-        format!("{}-{}", self.namespace.name, self.claim)
+        format!("{}-{}", self.namespace, self.claim)
+    }
+
+    fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let kubeconfig = self.on.kubeconfig()?;
+        let place = ["--kubeconfig", &kubeconfig, "-n", &self.namespace];
+        output_of(Command::new("kubectl").args(place).args(args))
     }
 
     /// Its folder or its device.
-    fn path(&self) -> Result<PathBuf> {
-        let volume = self.namespace.get(&format!("pv/{}", self.name()))?;
-        Ok(volume["spec"]["local"]["path"]
-            .as_str()
-            .unwrap_or("")
+    pub fn path(&self) -> Result<PathBuf> {
+        let path = "jsonpath={.spec.local.path}";
+        Ok(self
+            .kubectl(&["get", "pv", &self.name(), "-o", path])?
             .into())
     }
 
@@ -77,7 +98,7 @@ impl<'a> Prepared<'a> {
                 "--ignore-not-found",
                 "--wait=false",
             ];
-            self.namespace.kubectl(&delete)?;
+            self.kubectl(&delete)?;
         }
         if self.verb == "tmpfs-volume" {
             output_of(Command::new("umount").arg("-l").arg(&path))?;
@@ -90,7 +111,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-impl Drop for Prepared<'_> {
+impl Drop for Prepared {
     fn drop(&mut self) {
         self.give_back().ok();
     }
