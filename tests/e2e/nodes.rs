@@ -1,5 +1,5 @@
 //! A cluster of two nodes: movers are where the volumes are, and a node is drained under one of them.
-use std::fs::File;
+use std::{collections::BTreeSet, fs::File};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ fn a_volume_goes_to_another_node_and_its_own_is_drained_meanwhile() -> Result<()
     let gate = Gate::new(&from)?;
     let mut client = Running::start(small.run()?)?;
     client.until("warm-copy: started")?;
-    gate.open_to(4, Default::default());
+    gate.open_to(4, BTreeSet::new());
     wait_for("four files", || Ok((whole(&to)?.len() == 4).then_some(())))?;
     let run = processes::run_of(&small.source, NAME)?;
     ensure!(node_of_mover(&small.source, &run, "source")? == DRAINED);
