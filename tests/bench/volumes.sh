@@ -3,27 +3,24 @@
 # What is timed is copying alone, for both: of ours the warm rounds, as the report has them, with the last sync. The
 # start of our movers and of the peers' pods is in neither.
 #
-# Two conditions. disk: folders of this machine's disk, not in memory before, `sync` counted. memory: tmpfs.
+# On folders of this machine's disk, not in memory before, and `sync` counted. Not on tmpfs: what is written there is
+# memory of the pod that writes it, and of that a mover has little.
 
 large_files='for i in 1 2 3 4; do dd if=/dev/urandom of=/from/$i bs=1M count=1024 2>/dev/null; done'
 small_files='for d in $(seq 100); do mkdir /from/$d; dd if=/dev/urandom bs=4096 count=1000 2>/dev/null | split -b 4096 -a 3 - /from/$d/; done'
 
-# laid_out NAMESPACE disk|memory FILL: two volumes, the first filled; the peers' pods on both folders. Sets $namespace,
+# laid_out NAMESPACE FILL: two volumes, the first filled; the peers' pods on both folders. Sets $namespace,
 # $from and $to.
 laid_out() {
-  local condition=$2 claim
+  local claim
   namespace=$1 size=6Gi
   kubectl create namespace "$namespace" >/dev/null
   for claim in from to; do
     sed "s/\<from\>/$claim/g; s/2Gi/$size/" "$bench/claims.yaml" >"$work/$claim.yaml"
-    if [ "$condition" = memory ]; then
-      "$cluster" tmpfs-volume "$namespace/$claim" $size a >/dev/null
-      sed -i "0,/^spec:/s//spec:\n  storageClassName: prepared/" "$work/$claim.yaml"
-    fi
     kubectl apply -n "$namespace" -f "$work/$claim.yaml" >/dev/null
     kubectl wait -n "$namespace" --for=condition=Ready "pod/$claim" --timeout=120s >/dev/null
   done
-  kubectl exec -n "$namespace" from -- sh -ec "$3"
+  kubectl exec -n "$namespace" from -- sh -ec "$2"
   # Ours refuses a target that a pod has; the peers have the folder.
   kubectl delete -n "$namespace" pod/from pod/to >/dev/null
   from=$(folder "$namespace" from) to=$(folder "$namespace" to)
@@ -70,16 +67,16 @@ tuned_rsync() { rsync_over_ssh --whole-file "-c aes128-gcm@openssh.com -oCompres
 copied_by_cp() { seconds sh -ec 'cp -a "$1/." "$2/"; sync' - "$from" "$to"; }
 both_digested() { seconds sh -ec 'find "$1" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null & find "$2" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null; wait' - "$from" "$to"; }
 
-# beside WORK CONDITION "LEAST-RATIO FUNCTION PEER"…: each round ours, then each peer, and both sides compared at last.
+# beside WORK "LEAST-RATIO FUNCTION PEER"…: each round ours, then each peer, and both sides compared at last.
 beside() {
-  local what=$1 condition=$2 round one least peer
-  shift 2
+  local what=$1 round one least peer name
+  shift
   rm -f "$work"/peer-* "$work/ours" "$work/verified"
   for ((round = 0; round < rounds; round++)); do
     emptied
     ours_copied >>"$work/ours"
     sync
-    if [ "$condition" = disk ]; then echo 3 >/proc/sys/vm/drop_caches; fi
+    echo 3 >/proc/sys/vm/drop_caches
     both_digested >>"$work/peer-b3sum"
     for one; do
       read -r least peer _ <<<"$one"
@@ -89,29 +86,19 @@ beside() {
   done
   for one; do
     read -r least peer name <<<"$one"
-    ratio_of "$what" "$condition" "$name" "$least" "$(median <"$work/ours")" "$(median <"$work/peer-$peer")"
+    ratio_of "$what" disk "$name" "$least" "$(median <"$work/ours")" "$(median <"$work/peer-$peer")"
   done
-  ratio_of "$what: compared" "$condition" "b3sum on both sides at once" 0.8 "$(median <"$work/verified")" "$(median <"$work/peer-b3sum")"
+  ratio_of "$what: compared" disk "b3sum on both sides at once" 0.8 "$(median <"$work/verified")" "$(median <"$work/peer-b3sum")"
   kubectl delete namespace "$namespace" --wait=false >/dev/null
 }
 
-row_large-disk() {
-  laid_out bench-large-disk disk "$large_files"
-  beside "4 files of 1 GiB, volume to volume" disk "0.9 copied_by_cp cp -a on the node"
+row_large() {
+  laid_out bench-large "$large_files"
+  beside "4 files of 1 GiB, volume to volume" "0.9 copied_by_cp cp -a on the node" \
+    "0 plain_rsync rsync over ssh" "0 tuned_rsync rsync over ssh, tuned"
 }
 
-row_large-memory() {
-  laid_out bench-large-memory memory "$large_files"
-  beside "4 files of 1 GiB, volume to volume" memory "3 plain_rsync rsync over ssh" \
-    "2.5 tuned_rsync rsync over ssh, tuned" "0 copied_by_cp cp -a on the node"
-}
-
-row_small-disk() {
-  laid_out bench-small-disk disk "$small_files"
-  beside "100,000 files of 4 KiB" disk "2 plain_rsync rsync over ssh" "2 copied_by_cp cp -a on the node"
-}
-
-row_small-memory() {
-  laid_out bench-small-memory memory "$small_files"
-  beside "100,000 files of 4 KiB" memory "2 plain_rsync rsync over ssh" "0 copied_by_cp cp -a on the node"
+row_small() {
+  laid_out bench-small "$small_files"
+  beside "100,000 files of 4 KiB" "2 plain_rsync rsync over ssh" "2 copied_by_cp cp -a on the node"
 }
