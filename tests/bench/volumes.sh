@@ -6,8 +6,8 @@
 # On folders of this machine's disk, not in memory before, and `sync` counted. Not on tmpfs: what is written there is
 # memory of the pod that writes it, and of that a mover has little.
 
-large_files='for i in 1 2 3 4; do dd if=/dev/urandom of=/from/$i bs=1M count=1024 2>/dev/null; done'
-small_files='for d in $(seq 100); do mkdir /from/$d; dd if=/dev/urandom bs=4096 count=1000 2>/dev/null | split -b 4096 -a 3 - /from/$d/; done'
+large_files='for i in 1 2 3 4; do dd if=/dev/urandom of=$i bs=1M count=1024 2>/dev/null; done'
+small_files='for d in $(seq 100); do mkdir $d; dd if=/dev/urandom bs=4096 count=1000 2>/dev/null | split -b 4096 -a 3 - $d/; done'
 
 # laid_out NAMESPACE FILL: two volumes, the first filled; the peers' pods on both folders. Sets $namespace,
 # $from and $to.
@@ -20,10 +20,10 @@ laid_out() {
     kubectl apply -n "$namespace" -f "$work/$claim.yaml" >/dev/null
     kubectl wait -n "$namespace" --for=condition=Ready "pod/$claim" --timeout=120s >/dev/null
   done
-  kubectl exec -n "$namespace" from -- sh -ec "$2"
   # Ours refuses a target that a pod has; the peers have the folder.
   kubectl delete -n "$namespace" pod/from pod/to >/dev/null
   from=$(folder "$namespace" from) to=$(folder "$namespace" to)
+  (cd "$from" && sh -ec "$2")
   keys
   sed "s|@KEYS@|$work/keys|; s|@FROM@|$from|; s|@TO@|$to|" "$bench/peers.yaml" | kubectl apply -n "$namespace" -f - >/dev/null
   kubectl wait -n "$namespace" --for=condition=Ready pod/rsync pod/sshd --timeout=120s >/dev/null
