@@ -30,7 +30,7 @@ pub use action::{Action, ObjectName, singular};
 pub use cluster::Cluster;
 pub use connect::{connect, connect_through};
 pub use error::KubeError;
-pub use evidence::{claim_evidence, job_evidence, pod_evidence};
+pub use evidence::{claim_evidence, job_evidence, pod_ending, pod_evidence};
 pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
 pub use kubeconfig::{clusters, contexts, users};

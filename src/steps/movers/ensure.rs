@@ -11,7 +11,7 @@ use super::{Mover, Movers, keys::Keys};
 use crate::{
     adapters::kube::{
         Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence,
-        wait_for, wait_for_all,
+        pod_ending, wait_for, wait_for_all,
     },
     engine::{Failure, Kind, Sink},
     steps::Users,
@@ -334,6 +334,7 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
                     condition.message.clone().unwrap_or_default()
                 )
             }
+            (None, Some("Failed")) => pod_ending(&name, pod),
             (None, phase) => format!("pod {name} is {}", phase.unwrap_or("unknown")),
         };
     }

@@ -66,3 +66,22 @@ async fn a_job_that_is_bound_to_another_node_is_replaced() {
     assert!(!is_elsewhere(&job(Some("n1"), 1), &nodes(&[])));
     assert!(is_elsewhere(&job(Some("n1"), 0), &nodes(&[])));
 }
+
+#[test]
+fn a_mover_without_memory_is_told_as_that() {
+    let pod = json!({
+        "metadata": {"name": "mover-1"}, "spec": {"containers": [], "nodeName": "n1"},
+        "status": {"phase": "Failed", "containerStatuses": [{
+            "name": "mover", "image": "m", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+        }]},
+    });
+    let pod = serde_json::from_value(pod).expect("a pod");
+    let (Look::NotYet(seen), None) = look_at(&[pod], SOURCE) else {
+        panic!("a pod that failed is not waited for, or runs");
+    };
+    assert_eq!(
+        seen,
+        "pod mover-1 is Failed; pod mover-1, container mover ended with exit code 137 (killed): OOMKilled"
+    );
+}

@@ -47,6 +47,12 @@ pub async fn pod_evidence(cluster: &Cluster, namespace: &str, name: &str) -> Vec
     }
 }
 
+/// What a pod's status tells of its end: its phase, and how its containers ended, such as that one had no memory left.
+#[must_use]
+pub fn pod_ending(name: &str, pod: &Pod) -> String {
+    pod::lines(&format!("pod {name}"), pod).join("; ")
+}
+
 /// What is known about a job: its conditions and events (quota and Pod Security refuse its pods
 /// there), then its newest pod.
 pub async fn job_evidence(cluster: &Cluster, namespace: &str, name: &str) -> Vec<String> {
