@@ -1,0 +1,138 @@
+//! Swap: the claims' names are given to the new volumes, and the StatefulSet is made again with its new templates.
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use serde_json::json;
+
+use super::{InPlace, Kept, RETAINED, change::TRIES, record, workload::Stands};
+use crate::{
+    engine::{Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    steps::{
+        copy::still_frozen,
+        freeze::{FROZEN, Frozen},
+    },
+};
+
+/// Claims that are exchanged at the same time: the server's binder is faster than its answers' way.
+const AT_ONCE: usize = 8;
+
+/// Gives the claims' names to the new volumes.
+#[derive(Clone, Debug)]
+pub struct Swap(pub InPlace);
+
+impl Swap {
+    /// Takes the frozen StatefulSet away, if it is as it was written down.
+    async fn make_room(&self, cx: &Cx, kept: &Kept, frozen: &Frozen) -> Result<()> {
+        for _ in 0..TRIES {
+            let found = match self.0.stands(frozen).await? {
+                Stands::Nothing | Stands::New(_) => return Ok(()),
+                Stands::Foreign | Stands::Old(_) => bail!(self.0.foreign()),
+                Stands::Frozen(found) => found,
+            };
+            if found.metadata.deletion_timestamp.is_none() {
+                still_frozen(Some(&self.0.freeze.watched()), cx).await?;
+                if record::workload(&found)? != kept.workload {
+                    let why = format!(
+                        "{} was changed since it was written down: run this again, so that it is written down as it is",
+                        self.0.object()
+                    );
+                    bail!(Failure::new(Kind::Blocked, why));
+                }
+            }
+            if self.0.take_away(&found).await? {
+                return Ok(());
+            }
+        }
+        bail!("{} is changed again and again", self.0.object())
+    }
+
+    /// Takes the new StatefulSet away, where it was made.
+    async fn make_room_back(&self, frozen: &Frozen) -> Result<()> {
+        for _ in 0..TRIES {
+            let found = match self.0.stands(frozen).await? {
+                Stands::Nothing | Stands::Frozen(_) | Stands::Old(_) => return Ok(()),
+                Stands::Foreign => bail!(self.0.foreign()),
+                Stands::New(found) => found,
+            };
+            if self.0.take_away(&found).await? {
+                return Ok(());
+            }
+        }
+        bail!("{} is changed again and again", self.0.object())
+    }
+}
+
+#[async_trait]
+impl Step for Swap {
+    fn id(&self) -> &'static str {
+        "swap"
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "give the claims' names to the new volumes, make statefulset/{} again",
+            self.0.name
+        )
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("give them back to the old volumes".to_owned())
+    }
+
+    fn seals(&self) -> bool {
+        // From here on the source's claims have the target's volumes: a copy would go the wrong way.
+        true
+    }
+
+    async fn probe(&self, cx: &Cx) -> Result<Probe> {
+        // Before it is begun: afterwards nothing that it relies on could be made again.
+        if !cx.again {
+            still_frozen(Some(&self.0.freeze.watched()), cx).await?;
+        }
+        Ok(Probe::Ready)
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let (kept, frozen) = (cx.get(&RETAINED)?, cx.get(&FROZEN)?);
+        for held in kept.volumes.iter().flat_map(|one| [&one.old, &one.new]) {
+            self.0.outlives(held).await?;
+        }
+        self.make_room(cx, &kept, &frozen).await?;
+        for some in kept.volumes.chunks(AT_ONCE) {
+            try_join_all(some.iter().map(|volume| self.0.forward(volume))).await?;
+        }
+        let wanted = record::renewed(&kept.workload, &self.0.target, &self.0.belongs.run);
+        let uid = match self.0.stands(&frozen).await? {
+            Stands::New(found) => {
+                self.0.freeze.note_again(&frozen).await?;
+                found.metadata.uid.unwrap_or_default()
+            }
+            Stands::Nothing => self.0.make(&wanted, &frozen).await?,
+            _ => bail!(self.0.foreign()),
+        };
+        Ok(Outcome::Done(json!({"uid": uid})))
+    }
+
+    async fn undo(&self, cx: &Cx) -> Result<Undone> {
+        let (kept, frozen) = (cx.get(&RETAINED)?, cx.get(&FROZEN)?);
+        self.make_room_back(&frozen).await?;
+        for volume in &kept.volumes {
+            if !self.0.back(volume).await? {
+                cx.sink.notice(format!(
+                    "persistentvolume {}, the new volume of {}, is gone; the old one is back",
+                    volume.new.volume,
+                    self.0.claim(volume.name())
+                ));
+            }
+        }
+        match self.0.stands(&frozen).await? {
+            Stands::Nothing => {
+                self.0.make(&kept.workload, &frozen).await?;
+            }
+            Stands::Old(_) => self.0.freeze.note_again(&frozen).await?,
+            Stands::Frozen(_) => {}
+            Stands::New(_) | Stands::Foreign => bail!(self.0.foreign()),
+        }
+        Ok(Undone::Restored)
+    }
+}
