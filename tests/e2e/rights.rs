@@ -220,7 +220,7 @@ fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -
 fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
     let small = Small::with("rights-in", |plan, _| {
         plan["target"] = json!({"storageClass": "other"});
-        plan["objects"] = Value::Null;
+        plan["objects"] = json!("require");
     })?;
     uses_every_right(&small, 0, |small| {
         let claim = small.source.get("pvc/data-db-0")?;

@@ -1,6 +1,7 @@
 //! A freeze that goes on although the workload is deleted and made again meanwhile, by ourselves.
 use anyhow::{Context as _, Result};
 use kube::api::DynamicObject;
+use serde_json::Value;
 
 use super::{FreezeStep, Frozen, mark::Mark, original::Part};
 use crate::{engine::Cx, plan::FreezeMode};
@@ -8,7 +9,11 @@ use crate::{engine::Cx, plan::FreezeMode};
 impl FreezeStep {
     /// Freezes the workload and proves it, whatever it is by now: for a step that stops again what it started.
     pub async fn freeze_again(&self, cx: &Cx) -> Result<Frozen> {
-        self.freeze_and_prove(cx).await
+        let whatever = Self {
+            begun: Value::Null,
+            ..self.clone()
+        };
+        whatever.freeze_and_prove(cx).await
     }
 
     /// Writes the note of this freeze on the workload that was made again, which has another uid; where it has it

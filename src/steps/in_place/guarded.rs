@@ -76,9 +76,15 @@ impl Step for FreezeInPlace {
         if !self.0.is_past(cx).await? {
             return self.0.freeze.holds(cx).await;
         }
-        match self.0.stands(&cx.get(&FROZEN)?).await? {
+        let frozen = cx.get(&FROZEN)?;
+        match self.0.stands(&frozen).await? {
             Stands::Nothing => {}
-            Stands::New(_) | Stands::Old(_) | Stands::Frozen(_) => return Ok(Holds::Yes),
+            Stands::New(_) | Stands::Frozen(_) => return Ok(Holds::Yes),
+            // By a rollback that kept what is before the swap.
+            Stands::Old(found) => {
+                let awake = self.0.is_awake(&found, &frozen).await?;
+                return Ok(awake.map_or(Holds::Yes, Holds::No));
+            }
             Stands::Foreign => bail!(self.0.foreign()),
         }
         let users = Users::now(&self.0.place, &self.0.belongs).await?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     engine::Key,
-    marks::IN_PLACE,
+    marks::{IN_PLACE, ORIGINAL},
     plan::{Claims, Target},
 };
 
@@ -160,6 +160,19 @@ pub(super) fn renewed(workload: &Value, target: &Target, run: &str) -> Value {
         }
     }
     workload
+}
+
+/// Whether two StatefulSets are the same but for our own note, which names the uid.
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
+    let bare = |workload: &Value| {
+        let mut workload = workload.clone();
+        let annotations = workload["metadata"]["annotations"].as_object_mut();
+        if let Some(annotations) = annotations {
+            annotations.remove(ORIGINAL);
+        }
+        workload
+    };
+    bare(one) == bare(other)
 }
 
 /// What is the user's in an object's metadata; the rest is the server's.

@@ -145,10 +145,10 @@ impl Step for Retain {
 
     async fn holds(&self, cx: &Cx) -> Result<Holds> {
         let frozen = cx.get(&FROZEN)?;
-        let Stands::Frozen(found) = self.0.stands(&frozen).await? else {
+        let (Stands::Frozen(found) | Stands::Old(found)) = self.0.stands(&frozen).await? else {
             return Ok(Holds::Yes);
         };
-        if record::workload(&found)? == cx.get(&RETAINED)?.workload {
+        if record::is_same(&record::workload(&found)?, &cx.get(&RETAINED)?.workload) {
             return Ok(Holds::Yes);
         }
         let why = format!("{} was changed since", self.0.object());

@@ -2,15 +2,13 @@
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::{InPlace, Kept, RETAINED, change::TRIES, record, workload::Stands};
 use crate::{
     engine::{Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
-    steps::{
-        copy::still_frozen,
-        freeze::{FROZEN, Frozen},
-    },
+    steps::freeze::{FROZEN, Frozen},
 };
 
 /// Claims that are exchanged at the same time: the server's binder is faster than its answers' way.
@@ -21,23 +19,36 @@ const AT_ONCE: usize = 8;
 pub struct Swap(pub InPlace);
 
 impl Swap {
+    /// Refuses a StatefulSet that is awake, or that is another than was written down.
+    async fn is_as_kept(
+        &self,
+        found: &DynamicObject,
+        kept: &Kept,
+        frozen: &Frozen,
+        cure: &str,
+    ) -> Result<()> {
+        if let Some(why) = self.0.is_awake(found, frozen).await? {
+            bail!(Failure::new(Kind::FreezeBroken, why));
+        }
+        if !record::is_same(&record::workload(found)?, &kept.workload) {
+            let object = self.0.object();
+            let why = format!("{object} was changed since it was written down: {cure}");
+            bail!(Failure::new(Kind::Blocked, why));
+        }
+        Ok(())
+    }
+
     /// Takes the frozen StatefulSet away, if it is as it was written down.
-    async fn make_room(&self, cx: &Cx, kept: &Kept, frozen: &Frozen) -> Result<()> {
+    async fn make_room(&self, kept: &Kept, frozen: &Frozen) -> Result<()> {
         for _ in 0..TRIES {
             let found = match self.0.stands(frozen).await? {
                 Stands::Nothing | Stands::New(_) => return Ok(()),
-                Stands::Foreign | Stands::Old(_) => bail!(self.0.foreign()),
-                Stands::Frozen(found) => found,
+                Stands::Foreign => bail!(self.0.foreign()),
+                Stands::Frozen(found) | Stands::Old(found) => found,
             };
             if found.metadata.deletion_timestamp.is_none() {
-                still_frozen(Some(&self.0.freeze.watched()), cx).await?;
-                if record::workload(&found)? != kept.workload {
-                    let why = format!(
-                        "{} was changed since it was written down: run this again, so that it is written down as it is",
-                        self.0.object()
-                    );
-                    bail!(Failure::new(Kind::Blocked, why));
-                }
+                let cure = "roll back, and begin anew with it as it is";
+                self.is_as_kept(&found, kept, frozen, cure).await?;
             }
             if self.0.take_away(&found).await? {
                 return Ok(());
@@ -86,8 +97,17 @@ impl Step for Swap {
 
     async fn probe(&self, cx: &Cx) -> Result<Probe> {
         // Before it is begun: afterwards nothing that it relies on could be made again.
-        if !cx.again {
-            still_frozen(Some(&self.0.freeze.watched()), cx).await?;
+        if cx.again {
+            return Ok(Probe::Ready);
+        }
+        let (kept, frozen) = (cx.get(&RETAINED)?, cx.get(&FROZEN)?);
+        match self.0.stands(&frozen).await? {
+            Stands::Frozen(found) | Stands::Old(found) => {
+                let cure = "run this again, so that it is written down as it is";
+                self.is_as_kept(&found, &kept, &frozen, cure).await?;
+            }
+            Stands::Nothing | Stands::New(_) => {}
+            Stands::Foreign => bail!(self.0.foreign()),
         }
         Ok(Probe::Ready)
     }
@@ -97,7 +117,7 @@ impl Step for Swap {
         for held in kept.volumes.iter().flat_map(|one| [&one.old, &one.new]) {
             self.0.outlives(held).await?;
         }
-        self.make_room(cx, &kept, &frozen).await?;
+        self.make_room(&kept, &frozen).await?;
         for some in kept.volumes.chunks(AT_ONCE) {
             try_join_all(some.iter().map(|volume| self.0.forward(volume))).await?;
         }

@@ -73,6 +73,26 @@ impl InPlace {
         })
     }
 
+    /// Why a StatefulSet that is frozen, or was made again so, is not frozen any more.
+    pub(super) async fn is_awake(
+        &self,
+        found: &DynamicObject,
+        frozen: &Frozen,
+    ) -> Result<Option<String>> {
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        let now = if uid == frozen.uid {
+            frozen.clone()
+        } else {
+            // Its spec is as it was made as long as this number is the first.
+            Frozen {
+                uid,
+                generation: 1,
+                ..frozen.clone()
+            }
+        };
+        Ok(self.freeze.watched().broken(&now).await?)
+    }
+
     /// Takes it away while it has no pods. Its revisions and claims stay. False when it was changed since.
     pub(super) async fn take_away(&self, seen: &DynamicObject) -> Result<bool> {
         let pods = |part: &str, field: &str| seen.data[part][field].as_u64().unwrap_or(0);

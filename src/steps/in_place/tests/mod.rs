@@ -138,6 +138,8 @@ struct Scene {
 enum Way {
     There,
     Back,
+    /// Down to what was written down, which stays.
+    BackToRetain,
 }
 
 impl Scene {
@@ -167,6 +169,9 @@ impl Scene {
             match way {
                 Way::There => run(&steps, &mut journal, &sink, &stop).await,
                 Way::Back => rollback(&steps, None, &mut journal, &sink, &stop).await,
+                Way::BackToRetain => {
+                    rollback(&steps, Some("retain"), &mut journal, &sink, &stop).await
+                }
             }
         };
         tokio::select! {
@@ -243,6 +248,11 @@ async fn a_swap_gives_the_names_to_the_new_volumes_and_back() {
         note
     });
     assert_eq!(note["original"][0]["was"], 2);
+    // A part of the way, and on again.
+    scene.done(Way::BackToRetain).await;
+    assert_eq!(scene.sound("down to retain")["claims"], before["claims"]);
+    scene.done(Way::There).await;
+    assert_eq!(scene.sound("there again"), there);
     scene.done(Way::Back).await;
     assert_eq!(scene.sound("back"), before);
 }
