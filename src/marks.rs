@@ -27,6 +27,9 @@ pub const RELEASED: &str = "released";
 /// On a frozen workload: what it was before, so that it can be put back even if the journal is lost.
 pub const ORIGINAL: &str = "kubectl-migrate/original";
 
+/// On a StatefulSet that was made again in place, with other claim templates: the journal's id.
+pub const IN_PLACE: &str = "kubectl-migrate/in-place";
+
 /// Which migration something belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Belongs {

@@ -40,14 +40,14 @@ pub struct Seen<'a> {
 
 impl Seen<'static> {
     /// A look at this time, at a migration that stops writes with `freeze` and ends that with
-    /// `start-target`, or with `thaw` where the tenant goes on at the target.
+    /// `start-target`, with `start` where it is moved in place, or with `thaw` where the tenant goes on at the target.
     #[must_use]
     pub const fn at(now: Timestamp, locked: bool) -> Self {
         Self {
             now,
             locked,
             freeze_begin: "freeze",
-            freeze_ends: &["start-target", "thaw"],
+            freeze_ends: &["start-target", "start", "thaw"],
         }
     }
 }

@@ -248,7 +248,16 @@ fn blocked(step: &str, checks: &[Check]) -> Ending {
 
 /// Whether clients may be at work on the target.
 fn is_started(report: &Report) -> bool {
-    let step = report.step("start-target");
+    is_done(report, START_TARGET) || is_done(report, START)
+}
+
+/// With which a workload starts at its target.
+const START_TARGET: &str = "start-target";
+/// With which a workload starts on its new volumes, in place.
+const START: &str = "start";
+
+fn is_done(report: &Report, step: &str) -> bool {
+    let step = report.step(step);
     step.is_some_and(|step| {
         matches!(
             step.state,
@@ -329,7 +338,9 @@ fn frozen_for(report: &Report) -> Duration {
 
 /// What a rollback does first.
 fn undoes(report: &Report) -> &'static str {
-    if is_started(report) {
+    if is_done(report, START) {
+        "stops it and gives it its old volumes back"
+    } else if is_started(report) {
         "stops the target and wakes the source"
     } else if report.frozen.now {
         "wakes the source"
@@ -344,6 +355,9 @@ fn state(report: &Report, back: bool) -> String {
         State::RolledBack => return "everything is as it was before".to_owned(),
         _ if !begun(report) => return "nothing was changed".to_owned(),
         _ => {}
+    }
+    if is_done(report, START) {
+        return "it runs on its new volumes; the old ones are kept".to_owned();
     }
     if is_started(report) {
         return "the target is started; the source is stopped and kept".to_owned();

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     error::Usage,
     marks::Belongs,
-    plan::{Plan, Rate},
+    plan::{self, Plan, Playbook, Rate},
     playbooks::Sides,
     steps::{Place, movers::Limit},
 };
@@ -40,6 +40,9 @@ pub(super) async fn complete(cx: &Context, mut plan: Plan) -> Result<Plan> {
         && let Some(cluster) = cx.target(&plan).await?
     {
         plan.spec.target.context = Some(cluster.context().to_owned());
+    }
+    if plan.spec.playbook == Playbook::StatefulSet {
+        plan::check(&plan)?;
     }
     Ok(plan)
 }

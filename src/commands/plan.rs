@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{named, path};
+use super::{named, path, session::as_wanted};
 use crate::{
     context::Context,
     engine::{Freezes, Step},
@@ -40,7 +40,10 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         .and_then(|report| report.outputs.get(CHECKED.step()))
         .and_then(|output| serde_json::from_value::<Checked>(output.clone()).ok())
         .map(|checked| checked.about);
-    let playbook = playbooks::build(&plan, &sides, recorded).await?;
+    let playbook = match playbooks::build(&plan, &sides, recorded).await {
+        Ok(playbook) => playbook,
+        Err(error) => return as_wanted(cx, error, false),
+    };
     let mut view = view(&plan, &sides.belongs.home, &playbook);
     view.freeze.expected_seconds = begun.and_then(|report| report.frozen.expected_seconds);
     cx.ui.plan(args.output, &view)?;

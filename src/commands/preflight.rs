@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::path;
+use super::{path, session::as_wanted};
 use crate::{
     adapters::kube::role_yaml,
     context::Context,
@@ -39,9 +39,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         Ok(playbook) => playbook,
         Err(error) if !args.emit_role => match without_source(&plan, &sides, &error) {
             Some(check) => return show(cx, args.output, &sides, vec![check]),
-            None => return Err(error),
+            None => return as_wanted(cx, error, false),
         },
-        Err(error) => return Err(error),
+        Err(error) => return as_wanted(cx, error, false),
     };
     if args.emit_role {
         let user = match args.role_user {

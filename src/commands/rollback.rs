@@ -9,9 +9,14 @@ use crate::{
     engine::{Cx, Entry, Failure, Kind as FailureKind, Record, Sink, State, Step, Stop, UndoPlan},
     error::{Kind, Usage},
     flags::DryRun,
-    marks, playbooks,
+    marks,
+    plan::Plan,
+    playbooks,
     playbooks::Sides,
-    steps::{About, freeze::FROZEN, prepare::PREPARED, start_target::STARTED, verify::VERIFIED},
+    steps::{
+        About, freeze::FROZEN, in_place::START, prepare::PREPARED, start_target::STARTED,
+        verify::VERIFIED,
+    },
 };
 
 /// Put everything back, last step first
@@ -64,8 +69,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         return Ok(unchanged(cx, &text, args.error_unchanged));
     }
     let about = &session.playbook.preflight.about;
+    let plan: Plan = serde_json::from_value(journal.header().plan.clone())?;
     let may = undoing
-        .has_way_back(&session.sides, about, journal.entries())
+        .has_way_back(&plan, &session.sides, about, journal.entries())
         .await;
     let may = may.and_then(|()| match undoing.loses() {
         Some(what) => Ok(cx.ui.confirm_irreversible(what, &args.name)?),
@@ -87,7 +93,9 @@ async fn dry_run(cx: &Context, name: &str, to: Option<&str>) -> Result<Kind> {
     let (plan, sides) = identity::of_journal(cx, &seen.header).await?;
     let playbook = playbooks::build(&plan, &sides, recorded(&state)?).await?;
     let about = &playbook.preflight.about;
-    undoing.has_way_back(&sides, about, &seen.entries).await?;
+    undoing
+        .has_way_back(&plan, &sides, about, &seen.entries)
+        .await?;
     for line in undoing.lines(&playbook.steps) {
         cx.ui.data(&line)?;
     }
@@ -152,7 +160,7 @@ impl Undoing {
             .find(&PREPARED)?
             .is_none_or(|prepared| !prepared.made.is_empty());
         Ok(Self {
-            started: goes(STARTED.step()),
+            started: goes(STARTED.step()) || goes(START.step()),
             claims: goes(PREPARED.step()) && made,
             verified: matches!(state.last(VERIFIED.step()), Some(Record::Done(_))),
             left,
@@ -161,7 +169,13 @@ impl Undoing {
     }
 
     /// Refuses to delete the target's data when the source is not there any more: it would be the last copy.
-    async fn has_way_back(&self, sides: &Sides, about: &About, entries: &[Entry]) -> Result<()> {
+    async fn has_way_back(
+        &self,
+        plan: &Plan,
+        sides: &Sides,
+        about: &About,
+        entries: &[Entry],
+    ) -> Result<()> {
         let Some(inventory) = about.volumes() else {
             return Ok(());
         };
@@ -169,16 +183,22 @@ impl Undoing {
             return Ok(());
         }
         let source = &sides.source;
-        let frozen = self.left.find(&FROZEN)?.map(|frozen| frozen.uid);
-        let parts = inventory.source_now(source, frozen.as_deref()).await?;
-        let mut gone: Vec<_> = parts.iter().filter_map(|part| part.why(source)).collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
         let cleaned = entries
             .iter()
             .rev()
             .find(|entry| entry.step == super::cleanup::ID);
+        let mut gone: Vec<_> = if plan.is_in_place() {
+            // The old volumes are the source, whatever claim they have.
+            let in_place = playbooks::in_place_of(plan, sides, inventory);
+            in_place.no_way_back(&self.left).await?
+        } else {
+            let frozen = self.left.find(&FROZEN)?.map(|frozen| frozen.uid);
+            let parts = inventory.source_now(source, frozen.as_deref()).await?;
+            parts.iter().filter_map(|part| part.why(source)).collect()
+        };
+        if gone.is_empty() && !(plan.is_in_place() && cleaned.is_some()) {
+            return Ok(());
+        }
         if let Some(entry) = cleaned {
             gone.push(format!(
                 "the source was deleted by `cleanup --old-data` at {:.0}",

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     identity, named, path,
-    session::{Session, Subject, Way, keeps_its_plan, recorded, unchanged},
+    session::{Session, Subject, Way, as_wanted, keeps_its_plan, recorded, unchanged},
 };
 use crate::{
     context::Context,
@@ -68,10 +68,16 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
     };
     if args.dry_run != DryRun::None {
-        return dry_run(cx, subject, args.dry_run).await;
+        return match dry_run(cx, subject, args.dry_run).await {
+            Err(error) => as_wanted(cx, error, args.error_unchanged),
+            done => done,
+        };
     }
     super::consent::to_freeze(cx, &subject).await?;
-    let session = Session::open(cx, subject, args.take_over).await?;
+    let session = match Session::open(cx, subject, args.take_over).await {
+        Ok(session) => session,
+        Err(error) => return as_wanted(cx, error, args.error_unchanged),
+    };
     let state = session.journal.state();
     let settled = |id: &String| state.last(id).is_some_and(Record::is_settled);
     if session.journal.header().steps.iter().all(settled) {

@@ -22,7 +22,7 @@ use crate::{
     plan::{Plan, changes, digest},
     playbooks::{self, Playbook, Sides},
     state::{self, Locked},
-    steps::{About, preflight::CHECKED},
+    steps::{About, inventory::AsWanted, preflight::CHECKED},
     ui::{Ending, LINE_INTERVAL},
 };
 
@@ -466,6 +466,14 @@ pub(super) fn unchanged(cx: &Context, text: &str, error_unchanged: bool) -> Kind
         Kind::Unchanged
     } else {
         Kind::Done
+    }
+}
+
+/// A plan whose volumes are as it wants them: nothing to do. Every other error stays one.
+pub(super) fn as_wanted(cx: &Context, error: anyhow::Error, error_unchanged: bool) -> Result<Kind> {
+    match error.downcast_ref::<AsWanted>() {
+        Some(AsWanted(text)) => Ok(unchanged(cx, text, error_unchanged)),
+        None => Err(error),
     }
 }
 

@@ -9,7 +9,7 @@ mod words;
 
 pub use amount::{Quantity, Rate, Size, Span};
 pub use changes::{changes, digest};
-pub use read::{PlanError, parse, read};
+pub use read::{PlanError, check, parse, read};
 pub use types::{
     API_VERSION, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, Objects, Plan, Playbook, RunAs,
     Source, Spec, Target, TenantFreeze, TenantWay, Verify, Warm, Workload,

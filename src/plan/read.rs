@@ -75,6 +75,16 @@ pub fn parse(file: &str, text: &str) -> Result<Plan, PlanError> {
     Ok(plan)
 }
 
+/// Checks a plan again to which flags and the user's context have added.
+pub fn check(plan: &Plan) -> Result<(), PlanError> {
+    validate(plan).map_err(|(field, problem)| PlanError {
+        file: "the plan with what the flags say".to_owned(),
+        line: None,
+        field,
+        problem,
+    })
+}
+
 /// The parser's own text without the path and the place, which we say in our own way.
 fn bare(message: &str, field: &str) -> String {
     if message.contains("more than one document") {
@@ -109,6 +119,21 @@ spec:
     namespace: store
 ";
 
+    /// The same StatefulSet, with other volumes.
+    const IN_PLACE: &str = "\
+apiVersion: kubectl-migrate/v1
+kind: Migration
+metadata:
+  name: orders-db
+  namespace: shop
+spec:
+  playbook: statefulset
+  source:
+    statefulset: orders-db
+  target:
+    storageClass: fast
+";
+
     fn refused(text: &str) -> String {
         parse("m.yaml", text).expect_err("it is wrong").to_string()
     }
@@ -118,6 +143,19 @@ spec:
         let plan = parse("m.yaml", GOOD).expect("it is good");
         assert_eq!(plan.spec.source.statefulset.as_deref(), Some("orders-db"));
         assert_eq!(plan.spec.warm.rounds, 5);
+    }
+
+    #[test]
+    fn a_statefulset_that_gets_other_volumes_may_be_its_own_target() {
+        let in_place = |text: &str| parse("m.yaml", text).expect("it is good").is_in_place();
+        assert!(in_place(IN_PLACE));
+        let named = "storageClass: fast\n    namespace: shop\n    statefulset: orders-db";
+        assert!(in_place(&IN_PLACE.replace("storageClass: fast", named)));
+        let one = "volumes:\n      data: {size: 20Gi}";
+        assert!(in_place(&IN_PLACE.replace("storageClass: fast", one)));
+        assert!(!in_place(&format!("{IN_PLACE}    namespace: store\n")));
+        assert!(!in_place(&format!("{IN_PLACE}    context: far\n")));
+        assert!(!in_place(GOOD));
     }
 
     #[test]
@@ -146,6 +184,9 @@ spec:
             format!("{GOOD}  freeze:\n    max: soon\n"),
             format!("{GOOD}  freeze:\n    mode: stop\n"),
             format!("{GOOD}  mover:\n    runAs: nobody\n"),
+            format!("{IN_PLACE}  freeze:\n    mode: sleep\n"),
+            format!("{IN_PLACE}  objects: copy\n"),
+            IN_PLACE.replace("playbook: statefulset", "playbook: copy"),
             format!("{GOOD}---\n{GOOD}"),
             "kind: [".to_owned(),
             String::new(),

@@ -159,6 +159,28 @@ pub struct Target {
     pub volumes: BTreeMap<String, Claims>,
 }
 
+impl Target {
+    /// Class and size that the volumes of a claim template are to have; none of what stays as it is.
+    #[must_use]
+    pub fn of(&self, template: &str) -> Claims {
+        let own = self.volumes.get(template);
+        Claims {
+            storage_class: own
+                .and_then(|own| own.storage_class.clone())
+                .or_else(|| self.storage_class.clone()),
+            size: own
+                .and_then(|own| own.size.clone())
+                .or_else(|| self.size.clone()),
+        }
+    }
+
+    /// Whether it names a class or a size.
+    #[must_use]
+    pub fn changes_volumes(&self) -> bool {
+        self.storage_class.is_some() || self.size.is_some() || !self.volumes.is_empty()
+    }
+}
+
 /// Class and size of the volumes of one claim template.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -119,13 +119,51 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
-    if playbook != Playbook::Freeze && is_itself(plan, source) {
-        let problem = format!(
-            "{kind} `{source}` would be its own target: give another context, namespace or name"
-        );
-        return refuse("spec.target", problem);
+    if playbook == Playbook::Freeze || !is_itself(plan, source) {
+        return Ok(());
     }
-    Ok(())
+    if plan.is_in_place() {
+        return in_place(plan);
+    }
+    let or = match playbook {
+        Playbook::StatefulSet => "; in place, another storageClass or size",
+        _ => "",
+    };
+    let problem = format!(
+        "{kind} `{source}` would be its own target: give another context, namespace or name{or}"
+    );
+    refuse("spec.target", problem)
+}
+
+impl Plan {
+    /// Whether a StatefulSet keeps its name and place, and gets other volumes.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let source = self.spec.source.statefulset.as_deref();
+        self.spec.playbook == Playbook::StatefulSet
+            && self.spec.target.changes_volumes()
+            && source.is_some_and(|source| is_itself(self, source))
+    }
+}
+
+/// What makes no sense for a StatefulSet that keeps its name and place.
+fn in_place(plan: &Plan) -> Result<(), (String, String)> {
+    let refused = [
+        (
+            "spec.freeze.mode",
+            plan.spec.freeze.mode != FreezeMode::default(),
+            "in place the StatefulSet is made again, so that its pods cannot stay: only `scale`",
+        ),
+        (
+            "spec.objects",
+            plan.spec.objects != Objects::default(),
+            "in place everything that the pods refer to is there",
+        ),
+    ];
+    match refused.into_iter().find(|(_, given, _)| *given) {
+        None => Ok(()),
+        Some((field, _, problem)) => Err((field.to_owned(), problem.to_owned())),
+    }
 }
 
 /// What makes no sense for a tenant's control plane, which stays where it is and has no volumes.

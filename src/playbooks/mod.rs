@@ -2,6 +2,7 @@
 mod copy;
 mod ending;
 mod freeze;
+mod in_place;
 mod kamaji;
 mod movers;
 mod statefulset;
@@ -23,6 +24,7 @@ use crate::{
     },
 };
 
+pub use in_place::in_place_of;
 pub use kamaji::switch_of;
 pub use movers::{DEFAULT_IMAGE, MoverLook};
 

@@ -3,7 +3,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-use super::{MoverLook, Parts, Playbook, Sides, ending::ending, movers};
+use super::{MoverLook, Parts, Playbook, Sides, ending::ending, in_place, movers};
 use crate::{
     engine::Step,
     plan::{Plan, Workload},
@@ -37,6 +37,9 @@ pub(super) async fn build(
         Some(inventory) => inventory,
         None => Inventory::of_statefulset(plan, &sides.source, &name).await?,
     };
+    if plan.is_in_place() {
+        return in_place::build(plan, sides, inventory).await;
+    }
     let movers = movers::of_plan(plan, sides, &inventory).await?;
     let frozen = freeze_step(plan, sides, &inventory, &name);
     let guard = Some(frozen.watched());
@@ -128,7 +131,7 @@ pub(super) async fn build(
 }
 
 /// `1 pod`, `3 pods`.
-fn counted(count: impl Display, one: &str) -> String {
+pub(super) fn counted(count: impl Display, one: &str) -> String {
     let count = count.to_string();
     let many = if count == "1" { "" } else { "s" };
     format!("{count} {one}{many}")
@@ -141,7 +144,12 @@ pub(super) fn grace(inventory: &Inventory) -> Duration {
     Duration::from_secs(seconds.unwrap_or(GRACE))
 }
 
-fn freeze_step(plan: &Plan, sides: &Sides, inventory: &Inventory, name: &str) -> FreezeStep {
+pub(super) fn freeze_step(
+    plan: &Plan,
+    sides: &Sides,
+    inventory: &Inventory,
+    name: &str,
+) -> FreezeStep {
     let exclusive = inventory
         .volumes
         .iter()

@@ -11,15 +11,14 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Place, copy::still_frozen, freeze::Watched, inventory::Inventory, kept_claims, target_objects,
-    verified_claims, verify::VERIFIED,
+    Place, copy::still_frozen, freeze::Watched, inventory::Inventory, kept_claims, ready,
+    target_objects, verified_claims, verify::VERIFIED,
 };
 use crate::{
     adapters::kube::{
-        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,
-        pod_evidence, wait_for, wait_for_all,
+        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, wait_for_all,
     },
-    engine::{Check, Cx, Failure, Freezes, Key, Kind, Outcome, Probe, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
     marks::Belongs,
     plan::Plan,
 };
@@ -54,8 +53,6 @@ pub struct Started {
 /// What starting leaves in the journal.
 pub const STARTED: Key<Started> = Key::new("start-target");
 
-/// A database may recover for a while before it is ready.
-const READY: Duration = Duration::from_mins(15);
 /// Pods end within their grace; a node may be slow to say so.
 const GONE: Duration = Duration::from_mins(10);
 
@@ -85,74 +82,6 @@ impl StartTarget {
     fn object(&self) -> String {
         self.target.object("statefulset", &self.name())
     }
-
-    async fn wait_ready(&self, cx: &Cx) -> Result<u32> {
-        let wanted = i32::try_from(self.inventory.replicas).unwrap_or(i32::MAX);
-        let what = format!("{} to have {wanted} ready pods", self.object());
-        let tell = |seen: &str| cx.sink.waiting(self.id(), seen);
-        let wait = Wait::new(&what, READY).telling(&tell);
-        let waited = wait_for(
-            &self.target.api::<StatefulSet>(),
-            &self.name(),
-            &wait,
-            |set| {
-                let status = set.and_then(|set| set.status.as_ref());
-                let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
-                if set.is_none() {
-                    Look::Never("it was deleted".to_owned())
-                } else if ready >= wanted {
-                    Look::Done
-                } else {
-                    Look::NotYet(format!("{ready} of {wanted} are ready"))
-                }
-            },
-        )
-        .await;
-        let Err(error) = waited else {
-            return Ok(self.inventory.replicas);
-        };
-        let mut seen = Vec::new();
-        for pod in self.pods().await.unwrap_or_default() {
-            if !is_ready(&pod) {
-                let name = pod.metadata.name.unwrap_or_default();
-                seen.extend(
-                    pod_evidence(&self.target.cluster, &self.target.namespace, &name).await,
-                );
-            }
-        }
-        let kind = match error {
-            KubeError::TimedOut { .. } => Kind::TimedOut,
-            _ => Kind::Error,
-        };
-        Err(Failure::new(kind, error.to_string())
-            .with_evidence(seen)
-            .into())
-    }
-
-    async fn pods(&self) -> Result<Vec<Pod>, KubeError> {
-        let name = self.name();
-        let all = list_all(&self.target.api::<Pod>(), &Selector::all()).await?;
-        Ok(all.into_iter().filter(|pod| is_of(pod, &name)).collect())
-    }
-}
-
-fn is_of(pod: &Pod, statefulset: &str) -> bool {
-    pod.metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|owner| owner.kind == "StatefulSet" && owner.name == statefulset)
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[async_trait]
@@ -233,7 +162,8 @@ impl Step for StartTarget {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let api = Self::raw(&self.target);
         let made = create_owned(&api, &self.wanted()?).await?.into_object();
-        let ready = self.wait_ready(cx).await?;
+        let replicas = self.inventory.replicas;
+        let ready = ready::pods(&self.target, &self.name(), replicas, self.id(), cx).await?;
         Ok(Outcome::Done(serde_json::to_value(Started {
             uid: made.metadata.uid.unwrap_or_default(),
             ready,
@@ -260,7 +190,7 @@ impl Step for StartTarget {
             |pods: &[Pod]| {
                 let left: Vec<_> = pods
                     .iter()
-                    .filter(|pod| is_of(pod, &name))
+                    .filter(|pod| ready::is_of(pod, &name))
                     .filter_map(|pod| pod.metadata.name.clone())
                     .collect();
                 if left.is_empty() {

@@ -15,6 +15,7 @@ mod forecast;
 mod freeze;
 mod gate;
 mod guard;
+mod in_place;
 mod interrupt;
 mod kamaji;
 mod kills;

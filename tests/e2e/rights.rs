@@ -211,14 +211,33 @@ fn for_bad_days(right: &Right) -> bool {
 
 #[test]
 fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -> Result<()> {
-    let small = Small::new("rights")?;
+    uses_every_right(&Small::new("rights")?, 13, |small| {
+        small.is_moved().map(drop)
+    })
+}
+
+#[test]
+fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
+    let small = Small::with("rights-in", |plan, _| {
+        plan["target"] = json!({"storageClass": "other"});
+        plan["objects"] = json!("require");
+    })?;
+    uses_every_right(&small, 0, |small| {
+        let claim = small.source.get("pvc/data-db-0")?;
+        ensure!(claim["spec"]["storageClassName"] == "other", "{claim}");
+        Ok(())
+    })
+}
+
+/// Runs it with the emitted Roles, which ends with `code`, then back; each of their rights is asked for.
+fn uses_every_right(small: &Small, code: i32, is_there: fn(&Small) -> Result<()>) -> Result<()> {
     small
         .source
         .kubectl(&["create", "serviceaccount", "runner"])?;
     let user = format!("system:serviceaccount:{}:runner", small.source.name);
-    let roles = Roles::of(&small, &user)?;
+    let roles = Roles::of(small, &user)?;
     let name = roles.0[0]["metadata"]["name"].as_str().context("a name")?;
-    let _wide = ClusterWide(&small, vec![name.to_owned()]);
+    let _wide = ClusterWide(small, vec![name.to_owned()]);
     apply(&roles.0)?;
 
     let asked = Arc::new(Mutex::new(BTreeSet::new()));
@@ -233,8 +252,8 @@ fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -
         }
     })?;
     proxy.log_in(small.source.kubectl(&["create", "token", "runner"])?.trim())?;
-    proxy.end(small.run()?)?.with_code(13)?;
-    small.is_moved()?;
+    proxy.end(small.run()?)?.with_code(code)?;
+    is_there(small)?;
     proxy
         .end(small.migrate(&["rollback", NAME, "--confirm", NAME])?)?
         .with_code(0)?;

@@ -35,8 +35,8 @@ pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
 pub use kubeconfig::{clusters, contexts, users};
 pub use objects::{
-    Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, get_opt,
-    json_patch, list_all, merge_patch, pointer, replace, scale,
+    Created, Deleted, JsonPatchOperation, Object, create_owned, delete_and_wait, delete_as_seen,
+    get_opt, json_patch, list_all, merge_patch, pointer, replace, scale,
 };
 pub use owners::{Finding, FreezeMode, WorkloadKind, who_would_undo};
 pub use portforward::{PortRefused, PortStream, open_port};

@@ -163,13 +163,56 @@ pub async fn delete_and_wait<K: Object>(
         }
         Err(error) => return Err(error),
     }
+    wait_gone(api, name, uid, wait).await?;
+    Ok(Deleted::Gone)
+}
+
+/// Deletes the object as it was seen, and waits until it is gone: `Conflict` when it was changed since.
+pub async fn delete_as_seen<K: Object>(
+    api: &Api<K>,
+    seen: &ObjectMeta,
+    params: DeleteParams,
+    wait: &Wait<'_>,
+) -> Result<Deleted, KubeError> {
+    let name = seen.name.as_deref().unwrap_or_default();
+    let uid = seen.uid.as_deref();
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: seen.uid.clone(),
+            resource_version: seen.resource_version.clone(),
+        }),
+        ..params
+    };
+    match api.delete(name, &params).await.map_err(KubeError::from) {
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => return Ok(Deleted::WasAbsent),
+        Err(conflict @ KubeError::Conflict { .. }) => match get_opt(api, name).await? {
+            // By a first try, whose answer was lost; or by somebody else, which is as good.
+            Some(found)
+                if found.meta().uid.as_deref() == uid
+                    && found.meta().deletion_timestamp.is_some() => {}
+            Some(found) if found.meta().uid.as_deref() == uid => return Err(conflict),
+            _ => return Ok(Deleted::Gone),
+        },
+        Err(error) => return Err(error),
+    }
+    wait_gone(api, name, uid, wait).await?;
+    Ok(Deleted::Gone)
+}
+
+async fn wait_gone<K: Object>(
+    api: &Api<K>,
+    name: &str,
+    uid: Option<&str>,
+    wait: &Wait<'_>,
+) -> Result<(), KubeError> {
     wait_for(api, name, wait, |found: Option<&K>| match found {
         None => Look::Done,
         Some(found) if uid.is_some() && found.meta().uid.as_deref() != uid => Look::Done,
         Some(found) => Look::NotYet(what_holds(found.meta())),
     })
     .await?;
-    Ok(Deleted::Gone)
+    Ok(())
 }
 
 fn what_holds(meta: &ObjectMeta) -> String {

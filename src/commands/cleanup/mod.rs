@@ -1,3 +1,4 @@
+mod in_place;
 mod item;
 mod kamaji;
 mod source;
@@ -14,7 +15,7 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::{item::Item, kamaji::OneShot, store::OldStore};
+use self::{in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -67,6 +68,8 @@ struct Items {
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
     old_data: Vec<Item>,
+    /// The volumes of before a move in place.
+    volumes: Option<OldVolumes>,
     /// A tenant's data in its old datastore.
     store: Option<OldStore>,
     journal: Vec<Item>,
@@ -94,6 +97,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         if let Some(store) = &items.store {
             store.delete(cx, args.dry_run).await?;
+        }
+        if let Some(volumes) = &items.volumes {
+            volumes.delete(cx, args.dry_run).await?;
         }
         return Ok(Kind::Done);
     }
@@ -158,6 +164,13 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         store.delete(cx, DryRun::None).await?;
         let (sink, _, _) = Sink::new();
         let done = Record::Done(store.told());
+        begun.journal.record(&sink, ID, done).await?;
+    }
+    if let Some(volumes) = &items.volumes {
+        announce(begun).await?;
+        let deleted = volumes.delete(cx, DryRun::None).await?;
+        let (sink, _, _) = Sink::new();
+        let done = Record::Done(json!({"deleted": deleted}));
         begun.journal.record(&sink, ID, done).await?;
     }
     for item in &items.journal {
@@ -244,8 +257,10 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         left.extend(more);
         one_shot = annotations;
     }
-    let (mut old_data, mut store) = (Vec::new(), None);
-    if args.old_data && is_switch(seen) {
+    let (mut old_data, mut store, mut volumes) = (Vec::new(), None, None);
+    if args.old_data && in_place::is_in_place(seen) {
+        volumes = Box::pin(OldVolumes::of(seen, &report, sides)).await?;
+    } else if args.old_data && is_switch(seen) {
         store = Box::pin(OldStore::of(seen, &report, sides)).await?;
     } else if args.old_data {
         old_data = source::items(seen, &report, sides).await?;
@@ -266,6 +281,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         left,
         one_shot,
         old_data,
+        volumes,
         store,
         journal,
         file,
@@ -315,6 +331,7 @@ impl Items {
     fn is_empty(&self) -> bool {
         self.all().next().is_none()
             && self.store.is_none()
+            && self.volumes.is_none()
             && self.one_shot.is_none()
             && self.file.is_none()
     }
@@ -331,6 +348,7 @@ impl Items {
         self.all()
             .map(Item::shown)
             .chain(one_shot)
+            .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)
             .chain(file)
             .collect()

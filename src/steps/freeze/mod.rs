@@ -7,6 +7,7 @@
 //!
 //! What is replaced is noted on the object in the same patch that replaces it, so that the original can
 //! be put back without the journal. While frozen, a guard names whoever breaks it.
+mod again;
 mod blame;
 mod drift;
 mod field;

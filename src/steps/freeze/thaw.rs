@@ -168,7 +168,12 @@ impl Watched {
     }
 
     /// Puts one part back; with the last of them the note is taken off. Says whether there is more.
-    async fn put_back(&self, uid: &str, original: &Original, part: Part) -> Result<bool> {
+    pub(super) async fn put_back(
+        &self,
+        uid: &str,
+        original: &Original,
+        part: Part,
+    ) -> Result<bool> {
         let subject = self.subject();
         let plan = |object: &DynamicObject| -> Result<Vec<JsonPatchOperation>> {
             if object.metadata.uid.as_deref() != Some(uid) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     engine::{Failure, Kind},
-    plan::{Plan, Quantity},
+    plan::{Claims, Plan, Quantity},
 };
 
 /// One volume and what it becomes.
@@ -20,6 +20,9 @@ pub struct Volume {
     /// The uid of the source's claim: another of the same name is another volume.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
+    /// The source's PersistentVolume.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub volume: String,
     /// The target's claim.
     pub target: String,
     /// A file system or a block device.
@@ -122,21 +125,25 @@ pub(super) fn of_statefulset(
             return Err(Failure::new(Kind::Blocked, why).into());
         }
     }
+    // In place the pods' claims have these names: the new volumes are filled under others.
+    let in_place = plan.is_in_place();
+    let named = |claim: String| {
+        if in_place {
+            format!("{claim}-migrate-{}", plan.metadata.name)
+        } else {
+            claim
+        }
+    };
     let mut volumes = Vec::new();
     for ordinal in first..first + u64::from(replicas(workload)) {
         for template in &templates {
             let claim = find(&format!("{template}-{name}-{ordinal}"))?;
-            let own = target.volumes.get(*template);
-            volumes.push(volume(
-                claim,
-                format!("{template}-{target_name}-{ordinal}"),
-                own.and_then(|own| own.storage_class.clone())
-                    .or_else(|| target.storage_class.clone()),
-                own.and_then(|own| own.size.clone())
-                    .or_else(|| target.size.clone()),
-                pods,
-                elsewhere,
-            )?);
+            let Claims {
+                storage_class,
+                size,
+            } = target.of(template);
+            let name = named(format!("{template}-{target_name}-{ordinal}"));
+            volumes.push(volume(claim, name, storage_class, size, pods, elsewhere)?);
         }
     }
     // A claim that the pods' template names itself is shared by all of them, and keeps its name.
@@ -151,7 +158,7 @@ pub(super) fn of_statefulset(
         let size = target.size.clone();
         volumes.push(volume(
             find(claim)?,
-            claim.to_owned(),
+            named(claim.to_owned()),
             class,
             size,
             pods,
@@ -175,7 +182,20 @@ pub(super) fn of_statefulset(
         })
         .map(str::to_owned)
         .collect();
+    if in_place {
+        volumes.retain(|volume| find(&volume.source).is_ok_and(|claim| is_other(volume, claim)));
+    }
     Ok((volumes, left_out))
+}
+
+/// Whether a volume is to have another class or size than its claim asks for now.
+fn is_other(volume: &Volume, claim: &PersistentVolumeClaim) -> bool {
+    let spec = claim.spec.as_ref();
+    let class = spec.and_then(|spec| spec.storage_class_name.as_ref());
+    let requests = spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
+    let asked = requests.and_then(|requests| requests.get("storage"));
+    let bytes = |text: &str| text.parse().map(|size: Quantity| size.bytes()).ok();
+    volume.class.as_ref() != class || asked.and_then(|asked| bytes(&asked.0)) != bytes(&volume.size)
 }
 
 /// One claim and what it becomes.
@@ -189,6 +209,7 @@ pub(super) fn volume(
 ) -> Result<Volume> {
     let source = claim.metadata.name.clone().unwrap_or_default();
     let spec = claim.spec.clone().unwrap_or_default();
+    let bound = spec.volume_name.clone().unwrap_or_default();
     let status = claim.status.clone().unwrap_or_default();
     let requested = spec
         .resources
@@ -229,6 +250,7 @@ pub(super) fn volume(
         used,
         phase: status.phase.unwrap_or_else(|| "Pending".to_owned()),
         uid: claim.metadata.uid.clone().unwrap_or_default(),
+        volume: bound,
         source,
     })
 }

@@ -42,7 +42,25 @@ pub struct Inventory {
     pub left_out: Vec<String>,
 }
 
+/// There is nothing to do: the volumes are as the plan wants them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AsWanted(pub String);
+
 impl Inventory {
+    /// Whether its pods have claims: by templates, or by name.
+    fn has_claims(&self) -> bool {
+        let spec = &self.workload["spec"];
+        let named = spec["template"]["spec"]["volumes"].as_array();
+        spec["volumeClaimTemplates"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+            || named
+                .into_iter()
+                .flatten()
+                .any(|volume| volume["persistentVolumeClaim"].is_object())
+    }
+
     /// The capacity of all source volumes in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
@@ -66,6 +84,11 @@ impl Inventory {
             return Ok(inventory);
         }
         let object = source.object("statefulset", name);
+        let pods = claims::replicas(&inventory.workload);
+        if plan.is_in_place() && pods > 0 && inventory.has_claims() {
+            let why = format!("{object} unchanged: its volumes have that class and size");
+            return Err(AsWanted(why).into());
+        }
         let namespace = &source.namespace;
         let templates = &inventory.workload["spec"]["volumeClaimTemplates"];
         let note = &inventory.workload["metadata"]["annotations"][ORIGINAL];

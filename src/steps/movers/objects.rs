@@ -181,7 +181,26 @@ impl Movers {
             if !template["affinity"]["nodeAffinity"].is_null() {
                 pod["affinity"] = json!({"nodeAffinity": template["affinity"]["nodeAffinity"]});
             }
+            if let Some(node) = self.node_in_place(mover) {
+                let preferred = json!({"weight": 100, "preference": {"matchFields": [
+                    {"key": "metadata.name", "operator": "In", "values": [node]},
+                ]}});
+                let all = &mut pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
+                match all.as_array_mut() {
+                    Some(all) => all.push(preferred),
+                    None => *all = json!([preferred]),
+                }
+            }
         }
+    }
+
+    /// Where a workload stays in its namespace, the node of the volume's pod: a volume that is made where its first user
+    /// is then has the company of the pod's others, and the distance from other pods' that it had.
+    fn node_in_place(&self, mover: &Mover) -> Option<&str> {
+        let stays = !self.target.remote && self.source.namespace == self.target.namespace;
+        let used = self.volumes[mover.index].used.iter();
+        let mut nodes = used.filter_map(|used| used.node.as_deref());
+        nodes.next().filter(|_| stays && self.workload.is_object())
     }
 
     fn pod_security(&self, mover: &Mover) -> Value {

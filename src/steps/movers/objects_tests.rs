@@ -46,6 +46,26 @@ async fn the_job_of_each_sort_of_mover() {
 }
 
 #[tokio::test]
+async fn in_place_a_volume_is_made_on_the_node_of_its_pod_if_it_can_be() {
+    let preferred = |used: &Value, namespace: &str| {
+        let mut movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
+        movers.volumes[0].used = serde_json::from_value(used.clone()).expect("uses");
+        movers.target.namespace = namespace.to_owned();
+        let side = Side::Target;
+        let job = movers.job(&Mover { index: 0, side }, None).expect("a job");
+        let job = serde_json::to_value(job).expect("JSON");
+        let affinity = &job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
+        assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object());
+        let preferred = &affinity["preferredDuringSchedulingIgnoredDuringExecution"];
+        preferred[0]["preference"]["matchFields"][0]["values"][0].clone()
+    };
+    let used = json!([{"pod": "db-0", "node": "n2"}]);
+    assert_eq!(preferred(&used, "shop"), "n2");
+    assert_eq!(preferred(&used, "elsewhere"), Value::Null);
+    assert_eq!(preferred(&json!([]), "shop"), Value::Null);
+}
+
+#[tokio::test]
 async fn a_whole_job() {
     let movers = movers(RunAs::Auto, Mode::Filesystem, place_with(json!([])));
     let mover = Mover {

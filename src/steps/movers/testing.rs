@@ -20,6 +20,7 @@ pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
         volumes: vec![Volume {
             source: "data".to_owned(),
             uid: "claim-uid".to_owned(),
+            volume: "pv-data".to_owned(),
             target: "new-data".to_owned(),
             mode,
             access: vec!["ReadWriteOnce".to_owned()],
