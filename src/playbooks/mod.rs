@@ -4,6 +4,8 @@ mod ending;
 mod freeze;
 mod kamaji;
 mod movers;
+mod restore;
+mod snapshot;
 mod statefulset;
 
 use std::{sync::Arc, time::Duration};
@@ -69,6 +71,8 @@ pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Resul
         plan::Playbook::Copy => copy::build(plan, sides, volumes).await,
         plan::Playbook::Freeze => freeze::build(plan, sides, volumes).await,
         plan::Playbook::KamajiDatastore => kamaji::build(plan, sides, tenant).await,
+        plan::Playbook::Snapshot => snapshot::build(plan, sides, volumes).await,
+        plan::Playbook::Restore => restore::build(plan, sides, volumes).await,
     }
 }
 

@@ -141,6 +141,11 @@ pub(super) fn grace(inventory: &Inventory) -> Duration {
     Duration::from_secs(seconds.unwrap_or(GRACE))
 }
 
+/// How long all pods may take to end: they may do so one after the other.
+pub(super) fn bound(inventory: &Inventory) -> Duration {
+    grace(inventory) * inventory.replicas.max(1) + SLACK
+}
+
 fn freeze_step(plan: &Plan, sides: &Sides, inventory: &Inventory, name: &str) -> FreezeStep {
     let exclusive = inventory
         .volumes
@@ -154,7 +159,6 @@ fn freeze_step(plan: &Plan, sides: &Sides, inventory: &Inventory, name: &str) ->
         claims: inventory.claims(),
         begun: inventory.workload.clone(),
         exclusive: exclusive.map(|volume| volume.source.clone()).collect(),
-        // Pods may end one after the other.
-        bound: grace(inventory) * inventory.replicas.max(1) + SLACK,
+        bound: bound(inventory),
     }
 }

@@ -1,5 +1,6 @@
 //! Changes to the world, shared by verbs and playbooks.
 mod about;
+pub mod archives;
 pub mod copy;
 pub mod freeze;
 pub mod hand_over;
@@ -11,6 +12,7 @@ mod place;
 pub mod preflight;
 pub mod prepare;
 pub mod release;
+pub mod restores;
 pub mod rights;
 pub mod snapshots;
 pub mod start_target;

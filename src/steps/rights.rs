@@ -84,6 +84,16 @@ pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
     rules
 }
 
+/// To keep the keys of the run's movers.
+#[must_use]
+pub fn for_keys(movers: &Movers) -> Vec<Rule> {
+    let namespace = &movers.source.namespace;
+    let mut rules = all(namespace, "", "secrets", &["create"]);
+    let name = movers.keys_name();
+    rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+    rules
+}
+
 /// To read the source's claims.
 #[must_use]
 pub fn for_source_claims(namespace: &str) -> Vec<Rule> {
