@@ -153,9 +153,9 @@ Examples:
 pub(super) const RESTORE: &str = "\
 Examples:
   # The volumes of a workload, into claims of another namespace, which are made as they were
-  kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new -n shop
+  kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new
   # One volume, into an empty claim
-  kubectl migrate restore s3://backups/prod/data/20261128T041500Z --into pvc/data -n shop
+  kubectl migrate restore s3://backups/prod/data/20261128T041500Z --into pvc/data
   # Read the file, and look whether it may go there
   kubectl migrate restore t1.snapshot --into datastore/gold --dry-run=client
   # Into an empty schema

@@ -19,8 +19,14 @@ pub(super) struct Flags {
     /// Do not stop the workload's writes; files that change while they are read are named
     #[arg(long, conflicts_with = "freeze", help_heading = "Volumes")]
     live: bool,
-    /// How writes are stopped: scale to 0 pods, or let a sleeper run in them
-    #[arg(long, value_name = "MODE", value_enum, help_heading = "Volumes")]
+    /// How writes are stopped: by scale, to 0 pods, or by sleep, with a sleeper in them; scale if not given
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Volumes"
+    )]
     freeze: Option<FreezeMode>,
     /// User that the movers run as: auto, root, workload or UID:GID
     #[arg(long, value_name = "USER", help_heading = "Volumes")]
