@@ -100,13 +100,11 @@ impl Upload for BucketUpload {
 }
 
 fn failed(error: S3Error) -> StoreError {
-    let failure = match &error {
+    let why = error.to_string();
+    let failure = match error {
         S3Error::Damaged { .. } | S3Error::NotFound { .. } => StoreFailure::Damaged,
         error if error.is_refusal() => StoreFailure::Refused,
         _ => StoreFailure::Passing,
     };
-    StoreError {
-        why: error.to_string(),
-        failure,
-    }
+    StoreError { why, failure }
 }

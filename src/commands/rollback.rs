@@ -11,7 +11,15 @@ use crate::{
     flags::DryRun,
     marks, playbooks,
     playbooks::Sides,
-    steps::{About, freeze::FROZEN, prepare::PREPARED, start_target::STARTED, verify::VERIFIED},
+    steps::{
+        About,
+        archives::SEALED,
+        freeze::FROZEN,
+        prepare::PREPARED,
+        restores::{COMPARED, FILLED},
+        start_target::STARTED,
+        verify::VERIFIED,
+    },
 };
 
 /// Put everything back, last step first
@@ -120,6 +128,10 @@ struct Undoing {
     claims: bool,
     /// What they hold was compared with the source.
     verified: bool,
+    /// A snapshot that was made whole would go.
+    sealed: bool,
+    /// The source is a snapshot in a bucket, which was looked at when the steps were made.
+    in_bucket: bool,
     /// What the steps left.
     left: Cx,
 }
@@ -154,7 +166,11 @@ impl Undoing {
         Ok(Self {
             started: goes(STARTED.step()),
             claims: goes(PREPARED.step()) && made,
-            verified: matches!(state.last(VERIFIED.step()), Some(Record::Done(_))),
+            verified: [VERIFIED.step(), COMPARED.step()]
+                .iter()
+                .any(|step| matches!(state.last(step), Some(Record::Done(_)))),
+            sealed: goes(SEALED.step()),
+            in_bucket: steps.iter().any(|step| step == FILLED.step()),
             left,
             steps: undone,
         })
@@ -165,7 +181,7 @@ impl Undoing {
         let Some(inventory) = about.volumes() else {
             return Ok(());
         };
-        if !self.started && !self.claims {
+        if self.in_bucket || (!self.started && !self.claims) {
             return Ok(());
         }
         let source = &sides.source;
@@ -209,6 +225,8 @@ impl Undoing {
             Some("what clients wrote to the target since it was started is lost with a rollback")
         } else if self.claims && self.verified {
             Some("a rollback deletes the target's volumes, whose copy is complete and compared")
+        } else if self.sealed {
+            Some("a rollback deletes the snapshot, which is whole")
         } else {
             None
         }
@@ -296,6 +314,12 @@ mod tests {
                 .loses()
                 .is_some_and(|what| what.contains("clients"))
         );
+        let steps = ["reserve", "upload", "seal"].map(str::to_owned);
+        let snapshot = ["reserve", "upload", "seal"].map(|step| (step, Record::Done(json!(null))));
+        let whole = Undoing::new(&state(&snapshot), &steps, None)?;
+        assert!(whole.loses().is_some_and(|what| what.contains("whole")));
+        let cut = Undoing::new(&state(&snapshot[..2]), &steps, None)?;
+        assert!(cut.loses().is_none());
         let kept = undoing(&started, Some("start-target"))?;
         assert!(kept.steps.is_empty() && kept.loses().is_none());
         let kept = undoing(&started, Some("verify"))?;

@@ -138,7 +138,7 @@ pub struct Source {
     pub snapshot: Option<String>,
     /// Where that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<BucketPlace>,
+    pub bucket: Option<Box<BucketPlace>>,
 }
 
 /// A place in a bucket, and how its server is found. Credentials are not here: they come from the Secret that is named,
@@ -183,7 +183,7 @@ pub struct Target {
     pub data_store: Option<String>,
     /// Where a snapshot goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<BucketPlace>,
+    pub bucket: Option<Box<BucketPlace>>,
     /// The storage class of all its volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,

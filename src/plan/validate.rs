@@ -87,29 +87,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         );
         return refuse(&format!("spec.source.{kind}"), problem);
     }
-    for (field, present, only) in [
-        (
-            "statefulset",
-            target.statefulset.is_some(),
-            Playbook::StatefulSet,
-        ),
-        ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
-        (
-            "dataStore",
-            target.data_store.is_some(),
-            Playbook::KamajiDatastore,
-        ),
-        ("bucket", target.bucket.is_some(), Playbook::Snapshot),
-    ] {
-        if present && playbook != only {
-            let problem = format!("playbook `{}` has no use for it", playbook.name());
-            return refuse(&format!("spec.target.{field}"), problem);
-        }
-    }
-    if target.pvc.is_some() && !matches!(playbook, Playbook::Copy | Playbook::Restore) {
-        let problem = format!("playbook `{}` has no use for it", playbook.name());
-        return refuse("spec.target.pvc", problem);
-    }
+    of_target(plan)?;
     if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
         let problem = "a snapshot and its bucket belong together".to_owned();
         return refuse("spec.source", problem);
@@ -146,6 +124,36 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             "{kind} `{source}` would be its own target: give another context, namespace or name"
         );
         return refuse("spec.target", problem);
+    }
+    Ok(())
+}
+
+/// What the target has that its playbook has no use for.
+fn of_target(plan: &Plan) -> Result<(), (String, String)> {
+    let (playbook, target) = (plan.spec.playbook, &plan.spec.target);
+    let refuse = |field: &str, problem: String| Err((field.to_owned(), problem));
+    for (field, present, only) in [
+        (
+            "statefulset",
+            target.statefulset.is_some(),
+            Playbook::StatefulSet,
+        ),
+        ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
+        (
+            "dataStore",
+            target.data_store.is_some(),
+            Playbook::KamajiDatastore,
+        ),
+        ("bucket", target.bucket.is_some(), Playbook::Snapshot),
+    ] {
+        if present && playbook != only {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(&format!("spec.target.{field}"), problem);
+        }
+    }
+    if target.pvc.is_some() && !matches!(playbook, Playbook::Copy | Playbook::Restore) {
+        let problem = format!("playbook `{}` has no use for it", playbook.name());
+        return refuse("spec.target.pvc", problem);
     }
     Ok(())
 }

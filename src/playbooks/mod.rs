@@ -71,8 +71,9 @@ pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Resul
         plan::Playbook::Copy => copy::build(plan, sides, volumes).await,
         plan::Playbook::Freeze => freeze::build(plan, sides, volumes).await,
         plan::Playbook::KamajiDatastore => kamaji::build(plan, sides, tenant).await,
-        plan::Playbook::Snapshot => snapshot::build(plan, sides, volumes).await,
-        plan::Playbook::Restore => restore::build(plan, sides, volumes).await,
+        // A bucket's client makes them large.
+        plan::Playbook::Snapshot => Box::pin(snapshot::build(plan, sides, volumes)).await,
+        plan::Playbook::Restore => Box::pin(restore::build(plan, sides, volumes)).await,
     }
 }
 

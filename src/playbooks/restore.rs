@@ -71,6 +71,7 @@ pub(super) async fn build(
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_keys(&movers),
+            rights::for_secret(&sides.source.namespace, bucket.secret.as_ref()),
         ]
         .concat(),
         target_rules: [

@@ -82,6 +82,7 @@ pub(super) async fn build(
             rights::for_movers(&movers, Side::Source),
             rights::for_namespace(namespace),
             rights::for_source_claims(namespace),
+            rights::for_secret(namespace, bucket.secret.as_ref()),
             frozen.as_ref().map_or_else(Vec::new, freeze::rules),
         ]
         .concat(),

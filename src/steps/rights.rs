@@ -84,6 +84,14 @@ pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
     rules
 }
 
+/// To read the credentials of a bucket.
+#[must_use]
+pub fn for_secret(namespace: &str, name: Option<&String>) -> Vec<Rule> {
+    name.map_or_else(Vec::new, |name| {
+        one(namespace, "", "secrets", &["get"], name)
+    })
+}
+
 /// To keep the keys of the run's movers.
 #[must_use]
 pub fn for_keys(movers: &Movers) -> Vec<Rule> {

@@ -92,14 +92,14 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
                 namespace: Some(name.clone()),
                 ..plan::Target::default()
             };
-            return volumes::run(cx, &args, target).await;
+            return Box::pin(volumes::run(cx, &args, target)).await;
         }
         Target::Claim(name) => {
             let target = plan::Target {
                 pvc: Some(name.clone()),
                 ..plan::Target::default()
             };
-            return volumes::run(cx, &args, target).await;
+            return Box::pin(volumes::run(cx, &args, target)).await;
         }
     };
     args.volumes.are_of_no_use()?;

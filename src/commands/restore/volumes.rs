@@ -67,7 +67,7 @@ pub(super) async fn run(cx: &Context, args: &Args, target: Target) -> Result<Kin
         Playbook::Restore,
         Source {
             snapshot: Some(id.to_string()),
-            bucket: Some(args.server.place(cx, &repository).await?),
+            bucket: Some(Box::new(args.server.place(cx, &repository).await?)),
             ..Source::default()
         },
     );

@@ -112,7 +112,8 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
                     ..Source::default()
                 },
             };
-            volumes::run(cx, source, to, &args.server, args.volumes).await
+            let taking = volumes::run(cx, source, to, &args.server, args.volumes);
+            Box::pin(taking).await
         }
     }
 }

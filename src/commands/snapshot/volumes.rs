@@ -105,7 +105,7 @@ pub(super) async fn run(
     }
     let mut spec = Spec::new(Playbook::Snapshot, source);
     spec.target = Target {
-        bucket: Some(bucket),
+        bucket: Some(Box::new(bucket)),
         ..Target::default()
     };
     spec.freeze.live = flags.live;

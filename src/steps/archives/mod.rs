@@ -27,7 +27,7 @@ pub use hold::Hold;
 pub use names::{Named, named};
 pub use read_back::{READ_BACK, ReadBack};
 pub use reserve::{RESERVED, Reserve, Reserved};
-pub use seal::Seal;
+pub use seal::{SEALED, Seal};
 pub use upload::{UPLOADED, Upload, Uploaded, UploadedVolume};
 pub use wake::Wake;
 

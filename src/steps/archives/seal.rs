@@ -3,7 +3,7 @@ use async_trait::async_trait;
 
 use super::{Archiving, RESERVED, UPLOADED};
 use crate::{
-    engine::{Cx, Outcome, Step, UndoPlan, Undone},
+    engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     plan::Size,
     steps::snapshots::{FORMAT, Kind, SnapshotId, StoredVolume, VolumesManifest},
 };
@@ -11,6 +11,9 @@ use crate::{
 /// Writes the manifest, which makes the snapshot whole.
 #[derive(Clone, Debug)]
 pub struct Seal(pub Archiving);
+
+/// What it leaves in the journal: nothing.
+pub const SEALED: Key<serde_json::Value> = Key::new("seal");
 
 impl Seal {
     /// What it says follows from the journal alone, so that a second try writes the same.
@@ -48,7 +51,7 @@ impl Seal {
 #[async_trait]
 impl Step for Seal {
     fn id(&self) -> &'static str {
-        "seal"
+        SEALED.step()
     }
 
     fn title(&self) -> String {

@@ -50,7 +50,7 @@ impl IndexWriter {
 
     fn put(&mut self, line: &Line) -> Result<(), Fault> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, line).map_err(|error| unmade(error.into()))?;
+        serde_json::to_writer(&mut self.line, line).map_err(unmade)?;
         self.line.push(b'\n');
         self.out.write_all(&self.line).map_err(unmade)
     }
@@ -76,7 +76,8 @@ impl IndexWriter {
 }
 
 /// Memory and encoders do not fail; should they, it is told.
-fn unmade(error: io::Error) -> Fault {
+fn unmade(error: impl Into<io::Error>) -> Fault {
+    let error = error.into();
     Fault::Damaged {
         object: "the index".to_owned(),
         what: format!("it cannot be made: {error}"),

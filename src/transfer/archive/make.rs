@@ -280,7 +280,7 @@ impl From<Errno> for Failed {
 
 /// What was sent of an index.
 #[derive(Default)]
-struct Sums {
+struct Sent {
     size: u64,
     hasher: blake3::Hasher,
     sums: Vec<Md5>,
@@ -290,7 +290,7 @@ struct Sums {
 struct IndexUpload<'a> {
     writer: IndexWriter,
     upload: &'a dyn Upload,
-    sent: Sums,
+    sent: Sent,
 }
 
 impl<'a> IndexUpload<'a> {
@@ -298,7 +298,7 @@ impl<'a> IndexUpload<'a> {
         Ok(Self {
             writer: IndexWriter::new()?,
             upload,
-            sent: Sums::default(),
+            sent: Sent::default(),
         })
     }
 
@@ -309,13 +309,13 @@ impl<'a> IndexUpload<'a> {
         }
     }
 
-    fn finish(mut self, parts: &[Part]) -> Result<Sums, Fault> {
+    fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
         send(self.upload, &mut self.sent, self.writer.finish(parts)?)?;
         Ok(self.sent)
     }
 }
 
-fn send(upload: &dyn Upload, sent: &mut Sums, part: Vec<u8>) -> Result<(), Fault> {
+fn send(upload: &dyn Upload, sent: &mut Sent, part: Vec<u8>) -> Result<(), Fault> {
     let (size, md5) = (part.len() as u64, Md5::of(&part));
     sent.size += size;
     sent.hasher.update(&part);

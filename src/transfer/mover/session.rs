@@ -158,6 +158,22 @@ fn run(
                 deleted: tidy::wipe(&operation)?,
             }
         }
+        command @ (Command::Archive { .. }
+        | Command::ReadBack { .. }
+        | Command::Extract { .. }
+        | Command::Compare { .. }) => with_archive(state, &operation, command)?,
+        Command::Attach | Command::Stop | Command::Limit { .. } => Reply::Alive,
+    };
+    Ok(reply)
+}
+
+/// What is done with an archive in a bucket.
+fn with_archive(
+    state: &State,
+    operation: &Operation<'_>,
+    command: Command,
+) -> Result<Reply, Fault> {
+    Ok(match command {
         Command::Archive {
             run,
             access,
@@ -175,7 +191,7 @@ fn run(
                 frozen,
                 limiter,
             };
-            Reply::Archived(archive::make(&operation, &making)?)
+            Reply::Archived(archive::make(operation, &making)?)
         }
         Command::ReadBack {
             run,
@@ -185,7 +201,7 @@ fn run(
         } => {
             same_run(state, &run)?;
             let store = (state.open_store)(&access)?;
-            archive::read_back(&operation, &*store, &objects, &archive)?;
+            archive::read_back(operation, &*store, &objects, &archive)?;
             Reply::ReadBack
         }
         Command::Extract {
@@ -196,7 +212,7 @@ fn run(
         } => {
             target_of(state, &run)?;
             let store = (state.open_store)(&access)?;
-            archive::extract(&operation, &*store, &objects, &archive)?;
+            archive::extract(operation, &*store, &objects, &archive)?;
             Reply::Extracted {
                 findings: operation.findings.list(),
             }
@@ -210,12 +226,11 @@ fn run(
         } => {
             target_of(state, &run)?;
             let store = (state.open_store)(&access)?;
-            let compared = archive::compare(&operation, &*store, &objects, &archive, &excused)?;
+            let compared = archive::compare(operation, &*store, &objects, &archive, &excused)?;
             Reply::Verified(compared)
         }
-        Command::Attach | Command::Stop | Command::Limit { .. } => Reply::Alive,
-    };
-    Ok(reply)
+        _ => Reply::Alive,
+    })
 }
 
 fn same_run(state: &State, run: &str) -> Result<(), Fault> {

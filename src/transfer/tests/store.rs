@@ -22,8 +22,13 @@ pub fn access(folder: &Path) -> Access {
 }
 
 pub fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    let folder = access.endpoint.as_ref().unwrap().into();
-    Ok(Arc::new(Folder(folder)))
+    let Some(folder) = &access.endpoint else {
+        return Err(StoreError {
+            why: "no folder is named".to_owned(),
+            failure: StoreFailure::Refused,
+        });
+    };
+    Ok(Arc::new(Folder(folder.into())))
 }
 
 pub struct Folder(pub PathBuf);

@@ -423,8 +423,17 @@ impl World {
 fn tag(content: &[u8]) -> String {
     use md5::Digest as _;
     let sum = md5::Md5::digest(content);
-    let digits: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+    format!("\"{}\"", digits(&sum))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn digits(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut digits = String::new();
+    for byte in bytes {
+        write!(digits, "{byte:02x}").expect("memory");
+    }
+    digits
 }
 
 fn whole(content: Vec<u8>) -> Body {

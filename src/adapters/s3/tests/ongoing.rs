@@ -2,7 +2,7 @@
 use bytes::Bytes;
 use md5::Digest as _;
 
-use super::*;
+use super::{fake::digits, *};
 
 const PARTS: u32 = 5;
 
@@ -14,10 +14,6 @@ fn part(number: u32) -> Bytes {
 
 fn sum(number: u32) -> [u8; 16] {
     md5::Md5::digest(part(number)).into()
-}
-
-fn digits(sum: &[u8]) -> String {
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Sends what is missing of all parts, and makes the object of them.

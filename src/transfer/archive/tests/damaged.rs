@@ -1,5 +1,8 @@
 use super::*;
 
+/// What the refusal says, and what is changed before.
+type Change = (&'static str, fn(&mut Archive));
+
 /// An archive of a few parts, and its objects.
 fn made() -> (Place, Archive) {
     let place = Place::new(|root| {
@@ -62,7 +65,7 @@ fn an_object_that_is_cut_off_or_gone_or_of_another_archive_is_found() {
 #[test]
 fn a_manifest_that_says_something_else_is_found() {
     let (place, archive) = made();
-    let changes: [(&str, fn(&mut Archive)); 5] = [
+    let changes: [Change; 5] = [
         ("tree", |archive| archive.tree.files += 1),
         ("tree", |archive| archive.tree.digest.0[0] ^= 1),
         ("digest", |archive| archive.index_digest.0[0] ^= 1),

@@ -33,7 +33,9 @@ fn the_system_s_own_programs_restore_everything() {
     }
     assert_eq!(made.len(), restored.len());
     let mut summing = Summing::new();
-    made.iter().for_each(|entry| summing.add(entry));
+    for entry in &made {
+        summing.add(entry);
+    }
     assert_eq!(summing.finish(), archive.tree);
     assert_eq!((archive.sockets, archive.changed), (1, 0));
     for name in ["sparse", "only a hole"] {
