@@ -128,12 +128,21 @@ struct Undoing {
     claims: bool,
     /// What they hold was compared with the source.
     verified: bool,
-    /// A snapshot that was made whole would go.
-    sealed: bool,
-    /// The source is a snapshot in a bucket, which was looked at when the steps were made.
-    in_bucket: bool,
+    /// What a bucket has to do with it.
+    bucket: InBucket,
     /// What the steps left.
     left: Cx,
+}
+
+/// What a bucket has to do with a rollback.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InBucket {
+    /// Nothing that counts.
+    Nothing,
+    /// A snapshot in it is whole, and would go.
+    Whole,
+    /// A snapshot in it is the source, and was looked at when the steps were made.
+    Source,
 }
 
 impl Undoing {
@@ -169,8 +178,13 @@ impl Undoing {
             verified: [VERIFIED.step(), COMPARED.step()]
                 .iter()
                 .any(|step| matches!(state.last(step), Some(Record::Done(_)))),
-            sealed: goes(SEALED.step()),
-            in_bucket: steps.iter().any(|step| step == FILLED.step()),
+            bucket: if steps.iter().any(|step| step == FILLED.step()) {
+                InBucket::Source
+            } else if goes(SEALED.step()) {
+                InBucket::Whole
+            } else {
+                InBucket::Nothing
+            },
             left,
             steps: undone,
         })
@@ -181,7 +195,7 @@ impl Undoing {
         let Some(inventory) = about.volumes() else {
             return Ok(());
         };
-        if self.in_bucket || (!self.started && !self.claims) {
+        if self.bucket == InBucket::Source || (!self.started && !self.claims) {
             return Ok(());
         }
         let source = &sides.source;
@@ -225,7 +239,7 @@ impl Undoing {
             Some("what clients wrote to the target since it was started is lost with a rollback")
         } else if self.claims && self.verified {
             Some("a rollback deletes the target's volumes, whose copy is complete and compared")
-        } else if self.sealed {
+        } else if self.bucket == InBucket::Whole {
             Some("a rollback deletes the snapshot, which is whole")
         } else {
             None

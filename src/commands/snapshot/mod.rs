@@ -97,7 +97,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
             let source = match args.subject.context("a subject")? {
                 Subject::Tenant(name) => {
                     args.volumes.are_of_no_use()?;
-                    return take(cx, &name, to, &args.server).await;
+                    return Box::pin(take(cx, &name, to, &args.server)).await;
                 }
                 Subject::Claim(pvc) => Source {
                     pvc: Some(pvc),
