@@ -46,6 +46,7 @@ pub(crate) enum Command {
     SwitchDatastore(commands::switch_datastore::Args),
     Snapshot(commands::snapshot::Args),
     Restore(commands::restore::Args),
+    RestoreCheck(commands::restore_check::Args),
     Completion(commands::completion::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
@@ -116,6 +117,7 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::SwitchDatastore(args) => commands::switch_datastore::run(&cx, args).await,
         Command::Snapshot(args) => commands::snapshot::run(&cx, args).await,
         Command::Restore(args) => commands::restore::run(&cx, args).await,
+        Command::RestoreCheck(args) => commands::restore_check::run(&cx, args).await,
         Command::Completion(args) => {
             let command = command(cx.ui.program());
             commands::completion::run(&cx, &args, command)

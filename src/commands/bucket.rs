@@ -7,6 +7,7 @@ use crate::{
     adapters::s3::{Address, Bucket, Given, SCHEME, Settings, Source},
     context::Context,
     error::Usage,
+    plan::BucketPlace,
     steps::snapshots::{Repository, SnapshotId},
 };
 
@@ -31,10 +32,30 @@ pub(crate) struct BucketFlags {
 impl BucketFlags {
     /// Opens the bucket of an address, which is the repository's place in it. Nothing is asked of it yet.
     pub(super) async fn open(&self, cx: &Context, address: &Address) -> Result<Repository> {
+        let settings = self.settings(cx).await?;
+        let bucket = Bucket::open(&address.bucket, settings)?;
+        Ok(Repository::new(bucket, &address.key))
+    }
+
+    /// The place as a plan names it: with what was found out about its server, so that whoever goes on with it later,
+    /// from elsewhere, asks the same one.
+    pub(super) async fn place(&self, cx: &Context, address: &Address) -> Result<BucketPlace> {
+        let given = self.settings(cx).await?.given();
+        Ok(BucketPlace {
+            address: address.to_string(),
+            endpoint: given.endpoint,
+            region: given.region,
+            authority: given.pem,
+            secret: self.s3_secret.clone(),
+        })
+    }
+
+    async fn settings(&self, cx: &Context) -> Result<Settings> {
         let given = Given {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             authority: self.ca_file.clone(),
+            pem: None,
         };
         let source = match &self.s3_secret {
             Some(name) => Source::Secret {
@@ -44,9 +65,7 @@ impl BucketFlags {
             },
             None => Source::user(),
         };
-        let settings = Settings::read(given, source).await?;
-        let bucket = Bucket::open(&address.bucket, settings)?;
-        Ok(Repository::new(bucket, &address.key))
+        Ok(Settings::read(given, source).await?)
     }
 
     /// The flags as they were given, each with a space before it: for a command to type.

@@ -40,17 +40,19 @@ pub(super) async fn to_freeze(cx: &Context, subject: &Subject) -> Result<()> {
 fn will_freeze(plan: &Plan, report: Option<&Report>) -> Option<String> {
     let source = &plan.spec.source;
     let (kind, name) = match plan.spec.playbook {
-        Playbook::StatefulSet | Playbook::Freeze => match (&source.statefulset, &source.deployment)
-        {
-            (Some(name), _) => ("statefulset", name),
-            (None, Some(name)) => ("deployment", name),
-            (None, None) => return None,
-        },
+        Playbook::Snapshot if plan.spec.freeze.live || source.pvc.is_some() => return None,
+        Playbook::StatefulSet | Playbook::Freeze | Playbook::Snapshot => {
+            match (&source.statefulset, &source.deployment) {
+                (Some(name), _) => ("statefulset", name),
+                (None, Some(name)) => ("deployment", name),
+                (None, None) => return None,
+            }
+        }
         Playbook::KamajiDatastore => match &source.tenant_control_plane {
             Some(name) => ("tenantcontrolplane", name),
             None => return None,
         },
-        Playbook::Copy => return None,
+        Playbook::Copy | Playbook::Restore => return None,
     };
     let settled = report
         .and_then(|report| report.step("freeze"))

@@ -115,6 +115,10 @@ Examples:
 
 pub(super) const SNAPSHOT: &str = "\
 Examples:
+  # All volumes of a StatefulSet, which is frozen meanwhile; the movers send them themselves
+  kubectl migrate snapshot statefulset/orders-db --to s3://backups/prod --s3-secret backups -n shop
+  # One volume, while it is written to: files that change meanwhile are named
+  kubectl migrate snapshot pvc/data-orders-db-0 --to s3://backups/prod -n shop
   # All that tenant t1 keeps, as it is at one moment; the tenant works on
   kubectl migrate snapshot tcp/t1 --to t1.snapshot -n tenants
   # The file is a zstd stream of JSON lines
@@ -139,8 +143,19 @@ Examples:
   # In a script its name stands in a flag
   kubectl migrate snapshot delete s3://backups/t1/20261128T041500Z --confirm t1/20261128T041500Z";
 
+pub(super) const RESTORE_CHECK: &str = "\
+Examples:
+  # Read everything, and compare each file with the digest that it had
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z
+  # Only look what is there
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 1";
+
 pub(super) const RESTORE: &str = "\
 Examples:
+  # The volumes of a workload, into claims of another namespace, which are made as they were
+  kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new
+  # One volume, into an empty claim
+  kubectl migrate restore s3://backups/prod/data/20261128T041500Z --into pvc/data
   # Read the file, and look whether it may go there
   kubectl migrate restore t1.snapshot --into datastore/gold --dry-run=client
   # Into an empty schema

@@ -1,5 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
+use super::object_store;
 use crate::{
     error::Kind,
     plan::Span,
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Kind {
         keys: args.keys.clone(),
         run: args.run.clone(),
         idle_limit,
+        open_store: object_store::open,
     };
     match serve(&config) {
         // A Job takes an end without an error for the end of its work, and would not start another mover.

@@ -95,6 +95,7 @@ pub(super) fn view(plan: &Plan, namespace: &str, playbook: &playbooks::Playbook)
 fn is_measured(plan: &Plan) -> bool {
     match plan.spec.playbook {
         plan::Playbook::KamajiDatastore => plan.spec.way == TenantWay::Direct,
+        plan::Playbook::Snapshot | plan::Playbook::Restore => false,
         _ => plan.spec.warm.rounds > 0,
     }
 }

@@ -14,7 +14,13 @@ use crate::{
     playbooks,
     playbooks::Sides,
     steps::{
-        About, freeze::FROZEN, in_place::START, prepare::PREPARED, start_target::STARTED,
+        About,
+        archives::SEALED,
+        freeze::FROZEN,
+        in_place::START,
+        prepare::PREPARED,
+        restores::{COMPARED, FILLED},
+        start_target::STARTED,
         verify::VERIFIED,
     },
 };
@@ -128,8 +134,21 @@ struct Undoing {
     claims: bool,
     /// What they hold was compared with the source.
     verified: bool,
+    /// What a bucket has to do with it.
+    bucket: InBucket,
     /// What the steps left.
     left: Cx,
+}
+
+/// What a bucket has to do with a rollback.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InBucket {
+    /// Nothing that counts.
+    Nothing,
+    /// A snapshot in it is whole, and would go.
+    Whole,
+    /// A snapshot in it is the source, and was looked at when the steps were made.
+    Source,
 }
 
 impl Undoing {
@@ -162,7 +181,16 @@ impl Undoing {
         Ok(Self {
             started: goes(STARTED.step()) || goes(START.step()),
             claims: goes(PREPARED.step()) && made,
-            verified: matches!(state.last(VERIFIED.step()), Some(Record::Done(_))),
+            verified: [VERIFIED.step(), COMPARED.step()]
+                .iter()
+                .any(|step| matches!(state.last(step), Some(Record::Done(_)))),
+            bucket: if steps.iter().any(|step| step == FILLED.step()) {
+                InBucket::Source
+            } else if goes(SEALED.step()) {
+                InBucket::Whole
+            } else {
+                InBucket::Nothing
+            },
             left,
             steps: undone,
         })
@@ -179,7 +207,7 @@ impl Undoing {
         let Some(inventory) = about.volumes() else {
             return Ok(());
         };
-        if !self.started && !self.claims {
+        if self.bucket == InBucket::Source || (!self.started && !self.claims) {
             return Ok(());
         }
         let source = &sides.source;
@@ -229,6 +257,8 @@ impl Undoing {
             Some("what clients wrote to the target since it was started is lost with a rollback")
         } else if self.claims && self.verified {
             Some("a rollback deletes the target's volumes, whose copy is complete and compared")
+        } else if self.bucket == InBucket::Whole {
+            Some("a rollback deletes the snapshot, which is whole")
         } else {
             None
         }
@@ -316,6 +346,12 @@ mod tests {
                 .loses()
                 .is_some_and(|what| what.contains("clients"))
         );
+        let steps = ["reserve", "upload", "seal"].map(str::to_owned);
+        let snapshot = ["reserve", "upload", "seal"].map(|step| (step, Record::Done(json!(null))));
+        let whole = Undoing::new(&state(&snapshot), &steps, None)?;
+        assert!(whole.loses().is_some_and(|what| what.contains("whole")));
+        let cut = Undoing::new(&state(&snapshot[..2]), &steps, None)?;
+        assert!(cut.loses().is_none());
         let kept = undoing(&started, Some("start-target"))?;
         assert!(kept.steps.is_empty() && kept.loses().is_none());
         let kept = undoing(&started, Some("verify"))?;

@@ -380,7 +380,10 @@ fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
     let untouched = every(|last| matches!(last, None | Some(Record::Blocked(_) | Record::Undone)));
     let over = untouched || every(|last| last.is_some_and(Record::is_settled));
     match plan.spec.playbook {
-        crate::plan::Playbook::Copy | crate::plan::Playbook::KamajiDatastore => over,
+        crate::plan::Playbook::Copy
+        | crate::plan::Playbook::KamajiDatastore
+        | crate::plan::Playbook::Snapshot
+        | crate::plan::Playbook::Restore => over,
         _ => untouched && digest(plan) != journal.header().digest,
     }
 }

@@ -96,6 +96,10 @@ pub enum Playbook {
     Freeze,
     /// A Kamaji tenant's control plane to another DataStore.
     KamajiDatastore,
+    /// A workload's volumes, or a single one, into a bucket.
+    Snapshot,
+    /// The volumes of such a snapshot, out of the bucket.
+    Restore,
 }
 
 impl Playbook {
@@ -107,6 +111,8 @@ impl Playbook {
             Self::Copy => "copy",
             Self::Freeze => "freeze",
             Self::KamajiDatastore => "kamaji-datastore",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
         }
     }
 }
@@ -127,6 +133,33 @@ pub struct Source {
     /// A Kamaji TenantControlPlane's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_control_plane: Option<String>,
+    /// A snapshot of a bucket, as NAME/TIME.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Box<BucketPlace>>,
+}
+
+/// A place in a bucket, and how its server is found. Credentials are not here: they come from the Secret that is named,
+/// or from whoever runs it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BucketPlace {
+    /// `s3://BUCKET/PREFIX`.
+    pub address: String,
+    /// URL of the S3 server; AWS's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The certificates of the authorities that the server's may be of, as PEM; the system's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// A Secret of the migration's namespace with the credentials; those of whoever runs it when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// To where.
@@ -148,6 +181,9 @@ pub struct Target {
     /// A Kamaji DataStore's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_store: Option<String>,
+    /// Where a snapshot goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Box<BucketPlace>>,
     /// The storage class of all its volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
@@ -206,6 +242,9 @@ pub struct Freeze {
     /// How long writes may stop; a cut-over that would not fit is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Span>,
+    /// Do not stop writes: a snapshot then names the files that changed while they were read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub live: bool,
 }
 
 /// How a workload is frozen.

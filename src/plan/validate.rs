@@ -8,7 +8,7 @@ use super::{
 const LONGEST_NAME: usize = 40;
 
 /// What can be moved.
-const KINDS: &str = "`statefulset`, `deployment`, `pvc`, `tenantControlPlane`";
+const KINDS: &str = "`statefulset`, `deployment`, `pvc`, `tenantControlPlane`, `snapshot`";
 
 /// A name that is not longer than a migration's may be: a longer one is cut, and told from others by a
 /// digest at its end.
@@ -76,6 +76,8 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         Playbook::Copy => &["pvc"],
         Playbook::Freeze => &["statefulset", "deployment"],
         Playbook::KamajiDatastore => &["tenantControlPlane"],
+        Playbook::Snapshot => &["statefulset", "deployment", "pvc"],
+        Playbook::Restore => &["snapshot"],
     };
     if !allowed.contains(&kind) {
         let problem = format!(
@@ -85,24 +87,10 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         );
         return refuse(&format!("spec.source.{kind}"), problem);
     }
-    for (field, present, only) in [
-        (
-            "statefulset",
-            target.statefulset.is_some(),
-            Playbook::StatefulSet,
-        ),
-        ("pvc", target.pvc.is_some(), Playbook::Copy),
-        ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
-        (
-            "dataStore",
-            target.data_store.is_some(),
-            Playbook::KamajiDatastore,
-        ),
-    ] {
-        if present && playbook != only {
-            let problem = format!("playbook `{}` has no use for it", playbook.name());
-            return refuse(&format!("spec.target.{field}"), problem);
-        }
+    of_target(plan)?;
+    if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
+        let problem = "a snapshot and its bucket belong together".to_owned();
+        return refuse("spec.source", problem);
     }
     if playbook == Playbook::KamajiDatastore {
         return tenant(plan);
@@ -113,13 +101,25 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             plan.spec.freeze.tenant != TenantFreeze::default(),
         ),
         ("spec.way", plan.spec.way != TenantWay::default()),
+        (
+            "spec.freeze.live",
+            plan.spec.freeze.live && playbook != Playbook::Snapshot,
+        ),
     ] {
         if given {
             let problem = format!("playbook `{}` has no use for it", playbook.name());
             return refuse(field, problem);
         }
     }
-    if playbook == Playbook::Freeze || !is_itself(plan, source) {
+    match playbook {
+        Playbook::Snapshot if target.bucket.is_none() => {
+            let problem = "names no bucket to write to".to_owned();
+            return refuse("spec.target.bucket", problem);
+        }
+        Playbook::Snapshot | Playbook::Restore | Playbook::Freeze => return Ok(()),
+        _ => {}
+    }
+    if !is_itself(plan, source) {
         return Ok(());
     }
     if plan.is_in_place() {
@@ -164,6 +164,36 @@ fn in_place(plan: &Plan) -> Result<(), (String, String)> {
         None => Ok(()),
         Some((field, _, problem)) => Err((field.to_owned(), problem.to_owned())),
     }
+}
+
+/// What the target has that its playbook has no use for.
+fn of_target(plan: &Plan) -> Result<(), (String, String)> {
+    let (playbook, target) = (plan.spec.playbook, &plan.spec.target);
+    let refuse = |field: &str, problem: String| Err((field.to_owned(), problem));
+    for (field, present, only) in [
+        (
+            "statefulset",
+            target.statefulset.is_some(),
+            Playbook::StatefulSet,
+        ),
+        ("volumes", !target.volumes.is_empty(), Playbook::StatefulSet),
+        (
+            "dataStore",
+            target.data_store.is_some(),
+            Playbook::KamajiDatastore,
+        ),
+        ("bucket", target.bucket.is_some(), Playbook::Snapshot),
+    ] {
+        if present && playbook != only {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(&format!("spec.target.{field}"), problem);
+        }
+    }
+    if target.pvc.is_some() && !matches!(playbook, Playbook::Copy | Playbook::Restore) {
+        let problem = format!("playbook `{}` has no use for it", playbook.name());
+        return refuse("spec.target.pvc", problem);
+    }
+    Ok(())
 }
 
 /// What makes no sense for a tenant's control plane, which stays where it is and has no volumes.
@@ -223,6 +253,7 @@ fn given(source: &Source) -> Vec<(&'static str, &str)> {
         ("deployment", &source.deployment),
         ("pvc", &source.pvc),
         ("tenantControlPlane", &source.tenant_control_plane),
+        ("snapshot", &source.snapshot),
     ]
     .into_iter()
     .filter_map(|(kind, name)| Some((kind, name.as_deref()?)))

@@ -5,6 +5,8 @@ mod freeze;
 mod in_place;
 mod kamaji;
 mod movers;
+mod restore;
+mod snapshot;
 mod statefulset;
 
 use std::{sync::Arc, time::Duration};
@@ -71,6 +73,9 @@ pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Resul
         plan::Playbook::Copy => copy::build(plan, sides, volumes).await,
         plan::Playbook::Freeze => freeze::build(plan, sides, volumes).await,
         plan::Playbook::KamajiDatastore => kamaji::build(plan, sides, tenant).await,
+        // A bucket's client makes them large.
+        plan::Playbook::Snapshot => Box::pin(snapshot::build(plan, sides, volumes)).await,
+        plan::Playbook::Restore => Box::pin(restore::build(plan, sides, volumes)).await,
     }
 }
 

@@ -144,6 +144,11 @@ pub(super) fn grace(inventory: &Inventory) -> Duration {
     Duration::from_secs(seconds.unwrap_or(GRACE))
 }
 
+/// How long all pods may take to end: they may do so one after the other.
+pub(super) fn bound(inventory: &Inventory) -> Duration {
+    grace(inventory) * inventory.replicas.max(1) + SLACK
+}
+
 pub(super) fn freeze_step(
     plan: &Plan,
     sides: &Sides,
@@ -162,7 +167,6 @@ pub(super) fn freeze_step(
         claims: inventory.claims(),
         begun: inventory.workload.clone(),
         exclusive: exclusive.map(|volume| volume.source.clone()).collect(),
-        // Pods may end one after the other.
-        bound: grace(inventory) * inventory.replicas.max(1) + SLACK,
+        bound: bound(inventory),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 
 mod final_copy;
 mod forecast;
-mod target;
+pub(super) mod target;
 mod warm;
 
 pub use final_copy::{FINAL, FinalCopy};

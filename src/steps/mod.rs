@@ -1,5 +1,6 @@
 //! Changes to the world, shared by verbs and playbooks.
 mod about;
+pub mod archives;
 pub mod copy;
 pub mod freeze;
 pub mod hand_over;
@@ -13,6 +14,7 @@ pub mod preflight;
 pub mod prepare;
 mod ready;
 pub mod release;
+pub mod restores;
 pub mod rights;
 pub mod snapshots;
 pub mod start_target;

@@ -84,6 +84,24 @@ pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
     rules
 }
 
+/// To read the credentials of a bucket.
+#[must_use]
+pub fn for_secret(namespace: &str, name: Option<&String>) -> Vec<Rule> {
+    name.map_or_else(Vec::new, |name| {
+        one(namespace, "", "secrets", &["get"], name)
+    })
+}
+
+/// To keep the keys of the run's movers.
+#[must_use]
+pub fn for_keys(movers: &Movers) -> Vec<Rule> {
+    let namespace = &movers.source.namespace;
+    let mut rules = all(namespace, "", "secrets", &["create"]);
+    let name = movers.keys_name();
+    rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+    rules
+}
+
 /// To read the source's claims.
 #[must_use]
 pub fn for_source_claims(namespace: &str) -> Vec<Rule> {

@@ -1,10 +1,11 @@
 //! The client's end of a control connection, over any stream: a TCP connection, or a port-forward.
+use super::archive::{Access, Archive, Objects};
 use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
 use super::keys::ClientKeys;
 use super::protocol::{Command, Reply, Request};
 use super::report::{
-    Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+    Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
 };
 use super::side::Side;
 use super::tls;
@@ -258,6 +259,95 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
             .await?
         {
             Reply::Limited => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Makes an archive of this mover's volume in a bucket, and its index. What an earlier try with the same mark has
+    /// sent is not sent again. `frozen` says that nobody should write meanwhile: then a file that changes is an error.
+    pub async fn archive(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        mark: &str,
+        frozen: bool,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Archive, ControlError> {
+        let command = Command::Archive {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            mark: mark.to_owned(),
+            frozen,
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::Archived(archive) => Ok(archive),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Reads an archive out of the bucket, and compares every file with its index and both with what was made.
+    pub async fn read_back(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        archive: &Archive,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), ControlError> {
+        let command = Command::ReadBack {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            archive: archive.clone(),
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::ReadBack => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Fills the target's volume from an archive; what it cannot keep.
+    pub async fn extract(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        archive: &Archive,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Vec<Finding>, ControlError> {
+        let command = Command::Extract {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            archive: archive.clone(),
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::Extracted { findings } => Ok(findings),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Reads the target's volume back, and compares it with an archive's index, but for what it could not keep.
+    pub async fn compare(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        archive: &Archive,
+        excused: &[What],
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verification, ControlError> {
+        let command = Command::Compare {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            archive: archive.clone(),
+            excused: excused.to_vec(),
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::Verified(verification) => Ok(verification),
             _ => Err(self.unexpected()),
         }
     }

@@ -10,6 +10,7 @@ pub struct Digest(pub [u8; 32]);
 
 /// A point in time as the file system keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Time {
     /// Seconds since 1970-01-01T00:00:00Z; before it they are negative.
     pub seconds: i64,
@@ -19,6 +20,7 @@ pub struct Time {
 
 /// An extended attribute; POSIX ACLs and file capabilities are such.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Xattr {
     /// The name with its name space: `user.origin`, `system.posix_acl_access`.
     #[serde(with = "escaped")]
@@ -30,6 +32,7 @@ pub struct Xattr {
 
 /// What an entry has besides its contents.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metadata {
     /// Permission bits with setuid, setgid and sticky: `mode & 0o7777`.
     pub mode: u32,
@@ -47,6 +50,7 @@ pub struct Metadata {
 
 /// What an entry is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Kind {
     /// A directory.
     Directory,
@@ -90,6 +94,7 @@ pub enum Kind {
 
 /// One entry of a tree.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Where it is.
     pub path: TreePath,

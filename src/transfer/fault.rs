@@ -1,4 +1,5 @@
 //! Why a mover could not do what it was asked to.
+use super::archive::StoreError;
 use super::entry::Digest;
 use super::path::TreePath;
 use super::side::Side;
@@ -163,6 +164,28 @@ pub enum Fault {
         /// `directory` or `device`.
         target_shape: String,
     },
+    /// An object of a snapshot is not what it was made as.
+    #[error("{object} is damaged: {what}")]
+    Damaged {
+        /// The object.
+        object: String,
+        /// What was seen, and where.
+        what: String,
+    },
+    /// Where snapshots are kept does not do what it was asked to.
+    #[error(transparent)]
+    Store(StoreError),
+    /// An archive would have more parts than a bucket takes.
+    #[error(
+        "the archive would have more than {parts} parts, which no bucket takes; keep less on one volume, or copy it to another volume"
+    )]
+    TooLarge {
+        /// The most.
+        parts: u32,
+    },
+    /// Archives are of file systems.
+    #[error("the volume is a device, and archives are made of file systems; copy it instead")]
+    Device,
     /// The other mover broke the protocol.
     #[error(
         "the other mover sent what does not belong there ({what}); both must be of the same version"

@@ -27,6 +27,7 @@
 //!    minor, 32 bits each.
 //!
 //! A device is a tree of one file with the empty path, mode, owner and times 0.
+pub mod archive;
 pub mod control;
 pub mod entry;
 pub mod escaped;
@@ -52,6 +53,7 @@ mod read;
 mod relay;
 mod remove;
 mod root;
+mod summing;
 mod tls;
 mod volume;
 mod walk;
@@ -66,7 +68,7 @@ pub use mover::DEFAULT_CONNECTIONS;
 pub use relay::Relay;
 pub use report::{
     Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind,
-    RoundSummary, Verification, What,
+    RoundSummary, TreeSummary, Verification, What,
 };
 pub use side::Side;
 

@@ -1,11 +1,12 @@
 //! The messages: between client and mover, and between the two movers.
+use super::archive::{Access, Archive, Objects};
 use super::blocks::{Answer, Stamp, Sum};
 use super::entry::{Digest, Entry, Metadata};
 use super::fault::Fault;
 use super::listing::Digests;
 use super::path::TreePath;
 use super::report::{
-    Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+    Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
 };
 use super::side::Side;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,36 @@ pub(crate) enum Command {
     Limit {
         bytes_per_second: Option<u64>,
     },
+    /// Makes an archive of the volume, in a bucket.
+    Archive {
+        run: String,
+        access: Access,
+        objects: Objects,
+        mark: String,
+        frozen: bool,
+    },
+    /// Reads an archive out of the bucket, and compares it with its index and with this.
+    ReadBack {
+        run: String,
+        access: Access,
+        objects: Objects,
+        archive: Archive,
+    },
+    /// Fills the volume from an archive.
+    Extract {
+        run: String,
+        access: Access,
+        objects: Objects,
+        archive: Archive,
+    },
+    /// Reads the volume back, and compares it with an archive's index.
+    Compare {
+        run: String,
+        access: Access,
+        objects: Objects,
+        archive: Archive,
+        excused: Vec<What>,
+    },
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
@@ -74,6 +105,9 @@ pub(crate) enum Reply {
     Stopping,
     Refused(Fault),
     Limited,
+    Archived(Archive),
+    ReadBack,
+    Extracted { findings: Vec<Finding> },
 }
 
 /// The first message on a connection between movers, in both directions.

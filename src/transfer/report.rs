@@ -257,6 +257,7 @@ pub struct Difference {
 
 /// The digest of one side, read back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TreeSummary {
     /// Digest over all entries; the encoding is in the documentation of [`super`].
     pub digest: Digest,

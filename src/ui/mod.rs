@@ -31,7 +31,7 @@ pub use progress::LINE_INTERVAL;
 pub use prompt::PromptError;
 pub use removal::Removal;
 pub use screen::{Log, Ui, Written};
-pub use snapshots::{SnapshotRow, SnapshotState};
+pub use snapshots::{SnapshotRow, SnapshotState, SnapshotVolume};
 pub use status::StatusRow;
 pub use stream::OutputError;
 pub use visible::{visible, visible_bytes, visible_lines};

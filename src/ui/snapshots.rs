@@ -45,12 +45,38 @@ pub struct SnapshotRow {
     pub digest: Option<String>,
     /// Digest of the data object's bytes.
     pub blake3: Option<String>,
+    /// Whether nobody could write while its volumes were read; none where it is of no volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<bool>,
+    /// Its volumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<SnapshotVolume>,
     /// What it takes in the bucket.
     pub stored_bytes: u64,
     /// The version that wrote it.
     pub written_by: Option<String>,
     /// When it was taken.
     pub taken: Option<Timestamp>,
+}
+
+/// A volume of a snapshot.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotVolume {
+    /// The claim that it was.
+    pub claim: String,
+    /// Its archive, below the snapshot's name.
+    pub object: String,
+    /// Files in it.
+    pub files: u64,
+    /// Their length.
+    pub bytes: u64,
+    /// Digest of its tree.
+    pub digest: String,
+    /// Files that changed while they were read.
+    pub changed: u64,
+    /// What it takes in the bucket.
+    pub stored_bytes: u64,
 }
 
 /// How a snapshot is.
@@ -164,6 +190,11 @@ fn facts(row: &SnapshotRow) -> Vec<String> {
         ("records", row.records.map(amount::count)),
         ("bytes", row.bytes.map(amount::bytes)),
         ("digest", row.digest.clone()),
+        (
+            "frozen",
+            row.frozen
+                .map(|frozen| if frozen { "yes" } else { "no" }.to_owned()),
+        ),
         ("stored", Some(amount::bytes(row.stored_bytes))),
         ("blake3", row.blake3.clone()),
         (
@@ -178,11 +209,25 @@ fn facts(row: &SnapshotRow) -> Vec<String> {
                 .map(|by| format!("kubectl-migrate {by}")),
         ),
     ];
+    let volumes = row.volumes.iter().map(|volume| {
+        let changed = match volume.changed {
+            0 => String::new(),
+            changed => format!(", {} changed while they were read", amount::count(changed)),
+        };
+        let text = format!(
+            "{}: {} files, {}, digest {}{changed}",
+            volume.claim,
+            amount::count(volume.files),
+            amount::bytes(volume.bytes),
+            volume.digest
+        );
+        format!("  {:<12} {text}", "volume:")
+    });
     let head = [format!("Snapshot {}", row.address)];
     let lines = facts
         .into_iter()
         .filter_map(|(name, value)| Some(format!("  {:<12} {}", format!("{name}:"), value?)));
-    head.into_iter().chain(lines).collect()
+    head.into_iter().chain(lines).chain(volumes).collect()
 }
 
 impl Ui {
@@ -254,6 +299,8 @@ mod tests {
             revision: Some(17),
             digest: some("5f0e"),
             blake3: some("ab12"),
+            frozen: None,
+            volumes: Vec::new(),
             stored_bytes: 345_678,
             written_by: some("0.1.0"),
             taken: "2026-11-28T04:15:00Z".parse().ok(),

@@ -3,6 +3,7 @@
     clippy::print_stdout,
     reason = "a test tells its figures, such as how many cuts it made"
 )]
+mod archives;
 mod bad;
 mod blocks;
 mod buckets;

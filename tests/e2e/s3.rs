@@ -1,6 +1,6 @@
 //! A real S3 server, versitygw: folders for buckets, with users, policies and certificates.
 use std::{
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     datastore::authority::Authority,
-    support::{migrate, output_of, wait_for},
+    support::{On, migrate, output_of, wait_for},
 };
 
 /// Who may do everything.
@@ -28,6 +28,8 @@ pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
     port: u16,
+    /// The address that it listens on.
+    host: String,
     /// The authority of its certificate, if it has one.
     authority: Option<String>,
 }
@@ -35,15 +37,33 @@ pub struct Server {
 impl Server {
     /// One that is spoken to without TLS.
     pub fn plain() -> Result<Self> {
-        Self::start(false)
+        Self::start(false, "127.0.0.1")
     }
 
     /// One with a certificate of its own authority.
     pub fn with_tls() -> Result<Self> {
-        Self::start(true)
+        Self::start(true, "127.0.0.1")
     }
 
-    fn start(tls: bool) -> Result<Self> {
+    /// One with a certificate that this machine and the cluster's pods reach.
+    pub fn for_pods(on: On) -> Result<Self> {
+        // The machine is the pods' gateway, the address before that of the node.
+        let config = std::fs::read_to_string(on.kubeconfig()?)?;
+        let config: Value = serde_yaml::from_str(&config)?;
+        let server = config["clusters"][0]["cluster"]["server"]
+            .as_str()
+            .context("a server")?;
+        let node: Ipv4Addr = server
+            .trim_start_matches("https://")
+            .split(':')
+            .next()
+            .context("a host")?
+            .parse()?;
+        let host = Ipv4Addr::from_bits(node.to_bits() - 1);
+        Self::start(true, &host.to_string())
+    }
+
+    fn start(tls: bool, host: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("data").join(BUCKET))?;
@@ -55,15 +75,15 @@ impl Server {
             json!({"accessAccounts": {access: reader}}).to_string(),
         )?;
         let authority = if tls {
-            Some(certificates(folder.path())?)
+            Some(certificates(folder.path(), host)?)
         } else {
             None
         };
         // Nobody else takes a port in the moment between.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = TcpListener::bind((host, 0))?.local_addr()?.port();
         let mut command = Command::new("versitygw");
         command.args(["--quiet", "--region", REGION, "--port"]);
-        command.arg(format!("127.0.0.1:{port}"));
+        command.arg(format!("{host}:{port}"));
         command.arg("--iam-dir").arg(at("users"));
         if tls {
             command
@@ -87,9 +107,10 @@ impl Server {
             child,
             folder,
             port,
+            host: host.to_owned(),
             authority,
         };
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("{host}:{port}");
         wait_for("the S3 server", || {
             if let Some(ended) = this.child.try_wait()? {
                 let log = std::fs::read_to_string(this.folder.path().join("log"))?;
@@ -127,7 +148,7 @@ impl Server {
         } else {
             "http"
         };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://{}:{}", self.host, self.port)
     }
 
     /// The file with the authority of its certificate.
@@ -204,9 +225,9 @@ impl Drop for Server {
 }
 
 /// Makes an authority and a certificate of it for this machine; the authority's, in PEM.
-fn certificates(folder: &Path) -> Result<String> {
+fn certificates(folder: &Path, host: &str) -> Result<String> {
     let authority = Authority::new()?;
-    let server = authority.certify("versitygw", &["127.0.0.1"])?;
+    let server = authority.certify("versitygw", &[host])?;
     std::fs::write(folder.join("server.crt"), &server.certificate)?;
     std::fs::write(folder.join("server.key"), server.key.expose_secret())?;
     std::fs::write(folder.join("ca.crt"), authority.pem())?;

@@ -22,6 +22,7 @@ fn the_help_of_every_verb() -> Result<()> {
         "switch-datastore",
         "snapshot",
         "restore",
+        "restore-check",
         "copy",
         "completion",
         "version",

@@ -40,6 +40,8 @@ pub struct Given {
     pub region: Option<String>,
     /// The file with the certificates of the authorities to trust.
     pub authority: Option<PathBuf>,
+    /// The certificates themselves, as PEM, where there is no such file.
+    pub pem: Option<String>,
 }
 
 /// Where the rest comes from. It is asked again when a server no longer takes the credentials.
@@ -56,6 +58,8 @@ pub enum Source {
         /// Its name.
         name: String,
     },
+    /// Whoever lets us use his own: there are no others.
+    Given(Keys),
 }
 
 impl fmt::Debug for Source {
@@ -63,6 +67,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(_) => formatter.write_str("User"),
+            Self::Given(keys) => write!(formatter, "Given({keys:?})"),
             Self::Secret {
                 namespace, name, ..
             } => write!(formatter, "Secret({namespace}/{name})"),
@@ -93,7 +98,7 @@ pub struct Settings {
 
 /// What requests are signed with.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub struct Keys {
     pub(super) id: String,
     pub(super) secret: SecretString,
     pub(super) token: Option<SecretString>,
@@ -135,7 +140,10 @@ impl Settings {
         let found = found(&source).await?;
         let authority = match given.authority {
             Some(file) => Some(read_file(&file, "--ca-file")?),
-            None => found.authority,
+            None => given
+                .pem
+                .map(|pem| (pem, "the plan's authority".to_owned()))
+                .or(found.authority),
         };
         if let Some((pem, from)) = &authority {
             check_authority(pem).map_err(|cause| S3Error::Setting {
@@ -162,6 +170,17 @@ impl Settings {
         })
     }
 
+    /// The same without credentials, for whoever goes on with them later from elsewhere.
+    #[must_use]
+    pub fn given(&self) -> Given {
+        Given {
+            endpoint: self.endpoint.clone(),
+            region: Some(self.region.clone()),
+            authority: None,
+            pem: self.authority.clone(),
+        }
+    }
+
     /// Whether everybody on the way can read what passes.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -172,12 +191,21 @@ impl Settings {
 
 /// The keys that a source has now.
 pub(super) async fn keys(source: &Source) -> Result<Keys, S3Error> {
-    Ok(found(source).await?.keys)
+    match source {
+        Source::Given(keys) => Ok(keys.clone()),
+        source => Ok(found(source).await?.keys),
+    }
 }
 
 async fn found(source: &Source) -> Result<Found, S3Error> {
     match source {
         Source::User(environment) => of_user(environment).await,
+        Source::Given(keys) => Ok(Found {
+            keys: keys.clone(),
+            endpoint: None,
+            region: None,
+            authority: None,
+        }),
         Source::Secret {
             cluster,
             namespace,

@@ -72,7 +72,7 @@ async fn a_profile_is_read_and_the_environment_wins() {
     let given = Given {
         endpoint: Some("http://flag.example:9000".to_owned()),
         region: Some("flag".to_owned()),
-        authority: None,
+        ..Given::default()
     };
     let flag = of(&variables, home.path(), given).await.expect("settings");
     assert_eq!(flag.region, "flag");

@@ -93,7 +93,7 @@ impl Bucket {
         Ok(Some((draft, sum)))
     }
 
-    async fn begin(&self, key: &str, mark: &str) -> Result<Unfinished, S3Error> {
+    pub(super) async fn begin(&self, key: &str, mark: &str) -> Result<Unfinished, S3Error> {
         let request = self.request("write", key);
         let begun = self.call(&request, |client| {
             client
@@ -114,7 +114,7 @@ impl Bucket {
         })
     }
 
-    async fn send_part(
+    pub(super) async fn send_part(
         &self,
         upload: &Unfinished,
         number: i32,
@@ -141,7 +141,7 @@ impl Bucket {
             .build())
     }
 
-    async fn complete(
+    pub(super) async fn complete(
         &self,
         upload: &Unfinished,
         mark: &str,

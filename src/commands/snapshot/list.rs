@@ -5,8 +5,8 @@ use crate::{
     adapters::s3::Address,
     context::Context,
     error::Kind,
-    steps::snapshots::{Found, State},
-    ui::{Format, SnapshotRow, SnapshotState},
+    steps::snapshots::{Contents, Found, State, StoredVolume},
+    ui::{Format, SnapshotRow, SnapshotState, SnapshotVolume},
 };
 
 /// Show the snapshots of a bucket
@@ -52,29 +52,59 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
         State::Unreadable(why) => (SnapshotState::Unreadable, why.as_str()),
     };
     let manifest = found.manifest.as_ref();
+    let (tenant, volumes) = match manifest {
+        Some(Contents::Tenant(manifest)) => (Some(manifest), None),
+        Some(Contents::Volumes(manifest)) => (None, Some(manifest)),
+        None => (None, None),
+    };
     let (head, end) = (
-        manifest.map(|manifest| &manifest.head),
-        manifest.map(|manifest| &manifest.end),
+        tenant.map(|manifest| &manifest.head),
+        tenant.map(|manifest| &manifest.end),
     );
+    let source = head
+        .map(|head| format!("tcp {}", head.tenant))
+        .or_else(|| volumes.map(|manifest| manifest.source.clone()));
+    let stored = volumes.map_or(&[][..], |manifest| &manifest.volumes);
     SnapshotRow {
         name: found.id.to_string(),
         address: repository.join(&found.id.to_string()).to_string(),
         state,
         why: why.to_owned(),
-        source: head.map(|head| format!("tcp {}", head.tenant)),
-        cluster: manifest.map(|manifest| manifest.cluster.clone()),
+        source,
+        cluster: manifest.map(|manifest| manifest.cluster().to_owned()),
         driver: head.map(|head| head.driver.to_string()),
         data_store: head.map(|head| head.data_store.clone()),
         schema: head.map(|head| head.schema.clone()),
         kubernetes: head.map(|head| head.kubernetes.clone()),
         server: head.map(|head| head.server.clone()),
         records: end.map(|end| end.records),
-        bytes: end.map(|end| end.bytes),
+        bytes: end
+            .map(|end| end.bytes)
+            .or_else(|| volumes.map(|_| stored.iter().map(bytes).sum())),
         revision: end.map(|end| end.revision),
         digest: end.map(|end| end.digest.clone()),
-        blake3: manifest.map(|manifest| manifest.data.blake3.clone()),
+        blake3: tenant.map(|manifest| manifest.data.blake3.clone()),
+        frozen: volumes.map(|manifest| manifest.frozen),
+        volumes: stored.iter().map(volume).collect(),
         stored_bytes: found.stored,
-        written_by: manifest.map(|manifest| manifest.written_by.clone()),
+        written_by: manifest.map(|manifest| manifest.written_by().to_owned()),
         taken: found.id.at(),
+    }
+}
+
+fn bytes(volume: &StoredVolume) -> u64 {
+    volume.archive.tree.bytes
+}
+
+fn volume(volume: &StoredVolume) -> SnapshotVolume {
+    let archive = &volume.archive;
+    SnapshotVolume {
+        claim: volume.claim.clone(),
+        object: volume.data.clone(),
+        files: archive.tree.files,
+        bytes: archive.tree.bytes,
+        digest: archive.tree.digest.to_string(),
+        changed: archive.changed,
+        stored_bytes: archive.size + archive.index_size,
     }
 }

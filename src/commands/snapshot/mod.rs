@@ -1,6 +1,7 @@
 mod delete;
 mod list;
 mod show;
+mod volumes;
 
 use std::str::FromStr;
 
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     context::Context,
     error::{Kind, Stopped},
+    plan::{Source, Workload},
     steps::{
         Place,
         kamaji::{self, SnapshotTarget, Taken},
@@ -20,7 +22,7 @@ use crate::{
     ui::amount::{bytes, count},
 };
 
-/// Take a Kamaji tenant's data out of its datastore into a file or a bucket, verified
+/// Take a snapshot of a workload's volumes, a claim or a Kamaji tenant's data, verified
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = super::examples::SNAPSHOT,
@@ -31,12 +33,14 @@ use crate::{
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
-    /// What it is of, as tcp/NAME: a Kamaji tenant's control plane
-    #[arg(value_name = "tcp/NAME", required = true)]
-    tenant: Option<Tenant>,
-    /// The file, which must not exist; or a bucket with a prefix, below which it gets NAME/TIME
+    /// What it is of: statefulset/NAME, deployment/NAME, pvc/NAME, or a Kamaji tenant's control plane, tcp/NAME
+    #[arg(value_name = "KIND/NAME", required = true)]
+    subject: Option<Subject>,
+    /// A bucket with a prefix, below which it gets NAME/TIME; of a tenant also a file, which must not exist
     #[arg(long, value_name = "FILE|s3://…", required = true)]
     to: Option<Where>,
+    #[command(flatten)]
+    volumes: volumes::Flags,
     #[command(flatten)]
     server: BucketFlags,
 }
@@ -49,21 +53,35 @@ enum Verb {
     Delete(delete::Args),
 }
 
-/// A Kamaji tenant's control plane, by its name.
+/// What a snapshot can be of.
 #[derive(Clone, Debug)]
-struct Tenant(String);
+enum Subject {
+    /// A Kamaji tenant's control plane.
+    Tenant(String),
+    /// All volumes of a workload.
+    Workload(Workload),
+    /// One volume.
+    Claim(String),
+}
 
-impl FromStr for Tenant {
+impl FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
-            Some(("tcp" | "tenantcontrolplane" | "tenantcontrolplanes", name))
-                if !name.is_empty() =>
-            {
-                Ok(Self(name.to_owned()))
+            Some((_, "")) | None => Err(format!(
+                "`{text}` is not KIND/NAME, like statefulset/orders-db or tcp/t1"
+            )),
+            Some(("tcp" | "tenantcontrolplane" | "tenantcontrolplanes", name)) => {
+                Ok(Self::Tenant(name.to_owned()))
             }
-            _ => Err("a Kamaji tenant's control plane is named as tcp/NAME".to_owned()),
+            Some(("pvc" | "persistentvolumeclaim" | "persistentvolumeclaims", name)) => {
+                Ok(Self::Claim(name.to_owned()))
+            }
+            Some((kind, _)) => text
+                .parse()
+                .map(Self::Workload)
+                .map_err(|_| format!("`{kind}` is none of statefulset, deployment, pvc, tcp")),
         }
     }
 }
@@ -75,8 +93,27 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         Some(Verb::Show(args)) => show::run(cx, args).await,
         Some(Verb::Delete(args)) => delete::run(cx, args).await,
         None => {
-            let Tenant(name) = args.tenant.context("a tenant")?;
-            take(cx, &name, args.to.context("a place")?, &args.server).await
+            let to = args.to.context("a place")?;
+            let source = match args.subject.context("a subject")? {
+                Subject::Tenant(name) => {
+                    args.volumes.are_of_no_use()?;
+                    return Box::pin(take(cx, &name, to, &args.server)).await;
+                }
+                Subject::Claim(pvc) => Source {
+                    pvc: Some(pvc),
+                    ..Source::default()
+                },
+                Subject::Workload(Workload::StatefulSet(name)) => Source {
+                    statefulset: Some(name),
+                    ..Source::default()
+                },
+                Subject::Workload(Workload::Deployment(name)) => Source {
+                    deployment: Some(name),
+                    ..Source::default()
+                },
+            };
+            let taking = volumes::run(cx, source, to, &args.server, args.volumes);
+            Box::pin(taking).await
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Refuses to go on while another pod uses a target: a round deletes what the source does not have.
-pub(super) async fn is_unused(movers: &Movers) -> Result<()> {
+pub(in crate::steps) async fn is_unused(movers: &Movers) -> Result<()> {
     let users = Users::now(&movers.target, &movers.belongs).await?;
     let claims = movers.volumes.iter().map(|volume| volume.target.as_str());
     Ok(users.refuse(claims)?)
@@ -23,7 +23,7 @@ pub(super) async fn is_unused(movers: &Movers) -> Result<()> {
 
 /// Refuses a target that somebody uses, that holds something else, or that is too small for what the source
 /// holds now. `begun` says of each volume whether this run has written to its target before.
-pub(super) async fn look(
+pub(in crate::steps) async fn look(
     movers: &Movers,
     cx: &Cx,
     meter: &Meter,
@@ -123,7 +123,7 @@ fn inspect() -> LoneWork<Inspection> {
 
 /// Empties the claims that were there before us of what this run wrote. What cannot be told apart from
 /// what others wrote stays, and is told.
-pub(super) async fn empty(
+pub(in crate::steps) async fn empty(
     movers: &Movers,
     cx: &Cx,
     meter: &Meter,

@@ -7,8 +7,9 @@ use crate::{
     adapters::kube::{KubeError, PortStream, open_port},
     engine::{Failure, Kind},
     transfer::{
-        Control, ControlError, DEFAULT_CONNECTIONS, Inspection, Reach, Relay, RoundKind,
-        RoundSummary, Side, Verification, What,
+        Control, ControlError, DEFAULT_CONNECTIONS, Fault, Finding, Inspection, Reach, Relay,
+        RoundKind, RoundSummary, Side, Verification, What,
+        archive::{Access, Archive, Objects},
     },
 };
 
@@ -32,9 +33,19 @@ pub struct Rounded {
     pub least: Option<u64>,
 }
 
-/// The target's mover alone, for work that needs no source.
+/// Where a volume's archive is, and how it is got at.
+#[derive(Clone, Debug)]
+pub struct InBucket {
+    /// The bucket.
+    pub access: Access,
+    /// The objects in it.
+    pub objects: Objects,
+}
+
+/// One mover alone, for work that needs no other.
 pub struct Lone {
-    index: usize,
+    /// Which volume.
+    pub index: usize,
     run: String,
     expected: u64,
     meter: Meter,
@@ -115,7 +126,7 @@ impl Movers {
         open_port(&place.cluster, &place.namespace, &running.pod, PORT).await
     }
 
-    /// Connects to the target's mover of a volume.
+    /// Connects to one mover of a volume.
     pub(super) async fn connect(
         &self,
         target: &Running,
@@ -222,6 +233,70 @@ impl Lone {
     pub async fn wipe(&mut self) -> Result<u64, ControlError> {
         let mut tell = self.tell();
         self.control.wipe(&self.run, &mut tell).await
+    }
+
+    /// Sends the volume to a bucket. It may read no more bytes a second than these.
+    pub async fn archive(
+        &mut self,
+        place: Option<&InBucket>,
+        frozen: bool,
+        limit: Option<u64>,
+    ) -> Result<Archive, ControlError> {
+        let InBucket { access, objects } = place.ok_or(Fault::Stopped)?;
+        self.control.limit(limit).await?;
+        let mut tell = self.tell();
+        let Self { run, control, .. } = self;
+        control
+            .archive(run, access, objects, run, frozen, &mut tell)
+            .await
+    }
+
+    /// Reads an archive out of the bucket, and compares it with what was made.
+    pub async fn read_back(
+        &mut self,
+        place: Option<&InBucket>,
+        archive: Option<&Archive>,
+    ) -> Result<(), ControlError> {
+        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let mut tell = self.tell();
+        let Self { run, control, .. } = self;
+        control
+            .read_back(run, access, objects, archive, &mut tell)
+            .await
+    }
+
+    /// Fills the volume from an archive; what it cannot keep.
+    pub async fn extract(
+        &mut self,
+        place: Option<&InBucket>,
+        archive: Option<&Archive>,
+    ) -> Result<Vec<Finding>, ControlError> {
+        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let mut tell = self.tell();
+        let Self { run, control, .. } = self;
+        control
+            .extract(run, access, objects, archive, &mut tell)
+            .await
+    }
+
+    /// Compares the volume with an archive's index, but for what it could not keep.
+    pub async fn compare(
+        &mut self,
+        place: Option<&InBucket>,
+        archive: Option<&Archive>,
+        excused: &[What],
+    ) -> Result<Verification, ControlError> {
+        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let mut tell = self.tell();
+        let Self { run, control, .. } = self;
+        control
+            .compare(run, access, objects, archive, excused, &mut tell)
+            .await
+    }
+
+    /// Takes the last traces of this run off the volume.
+    pub async fn finish(&mut self) -> Result<(), ControlError> {
+        self.control.finish(&self.run).await
     }
 
     fn tell(&self) -> impl FnMut(crate::transfer::Progress) + Send + use<> {

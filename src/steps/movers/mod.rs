@@ -27,7 +27,7 @@ use crate::{plan::RunAs, transfer::Side};
 pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
 pub use limit::Limit;
-pub use link::{Lone, Pair, Rounded};
+pub use link::{InBucket, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use retry::{LoneWork, Work};
 pub use way::{Way, Ways};

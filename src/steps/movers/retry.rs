@@ -7,7 +7,10 @@ use super::{Lone, Meter, Mover, Movers, Pair, keys::Keys};
 use crate::{
     adapters::kube::{KubeError, job_evidence},
     engine::{Cx, Failure, Kind},
-    transfer::{ControlError, Fault, Side},
+    transfer::{
+        ControlError, Fault, Side,
+        archive::{StoreError, StoreFailure},
+    },
 };
 
 /// Something to be done with the movers of one volume. It may be done again: after a mover was lost it
@@ -16,7 +19,7 @@ pub type Work<T> = Arc<
     dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync,
 >;
 
-/// Something to be done with the mover of one target alone; as [`Work`], it may be done again.
+/// Something to be done with one mover alone; as [`Work`], it may be done again.
 pub type LoneWork<T> = Arc<
     dyn for<'lone> Fn(&'lone mut Lone) -> BoxFuture<'lone, Result<T, ControlError>> + Send + Sync,
 >;
@@ -26,6 +29,8 @@ type Attempt<'a, T> = dyn Fn() -> BoxFuture<'a, Result<T, Loss>> + Send + Sync +
 
 /// So many losses without an end are no accident.
 const LOSSES: u32 = 20;
+/// A bucket is asked for again and again by its own client, before it counts as lost once.
+const STORE_LOSSES: u32 = 4;
 /// Between a loss and the next try: doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -44,7 +49,14 @@ impl From<ControlError> for Loss {
             ControlError::Connection { .. } | ControlError::Silent { .. } => true,
             ControlError::Fault(fault) => matches!(
                 fault,
-                Fault::PeerLost { .. } | Fault::NoPeer | Fault::Stopped | Fault::Busy { .. }
+                Fault::PeerLost { .. }
+                    | Fault::NoPeer
+                    | Fault::Stopped
+                    | Fault::Busy { .. }
+                    | Fault::Store(StoreError {
+                        failure: StoreFailure::Passing,
+                        ..
+                    })
             ),
             _ => false,
         };
@@ -82,8 +94,15 @@ fn explained(error: ControlError) -> anyhow::Error {
             Fault::Foreign { .. }
             | Fault::NameTaken { .. }
             | Fault::TooSmall { .. }
-            | Fault::ShapeDiffers { .. },
+            | Fault::ShapeDiffers { .. }
+            | Fault::Device
+            | Fault::TooLarge { .. }
+            | Fault::Store(StoreError {
+                failure: StoreFailure::Refused,
+                ..
+            }),
         ) => Kind::Blocked,
+        ControlError::Fault(Fault::Damaged { .. } | Fault::Store(_)) => Kind::Difference,
         ControlError::Fault(Fault::Fenced { .. } | Fault::Superseded) => Kind::LockLost,
         _ => return error.into(),
     };
@@ -134,11 +153,29 @@ impl Movers {
         meter: &Meter,
         work: &LoneWork<T>,
     ) -> Result<Vec<T>> {
+        let volumes: Vec<_> = indices.iter().map(|index| (*index, 0)).collect();
+        self.alone(Side::Target, &volumes, cx, meter, work).await
+    }
+
+    /// Does the work with the movers of one side alone, of some of the volumes, each with how many bytes it holds.
+    pub async fn alone<T: Send>(
+        &self,
+        side: Side,
+        volumes: &[(usize, u64)],
+        cx: &Cx,
+        meter: &Meter,
+        work: &LoneWork<T>,
+    ) -> Result<Vec<T>> {
         let keys = &self.keys().await?;
-        let all = indices.iter().map(|index| async move {
-            let attempt =
-                || -> BoxFuture<'_, _> { Box::pin(self.once_alone(*index, keys, cx, meter, work)) };
-            self.with(*index, &[Side::Target], cx, &attempt).await
+        let all = volumes.iter().map(|(index, expected)| async move {
+            let mover = Mover {
+                index: *index,
+                side,
+            };
+            let attempt = || -> BoxFuture<'_, _> {
+                Box::pin(self.once_alone(mover, keys, cx, meter, *expected, work))
+            };
+            self.with(*index, &[side], cx, &attempt).await
         });
         try_join_all(all).await
     }
@@ -163,7 +200,11 @@ impl Movers {
             };
             losses += 1;
             let seen = self.seen(index, sides).await;
-            if losses >= LOSSES {
+            let most = match error.downcast_ref() {
+                Some(ControlError::Fault(Fault::Store(_))) => STORE_LOSSES,
+                _ => LOSSES,
+            };
+            if losses >= most {
                 let message = format!(
                     "the movers of claim {} were lost {losses} times, the last time: {error:#}",
                     self.volumes[index].source
@@ -200,17 +241,19 @@ impl Movers {
 
     async fn once_alone<T: Send>(
         &self,
-        index: usize,
+        mover: Mover,
         keys: &Keys,
         cx: &Cx,
         meter: &Meter,
+        expected: u64,
         work: &LoneWork<T>,
     ) -> Result<T, Loss> {
-        let side = Side::Target;
         let step = meter.step();
-        let running = Box::pin(self.one(Mover { index, side }, keys, &cx.sink, &step));
+        let running = Box::pin(self.one(mover, keys, &cx.sink, &step));
         let running = running.await.map_err(Loss::Never)?;
-        let mut lone = self.connect(&running, keys, cx.fence, meter, 0).await?;
+        let mut lone = self
+            .connect(&running, keys, cx.fence, meter, expected)
+            .await?;
         Ok(work(&mut lone).await?)
     }
 

@@ -35,6 +35,8 @@ pub struct Manifest {
 pub enum Kind {
     /// What a Kamaji tenant keeps in its DataStore.
     Tenant,
+    /// Volumes.
+    Volumes,
 }
 
 /// An object beside the manifest.
@@ -110,6 +112,7 @@ impl Manifest {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let manifest: Self = serde_path_to_error::deserialize(&mut reader).with_context(none)?;
         reader.end().with_context(none)?;
+        ensure!(manifest.kind == Kind::Tenant, "{}", none());
         let object = manifest.data.object.as_str();
         ensure!(
             object == super::repository::DATA,

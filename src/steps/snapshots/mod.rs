@@ -2,12 +2,18 @@
 //!
 //! | object | is |
 //! |---|---|
-//! | `data.jsonl.zst` | what was taken, as [`archive`](crate::adapters::datastore::archive) has it in a file |
+//! | `data.jsonl.zst` | of a tenant: what was taken, as [`archive`](crate::adapters::datastore::archive) has it in a file |
+//! | `POD/VOLUME.tar.zst` | of a workload: a volume, as [`transfer::archive`](crate::transfer::archive) has it |
+//! | `POD/VOLUME.index.zst` | every entry of it with its digest |
 //! | `manifest.json` | what it is of, how large, with digests; written last. Without it a snapshot is unfinished |
+mod contents;
 mod id;
 mod manifest;
 mod repository;
+mod volumes;
 
+pub use contents::Contents;
 pub use id::SnapshotId;
 pub use manifest::{Data, FORMAT, Kind, Manifest};
 pub use repository::{Found, Repository, State, Stored};
+pub use volumes::{StoredVolume, VolumesManifest};

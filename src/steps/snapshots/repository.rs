@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Manifest, SnapshotId};
+use super::{Contents, Manifest, SnapshotId, VolumesManifest, volumes::is_object};
 use crate::{
     adapters::s3::{Address, Bucket, Draft, S3Error, Unfinished, Version},
     engine::{Failure, Kind},
@@ -32,7 +32,7 @@ pub struct Found {
     /// How it is.
     pub state: State,
     /// What it is of, where that can be read.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<Contents>,
     /// All its objects' bytes.
     pub stored: u64,
 }
@@ -64,7 +64,8 @@ pub struct Stored {
 /// What a snapshot has in the bucket.
 #[derive(Default)]
 struct Parts {
-    data: Option<u64>,
+    /// Its objects besides the manifest, each with its size.
+    objects: BTreeMap<String, u64>,
     manifest: bool,
     stored: u64,
 }
@@ -97,6 +98,12 @@ impl Repository {
         self.address().join(&id.to_string())
     }
 
+    /// The key of one of a snapshot's objects.
+    #[must_use]
+    pub fn key_of(&self, id: &SnapshotId, object: &str) -> String {
+        self.address_of(id).join(object).key
+    }
+
     /// The key of a snapshot's data.
     #[must_use]
     pub fn data_key(&self, id: &SnapshotId) -> String {
@@ -118,8 +125,9 @@ impl Repository {
     /// The snapshot and the object in it that a key is of; none for what is somebody else's.
     fn read_key<'a>(&self, key: &'a str) -> Option<(SnapshotId, &'a str)> {
         let rest = key.strip_prefix(&self.beginning())?;
-        let (id, object) = rest.rsplit_once('/')?;
-        Some((id.parse().ok()?, object))
+        let (name, rest) = rest.split_once('/')?;
+        let (time, object) = rest.split_once('/')?;
+        Some((format!("{name}/{time}").parse().ok()?, object))
     }
 
     /// All snapshots, by name and time. What is not ours is left out.
@@ -136,9 +144,10 @@ impl Repository {
             let parts = all.entry(id).or_default();
             parts.stored += object.size;
             match name {
-                DATA => parts.data = Some(object.size),
                 MANIFEST => parts.manifest = true,
-                _ => {}
+                name => {
+                    parts.objects.insert(name.to_owned(), object.size);
+                }
             }
         }
         for upload in self.uploads(&self.beginning()).await? {
@@ -166,7 +175,7 @@ impl Repository {
         } else {
             None
         };
-        let (state, manifest) = self.judge(&id, text, parts.data);
+        let (state, manifest) = self.judge(&id, text, &parts.objects);
         Ok(Found {
             id,
             state,
@@ -179,13 +188,13 @@ impl Repository {
         &self,
         id: &SnapshotId,
         text: Option<Bytes>,
-        data: Option<u64>,
-    ) -> (State, Option<Manifest>) {
+        objects: &BTreeMap<String, u64>,
+    ) -> (State, Option<Contents>) {
         let Some(text) = text else {
             return (State::Unfinished, None);
         };
-        match Manifest::decode(&self.manifest_address(id), &text) {
-            Ok(manifest) => (compare(&manifest, data), Some(manifest)),
+        match Contents::decode(&self.manifest_address(id), &text) {
+            Ok(manifest) => (compare(&manifest, objects), Some(manifest)),
             Err(error) => (State::Unreadable(format!("{error:#}")), None),
         }
     }
@@ -200,18 +209,38 @@ impl Repository {
         Ok(found)
     }
 
+    /// The same, with the version of a tenant's data.
     async fn look_closer(&self, id: &SnapshotId) -> Result<(Found, Option<Version>)> {
         let text = self
             .bucket
             .read_small(&self.manifest_address(id).key)
             .await?;
-        let data = self.bucket.look(&self.data_key(id)).await?;
-        if text.is_none() && data.is_none() && self.uploads_of(id).await?.is_empty() {
-            return Err(self.missing(id));
+        let address = self.manifest_address(id);
+        let manifest = text
+            .as_deref()
+            .and_then(|text| Contents::decode(&address, text).ok());
+        let wanted = match &manifest {
+            Some(manifest) => manifest.objects(),
+            None => vec![(DATA.to_owned(), 0)],
+        };
+        let (mut objects, mut data) = (BTreeMap::new(), None);
+        for (object, _) in wanted {
+            let version = self.bucket.look(&self.key_of(id, &object)).await?;
+            if let Some(version) = &version {
+                objects.insert(object.clone(), version.size);
+            }
+            if object == DATA {
+                data = version;
+            }
         }
-        let size = data.as_ref().map(|data| data.size);
-        let stored = text.as_ref().map_or(0, Bytes::len) as u64 + size.unwrap_or_default();
-        let (state, manifest) = self.judge(id, text, size);
+        if text.is_none() && objects.is_empty() {
+            objects = self.objects_of(id).await?;
+            if objects.is_empty() && self.uploads_of(id).await?.is_empty() {
+                return Err(self.missing(id));
+            }
+        }
+        let stored = text.as_ref().map_or(0, Bytes::len) as u64 + objects.values().sum::<u64>();
+        let (state, manifest) = self.judge(id, text, &objects);
         let found = Found {
             id: id.clone(),
             state,
@@ -219,6 +248,20 @@ impl Repository {
             stored,
         };
         Ok((found, data))
+    }
+
+    /// A snapshot's objects besides the manifest, as the bucket lists them. Who may not list sees none.
+    async fn objects_of(&self, id: &SnapshotId) -> Result<BTreeMap<String, u64>, S3Error> {
+        let below = self.address_of(id).join("").key;
+        let listed = match self.bucket.list(&below).await {
+            Err(S3Error::Forbidden { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let objects = listed.into_iter().filter_map(|object| {
+            let name = object.key.strip_prefix(&below)?;
+            (name != MANIFEST).then(|| (name.to_owned(), object.size))
+        });
+        Ok(objects.collect())
     }
 
     async fn uploads_of(&self, id: &SnapshotId) -> Result<Vec<Unfinished>, S3Error> {
@@ -239,22 +282,21 @@ impl Repository {
         let (found, data) = self.look_closer(id).await?;
         let address = self.address_of(id);
         let (kind, why) = match (found.state, found.manifest.zip(data)) {
-            (State::Whole, Some((manifest, version))) => {
+            (State::Whole, Some((Contents::Tenant(manifest), version))) => {
                 return Ok(Stored {
                     repository: self.clone(),
                     id: found.id,
-                    manifest,
+                    manifest: *manifest,
                     version,
                 });
             }
+            (State::Whole, Some((Contents::Volumes(_), _))) => (
+                Kind::Blocked,
+                format!("{address} is of volumes, which go into no datastore"),
+            ),
             (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
             (State::Unreadable(why), _) => (Kind::Blocked, why),
-            (State::Whole | State::Unfinished, _) => (
-                Kind::Blocked,
-                format!(
-                    "{address} is unfinished: it has no {MANIFEST}, which is written when all else is there"
-                ),
-            ),
+            (State::Whole | State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
         };
         Err(Failure::new(kind, why).into())
     }
@@ -288,7 +330,114 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes a snapshot, the manifest first: what is left of one that was cut off counts as unfinished.
+    /// Makes a snapshot of volumes whole. One that was made so already, by the same words, stays.
+    ///
+    /// # Errors
+    ///
+    /// There is another manifest already, or the server does not take it.
+    pub async fn seal_volumes(&self, id: &SnapshotId, manifest: &VolumesManifest) -> Result<()> {
+        let text = Bytes::from(manifest.encode()?);
+        let key = self.manifest_address(id).key;
+        match self.bucket.put_new(&key, text.clone()).await {
+            Ok(sealed) => sealed.keep(),
+            Err(error @ S3Error::Exists { .. }) => {
+                if self.bucket.read_small(&key).await? != Some(text) {
+                    return Err(error.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot unfinished again: its objects stay.
+    ///
+    /// # Errors
+    ///
+    /// The server does not do it.
+    pub async fn unseal(&self, id: &SnapshotId) -> Result<()> {
+        Ok(self.bucket.delete(&self.manifest_address(id).key).await?)
+    }
+
+    /// A snapshot of volumes that can be restored.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is not whole, or of something else.
+    pub async fn volumes(&self, id: &SnapshotId) -> Result<VolumesManifest> {
+        let (found, _) = self.look_closer(id).await?;
+        let address = self.address_of(id);
+        let (kind, why) = match (found.state, found.manifest) {
+            (State::Whole, Some(Contents::Volumes(manifest))) => return Ok(*manifest),
+            (State::Whole, _) => (
+                Kind::Blocked,
+                format!("{address} is of a tenant, which goes into no namespace"),
+            ),
+            (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
+            (State::Unreadable(why), _) => (Kind::Blocked, why),
+            (State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
+        };
+        Err(Failure::new(kind, why).into())
+    }
+
+    /// Whether a snapshot's objects are those that its manifest names, by what the bucket tells of them; and of which
+    /// of them it tells no sum that could be compared.
+    ///
+    /// # Errors
+    ///
+    /// There is no such snapshot, or one of them is not.
+    pub async fn check_listing(&self, id: &SnapshotId) -> Result<(Contents, Vec<Address>)> {
+        let no = |why: String| {
+            let why = format!("restore-check level 1: no: {why}");
+            Failure::new(Kind::Difference, why)
+        };
+        let address = self.address_of(id);
+        let (found, _) = self.look_closer(id).await?;
+        let contents = match (found.state, found.manifest) {
+            (State::Whole, Some(contents)) => contents,
+            (State::Damaged(why), _) => {
+                return Err(no(format!("{address} is damaged: {why}")).into());
+            }
+            (State::Unreadable(why), _) => return Err(no(why).into()),
+            (State::Whole | State::Unfinished, _) => return Err(no(self.unfinished(id)).into()),
+        };
+        let wanted = contents.objects();
+        for object in self.objects_of(id).await?.into_keys() {
+            if !wanted.iter().any(|(name, _)| *name == object) {
+                let object = address.join(&object);
+                return Err(no(format!("{object} is not one of its objects")).into());
+            }
+        }
+        let mut unsummed = Vec::new();
+        if let Contents::Volumes(manifest) = &contents {
+            for volume in &manifest.volumes {
+                let object = address.join(&volume.data);
+                let there = self.bucket.look(&object.key).await?;
+                let told = there.and_then(|there| there.etag).unwrap_or_default();
+                let told = told.trim_matches('"');
+                if is_sum_of_parts(told) {
+                    let wanted = &volume.archive.etag;
+                    if told != wanted {
+                        let why = format!("the sum of {object} is {told}, and should be {wanted}");
+                        return Err(no(why).into());
+                    }
+                } else {
+                    unsummed.push(object);
+                }
+            }
+        }
+        Ok((contents, unsummed))
+    }
+
+    fn unfinished(&self, id: &SnapshotId) -> String {
+        let address = self.address_of(id);
+        format!(
+            "{address} is unfinished: it has no {MANIFEST}, which is written when all else is there"
+        )
+    }
+
+    /// Removes a snapshot, the manifest first: what is left of one that was cut off counts as unfinished. What somebody
+    /// else has put beside its objects stays.
     ///
     /// # Errors
     ///
@@ -296,8 +445,14 @@ impl Repository {
     pub async fn delete(&self, id: &SnapshotId) -> Result<()> {
         self.bucket.delete(&self.manifest_address(id).key).await?;
         self.bucket.delete(&self.data_key(id)).await?;
+        // An upload may become an object in the moment between.
         for upload in self.uploads_of(id).await? {
             self.bucket.abort(&upload).await?;
+        }
+        for object in self.objects_of(id).await?.keys() {
+            if is_object(object) {
+                self.bucket.delete(&self.key_of(id, object)).await?;
+            }
         }
         Ok(())
     }
@@ -329,11 +484,26 @@ impl Stored {
     }
 }
 
-fn compare(manifest: &Manifest, data: Option<u64>) -> State {
-    let wanted = manifest.data.size;
-    match data {
-        Some(size) if size == wanted => State::Whole,
-        Some(size) => State::Damaged(format!("{DATA} has {size} bytes, and should have {wanted}")),
-        None => State::Damaged(format!("{DATA} is missing")),
+fn compare(manifest: &Contents, objects: &BTreeMap<String, u64>) -> State {
+    for (object, wanted) in manifest.objects() {
+        match objects.get(&object) {
+            Some(size) if *size == wanted => {}
+            Some(size) => {
+                return State::Damaged(format!(
+                    "{object} has {size} bytes, and should have {wanted}"
+                ));
+            }
+            None => return State::Damaged(format!("{object} is missing")),
+        }
     }
+    State::Whole
+}
+
+/// Whether a tag is what S3 makes of the sums of parts; servers that encrypt, and some others, tell something else.
+fn is_sum_of_parts(tag: &str) -> bool {
+    tag.split_once('-').is_some_and(|(sum, parts)| {
+        sum.len() == 32
+            && sum.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && parts.parse::<u32>().is_ok()
+    })
 }

@@ -2,6 +2,7 @@
 //!
 //! It listens on one port. Who connects is told by the certificate: the client (a control connection, [`session`]) or
 //! the other mover ([`peer`]), which may also be dialled over a connection of the client's ([`relay`]). The source only answers; the target compares, decides and writes ([`round`]).
+mod archive;
 mod device;
 mod fetch;
 mod large;
@@ -19,6 +20,7 @@ mod stretch;
 mod tidy;
 mod verify;
 
+use super::archive::OpenStore;
 use super::channel::{Channel, ChannelError, HANDSHAKE};
 use super::keys::{KeyError, MoverKeys};
 use super::relay;
@@ -65,6 +67,8 @@ pub struct MoverConfig {
     pub run: String,
     /// It ends by itself after so long with no client and nothing to do.
     pub idle_limit: Duration,
+    /// Opens the bucket that a client names, with what it says of it.
+    pub open_store: OpenStore,
 }
 
 /// How a mover ended, when nothing went wrong.
@@ -160,6 +164,7 @@ impl Mover {
             dialing,
             listening,
             keys.client,
+            config.open_store,
         );
         Ok(Self {
             listener,

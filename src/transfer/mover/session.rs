@@ -1,7 +1,7 @@
 //! One control connection: requests of a client, progress, results.
 use super::operation::Operation;
 use super::state::State;
-use super::{device, peer, round, tidy, verify};
+use super::{archive, device, peer, round, tidy, verify};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
@@ -158,9 +158,79 @@ fn run(
                 deleted: tidy::wipe(&operation)?,
             }
         }
+        command @ (Command::Archive { .. }
+        | Command::ReadBack { .. }
+        | Command::Extract { .. }
+        | Command::Compare { .. }) => with_archive(state, &operation, command)?,
         Command::Attach | Command::Stop | Command::Limit { .. } => Reply::Alive,
     };
     Ok(reply)
+}
+
+/// What is done with an archive in a bucket.
+fn with_archive(
+    state: &State,
+    operation: &Operation<'_>,
+    command: Command,
+) -> Result<Reply, Fault> {
+    Ok(match command {
+        Command::Archive {
+            run,
+            access,
+            objects,
+            mark,
+            frozen,
+        } => {
+            same_run(state, &run)?;
+            let store = (state.open_store)(&access)?;
+            let limiter = &state.limiter;
+            let making = archive::Making {
+                store: &*store,
+                objects: &objects,
+                mark: &mark,
+                frozen,
+                limiter,
+            };
+            Reply::Archived(archive::make(operation, &making)?)
+        }
+        Command::ReadBack {
+            run,
+            access,
+            objects,
+            archive,
+        } => {
+            same_run(state, &run)?;
+            let store = (state.open_store)(&access)?;
+            archive::read_back(operation, &*store, &objects, &archive)?;
+            Reply::ReadBack
+        }
+        Command::Extract {
+            run,
+            access,
+            objects,
+            archive,
+        } => {
+            target_of(state, &run)?;
+            let store = (state.open_store)(&access)?;
+            archive::extract(operation, &*store, &objects, &archive)?;
+            Reply::Extracted {
+                findings: operation.findings.list(),
+            }
+        }
+        Command::Compare {
+            run,
+            access,
+            objects,
+            archive,
+            excused,
+        } => {
+            target_of(state, &run)?;
+            let store = (state.open_store)(&access)?;
+            let compared = archive::compare(operation, &*store, &objects, &archive, &excused)?;
+            Reply::Verified(compared)
+        }
+        _ => Reply::Alive,
+    })
 }
 
 fn same_run(state: &State, run: &str) -> Result<(), Fault> {

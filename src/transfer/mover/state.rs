@@ -1,4 +1,5 @@
 //! What all threads of a mover share.
+use crate::transfer::archive::OpenStore;
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
 use crate::transfer::fault::Fault;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) stopping: AtomicBool,
     /// Of what it sends to the other mover.
     pub(crate) limiter: Limiter,
+    /// Opens the bucket that a client names.
+    pub(crate) open_store: OpenStore,
     groups: AtomicU64,
     inner: Mutex<Inner>,
     idle_changed: Condvar,
@@ -61,6 +64,7 @@ impl State {
         dialing: Arc<ClientConfig>,
         listening: Arc<ServerConfig>,
         client: CertificateDer<'static>,
+        open_store: OpenStore,
     ) -> Self {
         let inner = Inner {
             fence: 0,
@@ -88,6 +92,7 @@ impl State {
             client,
             stopping: AtomicBool::new(false),
             limiter: Limiter::new(),
+            open_store,
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),
             idle_changed: Condvar::new(),

@@ -4,11 +4,12 @@ use super::stream::Stream;
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::{differences, explanation};
 use crate::transfer::counters::add;
-use crate::transfer::entry::{Entry, Kind, TreeHasher};
+use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
-use crate::transfer::report::{Difference, DifferenceKind, Phase, TreeSummary, Verification, What};
+use crate::transfer::report::{Difference, DifferenceKind, Phase, Verification, What};
+use crate::transfer::summing::Summing;
 use crate::transfer::volume::Volume;
 use crate::transfer::work;
 use std::cmp::Ordering;
@@ -25,21 +26,7 @@ pub(crate) fn verify(
     excused: &[What],
     peers: &mut [Channel],
 ) -> Result<Verification, Fault> {
-    let begun = Instant::now();
-    operation.counters.set_phase(Phase::Verifying);
-    if let Volume::Directory(root) = operation.volume {
-        // What is not on the disk yet cannot be read back from it.
-        rustix::fs::syncfs(root.fd())
-            .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
-    }
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
-    let options = Options {
-        passed_over: work::name(operation.run),
-        digests: Digests::All,
-        from_disk: true,
-        without_sockets: false,
-    };
-    let mut merged = Merged::new(operation, excused);
     let mut source = Stream::begin(channel, Digests::All)?;
     let (first, front) = match operation.volume {
         Volume::Directory(_) => (None, None),
@@ -54,16 +41,41 @@ pub(crate) fn verify(
         }
     };
     let volume = front.as_ref().unwrap_or(operation.volume);
-    std::thread::scope(|scope| {
+    let mut first = first;
+    against(operation, volume, excused, || match first.take() {
+        Some(first) => Ok(Some(first)),
+        None => source.next(),
+    })
+}
+
+/// Compares everything that a volume holds with what it should hold, in canonical order.
+pub(crate) fn against(
+    operation: &Operation<'_>,
+    volume: &Volume,
+    excused: &[What],
+    mut source: impl FnMut() -> Result<Option<Entry>, Fault>,
+) -> Result<Verification, Fault> {
+    let begun = Instant::now();
+    operation.counters.set_phase(Phase::Verifying);
+    if let Volume::Directory(root) = volume {
+        // What is not on the disk yet cannot be read back from it.
+        rustix::fs::syncfs(root.fd())
+            .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
+    }
+    let options = Options {
+        passed_over: work::name(operation.run),
+        digests: Digests::All,
+        from_disk: true,
+        without_sockets: false,
+    };
+    let mut merged = Merged::new(operation, excused);
+    std::thread::scope(|scope| -> Result<(), Fault> {
         let mut target = Local {
             listing: Listing::begin(scope, volume, options, operation.counters),
             batch: Vec::new().into_iter(),
             operation,
         };
-        let mut one = match first {
-            Some(first) => Some(first),
-            None => source.next()?,
-        };
+        let mut one = source()?;
         let mut other = target.next()?;
         loop {
             operation.cancel.check()?;
@@ -79,7 +91,7 @@ pub(crate) fn verify(
             );
             if order != Ordering::Greater {
                 add(&operation.counters.entries, 1);
-                one = source.next()?;
+                one = source()?;
             }
             if order != Ordering::Less {
                 other = target.next()?;
@@ -115,43 +127,6 @@ impl Local<'_> {
                 Next::Waiting => self.operation.cancel.check()?,
                 Next::End => return Ok(None),
             }
-        }
-    }
-}
-
-/// What is summed up of one side.
-struct Summing {
-    hasher: TreeHasher,
-    entries: u64,
-    files: u64,
-    bytes: u64,
-}
-
-impl Summing {
-    fn new() -> Self {
-        Self {
-            hasher: TreeHasher::new(),
-            entries: 0,
-            files: 0,
-            bytes: 0,
-        }
-    }
-
-    fn add(&mut self, entry: &Entry) {
-        self.hasher.add(entry);
-        self.entries += 1;
-        if let Kind::File { size, .. } = entry.kind {
-            self.files += 1;
-            self.bytes += size;
-        }
-    }
-
-    fn finish(self) -> TreeSummary {
-        TreeSummary {
-            digest: self.hasher.finish(),
-            entries: self.entries,
-            files: self.files,
-            bytes: self.bytes,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Two movers in one process, over loopback with real TLS, and a client.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod archiving;
 mod between;
 mod blocks;
 mod copying;
@@ -9,5 +10,6 @@ mod pair;
 mod refusing;
 mod relaying;
 mod snapshot;
-mod tree;
+pub(super) mod store;
+pub(super) mod tree;
 mod verifying;

@@ -43,6 +43,7 @@ pub fn config(
         keys: files,
         run: RUN.into(),
         idle_limit,
+        open_store: super::store::open,
     }
 }
 

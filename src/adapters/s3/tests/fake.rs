@@ -46,6 +46,7 @@ impl Seen {
             "HEAD" => "look",
             _ if has("list-type") => "list",
             _ if has("uploads") => "uploads",
+            "GET" if has("uploadId") => "parts",
             _ => "get",
         }
     }
@@ -269,9 +270,9 @@ impl World {
             "part" => match self.uploads.get_mut(&id) {
                 Some(Upload { parts, .. }) => {
                     let number = seen.query["partNumber"].parse().expect("a number");
+                    let tag = tag(&object.content).parse().expect("a header");
                     parts.insert(number, object.content);
                     let mut response = answer(200, "");
-                    let tag = format!("\"{number}\"").parse().expect("a header");
                     response.headers_mut().insert("etag", tag);
                     response
                 }
@@ -302,6 +303,7 @@ impl World {
             }
             "list" => self.list(seen),
             "uploads" => self.list_uploads(seen),
+            "parts" => self.list_parts(&id, seen),
             _ => self.get(seen),
         }
     }
@@ -315,12 +317,17 @@ impl World {
         if !wanted.is_empty() && wanted != tag {
             return failure(412, "PreconditionFailed");
         }
-        let from = seen
-            .header("range")
-            .strip_prefix("bytes=")
-            .and_then(|range| range.strip_suffix('-'));
-        let from: usize = from.map_or(0, |from| from.parse().expect("a number"));
-        let content = &object.content[from..];
+        let range = seen.header("range").strip_prefix("bytes=");
+        let (from, to) = range
+            .and_then(|range| range.split_once('-'))
+            .unwrap_or_default();
+        let number = |text: &str| (!text.is_empty()).then(|| text.parse().expect("a number"));
+        let (from, to): (usize, Option<usize>) = (number(from).unwrap_or(0), number(to));
+        let end = to.map_or(object.content.len(), |to| to + 1);
+        if from > object.content.len() {
+            return failure(416, "InvalidRange");
+        }
+        let content = &object.content[from..end.min(object.content.len())];
         let mut response = Response::new(whole(content.to_vec()));
         *response.status_mut() = if from == 0 {
             StatusCode::OK
@@ -371,6 +378,31 @@ impl World {
         )
     }
 
+    /// Two at once, so that there are pages.
+    fn list_parts(&self, id: &str, seen: &Seen) -> Response<Body> {
+        let Some(upload) = self.uploads.get(id) else {
+            return failure(404, "NoSuchUpload");
+        };
+        let behind = seen.query.get("part-number-marker");
+        let behind = behind.map_or(0, |behind| behind.parse().expect("a number"));
+        let all: Vec<_> = upload.parts.range(behind + 1..).collect();
+        let page = all.iter().take(2).map(|(number, content)| {
+            let (size, tag) = (content.len(), tag(content).replace('"', "&quot;"));
+            format!("<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>{tag}</ETag></Part>")
+        });
+        let page: String = page.collect();
+        let more = match all.get(1) {
+            Some((last, _)) if all.len() > 2 => format!(
+                "<IsTruncated>true</IsTruncated><NextPartNumberMarker>{last}</NextPartNumberMarker>"
+            ),
+            _ => String::new(),
+        };
+        answer(
+            200,
+            &format!("<ListPartsResult>{page}{more}</ListPartsResult>"),
+        )
+    }
+
     fn list_uploads(&self, seen: &Seen) -> Response<Body> {
         let prefix = seen.query.get("prefix").map_or("", String::as_str);
         let uploads = self.uploads.iter();
@@ -385,6 +417,23 @@ impl World {
             &format!("<ListMultipartUploadsResult>{text}</ListMultipartUploadsResult>"),
         )
     }
+}
+
+/// The tag of a part: its MD5.
+fn tag(content: &[u8]) -> String {
+    use md5::Digest as _;
+    let sum = md5::Md5::digest(content);
+    format!("\"{}\"", digits(&sum))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn digits(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut digits = String::new();
+    for byte in bytes {
+        write!(digits, "{byte:02x}").expect("memory");
+    }
+    digits
 }
 
 fn whole(content: Vec<u8>) -> Body {

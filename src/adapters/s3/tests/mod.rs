@@ -1,6 +1,7 @@
 //! The client against a server with faults.
 mod fake;
 mod faults;
+mod ongoing;
 mod refusals;
 
 use std::path::Path;

@@ -1,3 +1,7 @@
+mod volumes;
+
+use std::str::FromStr;
+
 use anyhow::Result;
 
 use super::bucket::{BucketFlags, InBucket, Place};
@@ -5,20 +9,21 @@ use crate::{
     context::Context,
     engine::{Failure, Kind as FailureKind},
     error::{Kind, Usage},
+    plan,
     steps::kamaji::{Origin, Restore},
     ui::amount::{bytes, count},
 };
 
-/// Bring a tenant's snapshot into a DataStore, and compare it there
+/// Bring a snapshot back, of volumes into claims or of a tenant into a DataStore, and compare it there
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::examples::RESTORE)]
 pub(crate) struct Args {
     /// The file that `snapshot` wrote, or a snapshot in a bucket with its PREFIX/NAME/TIME
     #[arg(value_name = "FILE|s3://…")]
     from: Place,
-    /// Into which, as datastore/NAME
-    #[arg(long, value_name = "datastore/NAME", value_parser = data_store)]
-    into: String,
+    /// Into what: namespace/NAME, where claims are made as they were, pvc/NAME, or datastore/NAME for a tenant's
+    #[arg(long, value_name = "KIND/NAME")]
+    into: Target,
     /// The key prefix or database there; the snapshot's own if not given
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
@@ -29,13 +34,38 @@ pub(crate) struct Args {
     #[arg(long, value_name = "client|none", default_value = "none", value_parser = ["client", "none"], hide_possible_values = true)]
     dry_run: String,
     #[command(flatten)]
+    volumes: volumes::Flags,
+    #[command(flatten)]
     server: BucketFlags,
 }
 
-fn data_store(text: &str) -> Result<String, String> {
-    match text.split_once('/') {
-        Some(("datastore" | "datastores", name)) if !name.is_empty() => Ok(name.to_owned()),
-        _ => Err("a DataStore is named as datastore/NAME".to_owned()),
+/// Where a snapshot can go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// A tenant's, into a DataStore.
+    DataStore(String),
+    /// Volumes, into claims of a namespace that are named as they were.
+    Namespace(String),
+    /// One volume, into a claim.
+    Claim(String),
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((_, "")) | None => Err(
+                "it is namespace/NAME or pvc/NAME for volumes, datastore/NAME for a tenant's data"
+                    .to_owned(),
+            ),
+            Some(("datastore" | "datastores", name)) => Ok(Self::DataStore(name.to_owned())),
+            Some(("namespace" | "namespaces" | "ns", name)) => Ok(Self::Namespace(name.to_owned())),
+            Some(("pvc" | "persistentvolumeclaim" | "persistentvolumeclaims", name)) => {
+                Ok(Self::Claim(name.to_owned()))
+            }
+            Some((kind, _)) => Err(format!("`{kind}` is none of namespace, pvc, datastore")),
+        }
     }
 }
 
@@ -55,15 +85,33 @@ async fn origin(cx: &Context, args: &Args) -> Result<Origin> {
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let data_store = match &args.into {
+        Target::DataStore(name) => name.clone(),
+        Target::Namespace(name) => {
+            let target = plan::Target {
+                namespace: Some(name.clone()),
+                ..plan::Target::default()
+            };
+            return Box::pin(volumes::run(cx, &args, target)).await;
+        }
+        Target::Claim(name) => {
+            let target = plan::Target {
+                pvc: Some(name.clone()),
+                ..plan::Target::default()
+            };
+            return Box::pin(volumes::run(cx, &args, target)).await;
+        }
+    };
+    args.volumes.are_of_no_use()?;
     let origin = origin(cx, &args).await?;
     let cluster = cx.source().await?;
     let schema = args.schema.as_deref();
     let from = origin.to_string();
-    let restore = Restore::prepare(cluster, origin, &args.into, schema).await?;
-    let place = format!("schema {} in datastore/{}", restore.schema, args.into);
+    let restore = Restore::prepare(cluster, origin, &data_store, schema).await?;
+    let place = format!("schema {} in datastore/{data_store}", restore.schema);
     if restore.there > 0 && !args.overwrite {
         let why = format!("{place} holds {} keys already", count(restore.there));
-        let (into, server) = (&args.into, args.server.words());
+        let (into, server) = (&data_store, args.server.words());
         let again = format!("restore {from} --into datastore/{into} --overwrite{server}");
         return Err(Failure::new(FailureKind::Blocked, why)
             .with_next(cx.command(&again), "removes them first")

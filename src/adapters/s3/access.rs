@@ -1,0 +1,87 @@
+//! What lets somebody else use a bucket as we do.
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use secrecy::SecretString;
+
+use super::{
+    Bucket, Settings,
+    settings::{Keys, Source},
+};
+
+/// Which server, as whom, and whom to trust: all that is needed to use a bucket from another machine. It is never
+/// written down.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The server's URL; none for AWS.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: String,
+    /// The authorities to trust, as PEM.
+    pub authority: Option<String>,
+    /// The access key's id.
+    pub id: String,
+    /// The secret access key.
+    pub secret: SecretString,
+    /// The session's token, where the credentials are temporary.
+    pub token: Option<SecretString>,
+    /// Where they came from, for people.
+    pub from: String,
+}
+
+impl Bucket {
+    /// What lets somebody else use it with the credentials that are used now. Where the system's authorities are
+    /// trusted they come along: another machine may have none.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let settings = &self.inner.settings;
+        let (_, keys) = self.session();
+        let authority = settings
+            .authority
+            .clone()
+            .or_else(|| (!settings.is_plain()).then(system_authorities));
+        Access {
+            endpoint: settings.endpoint.clone(),
+            region: settings.region.clone(),
+            authority,
+            id: keys.id,
+            secret: keys.secret,
+            token: keys.token,
+            from: keys.from,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of whoever was given this.
+    #[must_use]
+    pub fn of(access: Access) -> Self {
+        let keys = Keys {
+            id: access.id,
+            secret: access.secret,
+            token: access.token,
+            from: access.from,
+        };
+        Self {
+            endpoint: access.endpoint,
+            region: access.region,
+            authority: access.authority,
+            source: Source::Given(keys.clone()),
+            keys,
+        }
+    }
+}
+
+/// The authorities that this system trusts, as PEM.
+fn system_authorities() -> String {
+    let found = rustls_native_certs::load_native_certs();
+    let pem = found.certs.iter().map(|certificate| {
+        let text = STANDARD.encode(certificate);
+        let lines: Vec<_> = text
+            .as_bytes()
+            .chunks(64)
+            .map(String::from_utf8_lossy)
+            .collect();
+        let body = lines.join("\n");
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    });
+    pem.collect()
+}

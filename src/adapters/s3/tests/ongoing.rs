@@ -1,0 +1,133 @@
+//! Uploads that are gone on with.
+use bytes::Bytes;
+use md5::Digest as _;
+
+use super::{fake::digits, *};
+
+const PARTS: u32 = 5;
+
+fn part(number: u32) -> Bytes {
+    let mut bytes = content(PART);
+    bytes[0] = u8::try_from(number).expect("few parts");
+    bytes.into()
+}
+
+fn sum(number: u32) -> [u8; 16] {
+    md5::Md5::digest(part(number)).into()
+}
+
+/// Sends what is missing of all parts, and makes the object of them.
+async fn go_on(bucket: &Bucket, mark: &str) -> Result<(), S3Error> {
+    let ongoing = bucket.ongoing("a", mark).await?;
+    send(&ongoing, PARTS).await?;
+    let sums: Vec<u8> = (1..=PARTS).flat_map(sum).collect();
+    let tag = format!("{}-{PARTS}", digits(&md5::Md5::digest(sums)));
+    ongoing.finish(PARTS, &tag).await
+}
+
+async fn send(ongoing: &Ongoing, parts: u32) -> Result<(), S3Error> {
+    for number in 1..=parts {
+        if !ongoing.has(number, PART as u64, &digits(&sum(number))) {
+            ongoing.put(number, part(number), sum(number)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn whole() -> Vec<u8> {
+    (1..=PARTS).flat_map(part).collect()
+}
+
+fn parts_sent(fake: &Fake) -> usize {
+    let asked = fake.asked();
+    asked.iter().filter(|what| **what == "part").count()
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_off_goes_on_with_the_parts_that_are_missing() {
+    for cut in 0..=PARTS {
+        let (fake, bucket) = server(|_| None).await;
+        let ongoing = bucket.ongoing("a", "mine").await.expect("begun");
+        send(&ongoing, cut).await.expect("sent");
+        drop(ongoing);
+        go_on(&bucket, "mine").await.expect("gone on");
+        assert_eq!(parts_sent(&fake), PARTS as usize, "cut after {cut}");
+        assert_eq!(fake.content("a"), Some(whole()));
+        assert!(fake.world().uploads.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_another_by_now_is_sent_again() {
+    let (fake, bucket) = server(|_| None).await;
+    let ongoing = bucket.ongoing("a", "mine").await.expect("begun");
+    ongoing.put(1, part(9), sum(9)).await.expect("sent");
+    go_on(&bucket, "mine").await.expect("gone on");
+    assert_eq!(fake.content("a"), Some(whole()));
+}
+
+#[tokio::test]
+async fn what_is_whole_already_stays_if_it_is_the_same_and_goes_if_not() {
+    let (fake, bucket) = server(|_| None).await;
+    go_on(&bucket, "mine").await.expect("made");
+    // This server's tag is no sum of sums, so that it counts as other contents.
+    let error = go_on(&bucket, "mine").await.expect_err("it is removed");
+    assert!(matches!(error, S3Error::Failed { .. }), "{error}");
+    assert_eq!(fake.content("a"), None);
+    go_on(&bucket, "mine").await.expect("made again");
+    let error = go_on(&bucket, "another").await.expect_err("it is not ours");
+    assert!(matches!(error, S3Error::Exists { .. }), "{error}");
+    assert_eq!(fake.content("a"), Some(whole()));
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_passed() {
+    for what in ["begin", "part", "complete", "uploads", "parts"] {
+        for fault in [slow_down(), Fault::Reset, Fault::Unanswered] {
+            let (fake, bucket) = server(times(what, 2, fault.clone())).await;
+            let ongoing = bucket.ongoing("a", "mine").await.expect("begun");
+            send(&ongoing, 2).await.expect("sent");
+            go_on(&bucket, "mine").await.expect("gone on");
+            assert_eq!(fake.content("a"), Some(whole()), "{what}: {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_all_of_it_or_an_error() {
+    let (_fake, bucket) = server(times("get", 2, Fault::Cut(3))).await;
+    bucket
+        .put_new("a", content(100).into())
+        .await
+        .expect("made")
+        .keep();
+    let read = bucket.read_range("a", 10..90).await.expect("read");
+    assert_eq!(read, content(100)[10..90]);
+    for range in [50..101, 100..110, 200..210] {
+        let error = bucket
+            .read_range("a", range)
+            .await
+            .expect_err("it is short");
+        assert!(matches!(error, S3Error::Damaged { .. }), "{error}");
+    }
+    let error = bucket.read_range("b", 0..1).await.expect_err("it is gone");
+    assert!(matches!(error, S3Error::NotFound { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_is_given_access_uses_the_same_credentials() {
+    let (fake, bucket) = server(|_| None).await;
+    let other = Bucket::open(BUCKET, Settings::of(bucket.access())).expect("a bucket");
+    other
+        .put_new("a", content(3).into())
+        .await
+        .expect("made")
+        .keep();
+    assert_eq!(
+        bucket.read_small("a").await.expect("read").as_deref(),
+        Some(&content(3)[..])
+    );
+    assert_eq!(fake.content("a"), Some(content(3)));
+    let shown = format!("{:?}", bucket.access());
+    assert!(!shown.contains(SECRET), "{shown}");
+}

@@ -1,0 +1,110 @@
+//! A bucket as the data plane uses it: from threads that block.
+use std::{ops::Range, sync::Arc};
+
+use secrecy::SecretString;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{
+    adapters::s3::{self, Bucket, Ongoing, S3Error, Settings},
+    transfer::archive::{self, Access, Md5, ObjectStore, StoreError, StoreFailure, Upload},
+};
+
+/// A bucket, and who works for it.
+pub(super) struct BucketStore {
+    bucket: Bucket,
+    handle: Handle,
+    /// None where it is somebody else's.
+    _runtime: Option<Arc<Runtime>>,
+}
+
+/// What a mover does with the access that a client gives it.
+pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| StoreError {
+            why: format!("failed to start threads for the bucket: {error}"),
+            failure: StoreFailure::Passing,
+        })?;
+    let settings = Settings::of(s3::Access {
+        endpoint: access.endpoint.clone(),
+        region: access.region.clone(),
+        authority: access.authority.clone(),
+        id: access.id.clone(),
+        secret: access.key.expose().into(),
+        token: access
+            .token
+            .as_ref()
+            .map(|token| SecretString::from(token.expose())),
+        from: access.from.clone(),
+    });
+    let handle = runtime.handle().clone();
+    let entered = handle.enter();
+    let bucket = Bucket::open(&access.bucket, settings).map_err(failed)?;
+    drop(entered);
+    Ok(Arc::new(BucketStore {
+        bucket,
+        handle,
+        _runtime: Some(Arc::new(runtime)),
+    }))
+}
+
+impl BucketStore {
+    /// A bucket of this process; its threads are those of the runtime that this is called in.
+    pub(super) fn of(bucket: &Bucket) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            handle: Handle::current(),
+            _runtime: None,
+        }
+    }
+}
+
+impl ObjectStore for BucketStore {
+    fn begin(&self, key: &str, mark: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let ongoing = self.handle.block_on(self.bucket.ongoing(key, mark));
+        Ok(Box::new(BucketUpload {
+            ongoing: ongoing.map_err(failed)?,
+            handle: self.handle.clone(),
+        }))
+    }
+
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let read = self.handle.block_on(self.bucket.read_range(key, range));
+        Ok(read.map_err(failed)?.into())
+    }
+}
+
+struct BucketUpload {
+    ongoing: Ongoing,
+    handle: Handle,
+}
+
+impl Upload for BucketUpload {
+    fn has(&self, number: u32, size: u64, md5: Md5) -> bool {
+        self.ongoing.has(number, size, &md5.to_string())
+    }
+
+    fn put(&self, number: u32, bytes: Vec<u8>, md5: Md5) -> Result<(), StoreError> {
+        let put = self.ongoing.put(number, bytes.into(), md5.0);
+        self.handle.block_on(put).map_err(failed)
+    }
+
+    fn finish(&self, parts: &[Md5]) -> Result<(), StoreError> {
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let etag = archive::etag(parts.iter().copied());
+        let finish = self.ongoing.finish(count, &etag);
+        self.handle.block_on(finish).map_err(failed)
+    }
+}
+
+fn failed(error: S3Error) -> StoreError {
+    let why = error.to_string();
+    let failure = match error {
+        S3Error::Damaged { .. } | S3Error::NotFound { .. } => StoreFailure::Damaged,
+        error if error.is_refusal() => StoreFailure::Refused,
+        _ => StoreFailure::Passing,
+    };
+    StoreError { why, failure }
+}

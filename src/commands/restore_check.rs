@@ -1,0 +1,136 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    bucket::{BucketFlags, InBucket},
+    object_store::BucketStore,
+};
+use crate::{
+    context::Context,
+    engine::{Failure, Kind as FailureKind},
+    error::Kind,
+    steps::{
+        kamaji::Origin,
+        snapshots::{Contents, Repository, StoredVolume, VolumesManifest},
+    },
+    transfer::{
+        Fault,
+        archive::{self, Objects, StoreFailure},
+    },
+    ui::amount::{bytes, count},
+};
+
+/// How often it is told how much was read.
+const EACH: Duration = Duration::from_secs(5);
+
+/// Check that a snapshot in a bucket can be restored
+#[derive(clap::Args, Debug)]
+#[command(after_help = super::examples::RESTORE_CHECK)]
+pub(crate) struct Args {
+    /// Which one, as `snapshot list` names it
+    #[arg(value_name = "s3://BUCKET/PREFIX/NAME/TIME")]
+    snapshot: InBucket,
+    /// 1: objects, sizes and sums, by listing; 2: also read everything and compare each file's digest
+    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    level: u8,
+    #[command(flatten)]
+    server: BucketFlags,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let repository = args.server.open(cx, &args.snapshot.repository).await?;
+    let id = &args.snapshot.id;
+    let address = repository.address_of(id);
+    let (contents, unsummed) = repository.check_listing(id).await?;
+    for object in unsummed {
+        cx.ui.say(&format!(
+            "level 1: the server tells no sum of {object} that could be compared"
+        ));
+    }
+    if args.level == 1 {
+        cx.ui.data(&format!(
+            "{address}: level 1: every object is there, with its size and the sum that the server tells"
+        ))?;
+        return Ok(Kind::Done);
+    }
+    let read = match contents {
+        Contents::Tenant(_) => {
+            let stored = repository.stored(id).await?;
+            let (_, end) = Origin::Bucket(Box::new(stored))
+                .check()
+                .await
+                .context("restore-check level 2: no")?;
+            format!("{} records, {}", count(end.records), bytes(end.bytes))
+        }
+        Contents::Volumes(manifest) => volumes(cx, &repository, &args.snapshot, *manifest).await?,
+    };
+    cx.ui.data(&format!(
+        "{address}: level 2: everything was read, and is what was taken: {read}"
+    ))?;
+    Ok(Kind::Done)
+}
+
+/// Reads every volume of a snapshot, one after the other.
+async fn volumes(
+    cx: &Context,
+    repository: &Repository,
+    snapshot: &InBucket,
+    manifest: VolumesManifest,
+) -> Result<String> {
+    let (mut files, mut total) = (0, 0);
+    for volume in manifest.volumes {
+        let tree = &volume.archive.tree;
+        files += tree.files;
+        total += tree.bytes;
+        one(cx, repository, snapshot, volume).await?;
+    }
+    Ok(format!("{} files, {}", count(files), bytes(total)))
+}
+
+async fn one(
+    cx: &Context,
+    repository: &Repository,
+    snapshot: &InBucket,
+    volume: StoredVolume,
+) -> Result<()> {
+    let store = BucketStore::of(repository.bucket());
+    let objects = Objects {
+        data: repository.key_of(&snapshot.id, &volume.data),
+        index: repository.key_of(&snapshot.id, &volume.index),
+    };
+    let (ui, claim) = (cx.ui.clone(), volume.claim.clone());
+    let checking = tokio::task::spawn_blocking(move || {
+        let (mut read, mut told) = (0, Instant::now());
+        let wanted = volume.archive.tree.bytes;
+        archive::check(&store, &objects, &volume.archive, |more| {
+            read += more;
+            if told.elapsed() >= EACH {
+                told = Instant::now();
+                ui.say(&format!("{claim}: {} of {}", bytes(read), bytes(wanted)));
+            }
+            Ok(())
+        })
+    });
+    let checked = checking.await?;
+    checked.map(drop).map_err(|fault| refused(&fault).into())
+}
+
+/// What a reader found, as an answer.
+fn refused(fault: &Fault) -> Failure {
+    let kind = match fault {
+        Fault::Damaged { .. } => FailureKind::Difference,
+        Fault::Store(error) => match error.failure {
+            StoreFailure::Damaged => FailureKind::Difference,
+            StoreFailure::Refused => FailureKind::Blocked,
+            StoreFailure::Passing => FailureKind::Error,
+        },
+        _ => FailureKind::Error,
+    };
+    let why = match kind {
+        FailureKind::Difference => format!("restore-check level 2: no: {fault}"),
+        _ => fault.to_string(),
+    };
+    Failure::new(kind, why)
+}

@@ -1,0 +1,89 @@
+//! Volumes into a bucket: a snapshot of a workload, or of a single claim.
+//!
+//! Each volume's mover makes its archive and sends it; what arrived is read back out of the bucket before the manifest
+//! makes the snapshot whole. The workload is frozen from before the first byte until that is done.
+mod away;
+mod hold;
+mod names;
+mod read_back;
+mod reserve;
+mod seal;
+mod upload;
+mod wake;
+
+use anyhow::Result;
+use secrecy::ExposeSecret as _;
+
+use super::{Place, freeze::Watched, inventory::Inventory, movers::Movers, snapshots::Repository};
+use crate::{
+    adapters::s3::{Address, Bucket, Given, Settings, Source},
+    engine::{Failure, Kind},
+    plan::BucketPlace,
+    transfer::archive::{Access, Secret},
+};
+
+pub use away::Away;
+pub use hold::Hold;
+pub use names::{Named, named};
+pub use read_back::{READ_BACK, ReadBack};
+pub use reserve::{RESERVED, Reserve, Reserved};
+pub use seal::{SEALED, Seal};
+pub use upload::{UPLOADED, Upload, Uploaded, UploadedVolume};
+pub use wake::Wake;
+
+/// What all steps of a snapshot work with.
+#[derive(Clone, Debug)]
+pub struct Archiving {
+    /// The movers; only those of the source are made.
+    pub movers: Movers,
+    /// Where the snapshot goes.
+    pub repository: Repository,
+    /// What it is of.
+    pub inventory: Inventory,
+    /// The same for people and as an argument: `statefulset/db`.
+    pub subject: String,
+    /// What tells when the freeze is broken; none where nothing is frozen.
+    pub guard: Option<Watched>,
+}
+
+/// Opens the repository of a plan, with the credentials of the Secret that it names, or of whoever runs this.
+pub async fn repository(bucket: &BucketPlace, home: &Place) -> Result<Repository> {
+    let address: Address = bucket.address.parse().map_err(|why| {
+        let why = format!("`{}` is no place in a bucket: {why}", bucket.address);
+        Failure::new(Kind::Blocked, why)
+    })?;
+    let given = Given {
+        endpoint: bucket.endpoint.clone(),
+        region: bucket.region.clone(),
+        authority: None,
+        pem: bucket.authority.clone(),
+    };
+    let source = match &bucket.secret {
+        Some(name) => Source::Secret {
+            cluster: Box::new(home.cluster.clone()),
+            namespace: home.namespace.clone(),
+            name: name.clone(),
+        },
+        None => Source::user(),
+    };
+    let settings = Settings::read(given, source).await?;
+    let bucket = Bucket::open(&address.bucket, settings)?;
+    Ok(Repository::new(bucket, &address.key))
+}
+
+/// What a mover is told, so that it can use the same bucket. It goes over the mover's encrypted control connection,
+/// and nowhere else.
+#[must_use]
+pub fn access(bucket: &Bucket) -> Access {
+    let access = bucket.access();
+    Access {
+        endpoint: access.endpoint,
+        region: access.region,
+        authority: access.authority,
+        bucket: bucket.name().to_owned(),
+        id: access.id,
+        key: Secret::new(access.secret.expose_secret()),
+        token: access.token.map(|token| Secret::new(token.expose_secret())),
+        from: access.from,
+    }
+}

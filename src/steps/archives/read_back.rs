@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Archiving, RESERVED, UPLOADED};
+use crate::{
+    engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
+    steps::movers::{Doing, LoneWork},
+    transfer::Side,
+};
+
+/// Reads all of it back out of the bucket, and compares every file with what was read on its volume.
+#[derive(Clone, Debug)]
+pub struct ReadBack(pub Archiving);
+
+/// What it leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// Files that were compared.
+    pub files: u64,
+    /// Their length together.
+    pub bytes: u64,
+}
+
+/// What it leaves in the journal.
+pub const READ_BACK: Key<Read> = Key::new("read-back");
+
+#[async_trait]
+impl Step for ReadBack {
+    fn id(&self) -> &'static str {
+        READ_BACK.step()
+    }
+
+    fn title(&self) -> String {
+        "read all of it out of the bucket and compare every file by content".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::Nothing
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let this = &self.0;
+        let places = this.places(&cx.get(&RESERVED)?.id()?);
+        let uploaded = cx.get(&UPLOADED)?;
+        let trees = uploaded.volumes.iter().map(|volume| &volume.archive.tree);
+        let read = Read {
+            files: trees.clone().map(|tree| tree.files).sum(),
+            bytes: trees.clone().map(|tree| tree.bytes).sum(),
+        };
+        let volumes: Vec<_> = trees.map(|tree| tree.bytes).enumerate().collect();
+        let work: LoneWork<()> = Arc::new(move |lone| {
+            let place = places.get(lone.index).cloned();
+            let volume = uploaded.volumes.get(lone.index);
+            let archive = volume.map(|volume| volume.archive.clone());
+            Box::pin(async move { lone.read_back(place.as_ref(), archive.as_ref()).await })
+        });
+        let meter = this.meter(cx, self.id(), Doing::Verifying);
+        // The source counts no more: whoever writes to it now writes to nothing that was sent.
+        tokio::select! {
+            read = this.movers.alone(Side::Source, &volumes, cx, &meter, &work) => read?,
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        Ok(Outcome::Done(serde_json::to_value(read)?))
+    }
+
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        Ok(Undone::Restored)
+    }
+}

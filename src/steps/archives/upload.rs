@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Archiving, RESERVED, access, named};
+use crate::{
+    engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
+    steps::{
+        copy::{broken, still_frozen},
+        movers::{Doing, InBucket, LoneWork, Meter},
+        snapshots::SnapshotId,
+    },
+    transfer::{
+        Side,
+        archive::{Archive, Objects},
+    },
+};
+
+/// Makes the archives, and sends them: each volume's mover its own.
+#[derive(Clone, Debug)]
+pub struct Upload(pub Archiving);
+
+/// What it leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Uploaded {
+    /// Whether nobody could write meanwhile.
+    pub frozen: bool,
+    /// What became of each volume.
+    pub volumes: Vec<UploadedVolume>,
+}
+
+/// What became of one volume.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct UploadedVolume {
+    /// Its claim.
+    pub claim: String,
+    /// The archive, below the snapshot's name.
+    pub data: String,
+    /// The index, below the snapshot's name.
+    pub index: String,
+    /// What is in them.
+    pub archive: Archive,
+}
+
+/// What it leaves in the journal.
+pub const UPLOADED: Key<Uploaded> = Key::new("upload");
+
+impl Archiving {
+    /// Where the volumes' archives are.
+    pub(super) fn places(&self, id: &SnapshotId) -> Vec<InBucket> {
+        let access = access(self.repository.bucket());
+        let names = named(&self.inventory).into_iter();
+        names
+            .map(|named| InBucket {
+                access: access.clone(),
+                objects: Objects {
+                    data: self.repository.key_of(id, &named.data),
+                    index: self.repository.key_of(id, &named.index),
+                },
+            })
+            .collect()
+    }
+
+    pub(super) fn meter(&self, cx: &Cx, step: &str, doing: Doing) -> Meter {
+        let names = self
+            .inventory
+            .volumes
+            .iter()
+            .map(|volume| volume.source.clone());
+        Meter::new(cx.sink.clone(), step, doing, names)
+    }
+}
+
+#[async_trait]
+impl Step for Upload {
+    fn id(&self) -> &'static str {
+        UPLOADED.step()
+    }
+
+    fn title(&self) -> String {
+        let count = self.0.inventory.volumes.len();
+        let volumes = if count == 1 { "volume" } else { "volumes" };
+        format!("send {count} {volumes} to the bucket")
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("delete the snapshot".to_owned())
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let this = &self.0;
+        let places = this.places(&cx.get(&RESERVED)?.id()?);
+        let frozen = this.guard.is_some();
+        let limit = this.movers.limit.of_each(places.len());
+        let work: LoneWork<Archive> = Arc::new(move |lone| {
+            let place = places.get(lone.index).cloned();
+            Box::pin(async move { lone.archive(place.as_ref(), frozen, limit).await })
+        });
+        let meter = this.meter(cx, self.id(), Doing::Copying);
+        let volumes: Vec<_> = (0..this.inventory.volumes.len())
+            .map(|index| (index, 0))
+            .collect();
+        let archives = tokio::select! {
+            archives = this.movers.alone(Side::Source, &volumes, cx, &meter, &work) => archives?,
+            broken = broken(this.guard.as_ref(), cx) => return Err(broken),
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        still_frozen(this.guard.as_ref(), cx).await?;
+        let volumes = this.inventory.volumes.iter().zip(named(&this.inventory));
+        let volumes: Vec<_> = volumes
+            .zip(archives)
+            .map(|((volume, named), archive)| UploadedVolume {
+                claim: volume.source.clone(),
+                data: named.data,
+                index: named.index,
+                archive,
+            })
+            .collect();
+        for volume in &volumes {
+            if let Some(changed) = changed(volume) {
+                cx.sink.notice(changed);
+            }
+        }
+        Ok(Outcome::Done(serde_json::to_value(Uploaded {
+            frozen,
+            volumes,
+        })?))
+    }
+
+    async fn undo(&self, cx: &Cx) -> Result<Undone> {
+        // They hold the volumes, and may still be sending.
+        self.0.movers.remove().await?;
+        if let Some(reserved) = cx.find(&RESERVED)? {
+            self.0.repository.delete(&reserved.id()?).await?;
+        }
+        Ok(Undone::Restored)
+    }
+}
+
+/// What is told of a volume that was written to while it was read.
+fn changed(volume: &UploadedVolume) -> Option<String> {
+    let (count, examples) = (volume.archive.changed, &volume.archive.changed_examples);
+    if count == 0 {
+        return None;
+    }
+    let examples: Vec<_> = examples.iter().map(|path| format!("`{path}`")).collect();
+    let files = if count == 1 { "file" } else { "files" };
+    Some(format!(
+        "claim {}: {count} {files} changed while they were read, such as {}: the snapshot has what was read of them",
+        volume.claim,
+        examples.join(", ")
+    ))
+}

@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::Restoring;
+use crate::{
+    engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
+    steps::{
+        copy::target,
+        movers::{Doing, LoneWork},
+        prepare::PREPARED,
+    },
+    transfer::{Finding, Side},
+};
+
+/// Fills the claims out of the bucket: each by its own mover.
+#[derive(Clone, Debug)]
+pub struct Fill(pub Restoring);
+
+/// What it leaves in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Filled {
+    /// What each volume cannot keep.
+    pub findings: Vec<Vec<Finding>>,
+}
+
+/// What it leaves in the journal.
+pub const FILLED: Key<Filled> = Key::new("fill");
+
+#[async_trait]
+impl Step for Fill {
+    fn id(&self) -> &'static str {
+        FILLED.step()
+    }
+
+    fn title(&self) -> String {
+        "fill the volumes out of the bucket".to_owned()
+    }
+
+    fn undo_plan(&self) -> UndoPlan {
+        UndoPlan::By("delete what was written".to_owned())
+    }
+
+    async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        let this = &self.0;
+        target::is_unused(&this.movers).await?;
+        this.movers.adopt(&found(cx)?).await?;
+        let (places, archives) = (this.places(), this.archives());
+        let work: LoneWork<Vec<Finding>> = Arc::new(move |lone| {
+            let place = places.get(lone.index).cloned();
+            let archive = archives.get(lone.index).cloned();
+            Box::pin(async move { lone.extract(place.as_ref(), archive.as_ref()).await })
+        });
+        let meter = this.meter(cx, self.id(), Doing::Copying);
+        let volumes = this.volumes();
+        let findings = tokio::select! {
+            findings = this.movers.alone(Side::Target, &volumes, cx, &meter, &work) => findings?,
+            () = cx.stop.wait() => return Ok(Outcome::Stopped),
+        };
+        Ok(Outcome::Done(serde_json::to_value(Filled { findings })?))
+    }
+
+    async fn undo(&self, cx: &Cx) -> Result<Undone> {
+        let this = &self.0;
+        // Claims that we made are deleted whole by the step that made them.
+        let adopted = this.movers.adopted(&found(cx)?).await?;
+        if !adopted.is_empty() {
+            let meter = this.meter(cx, self.id(), Doing::Copying);
+            target::empty(&this.movers, cx, &meter, &adopted).await?;
+            this.movers.forget(&adopted).await?;
+        }
+        this.movers.remove().await?;
+        Ok(Undone::Restored)
+    }
+}
+
+/// The claims that were there before us.
+pub(super) fn found(cx: &Cx) -> Result<Vec<String>> {
+    let prepared = cx.find(&PREPARED)?;
+    Ok(prepared.map_or_else(Vec::new, |prepared| prepared.found))
+}

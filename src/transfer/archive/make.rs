@@ -1,0 +1,328 @@
+//! A volume becomes an archive and its index: read once, from the first entry to the last.
+use super::head::{BLOCK, END, head};
+use super::index::IndexWriter;
+use super::map::{Map, Stretch};
+use super::pack::{Frames, pack};
+use super::store::{ObjectStore, Upload};
+use super::{Archive, FRAME, Md5, Objects, Part, etag};
+use crate::transfer::cancel::Cancel;
+use crate::transfer::counters::{Counters, add};
+use crate::transfer::entry::{Digest, Entry, Kind};
+use crate::transfer::fault::Fault;
+use crate::transfer::limit::Limiter;
+use crate::transfer::path::TreePath;
+use crate::transfer::read::{OpenFile, Opened, PIECE, hash_zeros};
+use crate::transfer::report::{EXAMPLES, TreeSummary};
+use crate::transfer::summing::Summing;
+use crate::transfer::volume::{Opener, Volume};
+use crate::transfer::walk::{Walker, metadata};
+use rustix::io::Errno;
+use std::time::Duration;
+
+/// How often somebody who waits for his limit looks whether all was stopped.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What an archive is made with.
+pub(crate) struct Making<'a> {
+    pub(crate) volume: &'a Volume,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) counters: &'a Counters,
+    /// Of what is read.
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) store: &'a dyn ObjectStore,
+    pub(crate) objects: &'a Objects,
+    /// By which what was sent before is known to be of the same snapshot.
+    pub(crate) mark: &'a str,
+    /// Whether nobody should write: then a file that changes is an error.
+    pub(crate) frozen: bool,
+}
+
+/// Makes both objects. What an earlier try has sent of them is not sent again.
+pub(crate) fn make(making: &Making<'_>) -> Result<Archive, Fault> {
+    let data = making.store.begin(&making.objects.data, making.mark)?;
+    let index = making.store.begin(&making.objects.index, making.mark)?;
+    let produce = |frames: &Frames<'_>| {
+        let mut maker = Maker {
+            making,
+            frames,
+            frame: Vec::with_capacity(FRAME),
+            written: 0,
+            index: IndexUpload::new(&*index)?,
+            summing: Summing::new(),
+            changed: (0, Vec::new()),
+            sockets: 0,
+            buffer: vec![0; PIECE],
+        };
+        maker.tree()?;
+        maker.finish()
+    };
+    let (made, parts) = pack(&*data, making.cancel, making.counters, produce)?;
+    let indexed = made.index.finish(&parts)?;
+    making.cancel.check()?;
+    let sums: Vec<_> = parts.iter().map(|part| part.md5).collect();
+    data.finish(&sums)?;
+    index.finish(&indexed.sums)?;
+    Ok(Archive {
+        size: parts.iter().map(|part| part.size).sum(),
+        parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+        etag: etag(sums.into_iter()),
+        index_size: indexed.size,
+        index_digest: indexed.hasher.finalize().into(),
+        tree: made.tree,
+        changed: made.changed.0,
+        changed_examples: made.changed.1,
+        sockets: made.sockets,
+    })
+}
+
+struct Made<'a> {
+    tree: TreeSummary,
+    changed: (u64, Vec<TreePath>),
+    sockets: u64,
+    index: IndexUpload<'a>,
+}
+
+struct Maker<'a, 'f> {
+    making: &'a Making<'a>,
+    frames: &'f Frames<'f>,
+    /// The tar that is not a whole frame yet.
+    frame: Vec<u8>,
+    /// How much tar there is, with it.
+    written: u64,
+    index: IndexUpload<'a>,
+    summing: Summing,
+    changed: (u64, Vec<TreePath>),
+    sockets: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Maker<'a, '_> {
+    fn tree(&mut self) -> Result<(), Fault> {
+        let Volume::Directory(root) = self.making.volume else {
+            return Err(Fault::Device);
+        };
+        let mut walker = Walker::new(root, b"");
+        let mut opener = self.making.volume.opener();
+        while let Some(entry) = walker.next()? {
+            self.making.cancel.check()?;
+            add(&self.making.counters.entries, 1);
+            match entry.kind {
+                Kind::Socket => self.sockets += 1,
+                Kind::File { .. } => self.file(entry, &mut opener)?,
+                _ => {
+                    self.put(&head(&entry, None))?;
+                    self.done(entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file as it is when it is opened, to its length of that moment. One that went since it was listed is left out.
+    fn file(&mut self, mut entry: Entry, opener: &mut Opener<'_>) -> Result<(), Fault> {
+        let volume = self.making.volume;
+        let Opened::File(file) = OpenFile::open(volume, opener, &entry.path)? else {
+            self.note_changed(entry.path);
+            return Ok(());
+        };
+        let fault = |path: &TreePath, call: &str, errno| volume.fault(path, call, errno);
+        entry.metadata = metadata(&file.stat, entry.metadata.xattrs);
+        entry.kind = Kind::File {
+            size: file.size,
+            digest: None,
+        };
+        let map = Map::of(&file).map_err(|(call, errno)| fault(&entry.path, call, errno))?;
+        self.put(&head(&entry, map.as_ref()))?;
+        let whole = [Stretch {
+            start: 0,
+            length: file.size,
+        }];
+        let data = map.as_ref().map_or(&whole[..], |map| &map.data);
+        add(&self.making.counters.bytes_to_move, file.size);
+        self.making.counters.set_path(&entry.path);
+        let (digest, whole) = self
+            .contents(&file, data)
+            .map_err(|error| error.into_fault(&|errno| fault(&entry.path, "read", errno)))?;
+        let unchanged = file
+            .is_unchanged()
+            .map_err(|errno| fault(&entry.path, "fstat", errno))?;
+        if !whole || !unchanged {
+            self.note_changed(entry.path.clone());
+        }
+        let filled = self.written.next_multiple_of(BLOCK as u64) - self.written;
+        self.zeros(filled)?;
+        add(&self.making.counters.files_moved, 1);
+        entry.kind = Kind::File {
+            size: file.size,
+            digest: Some(digest),
+        };
+        self.done(entry)
+    }
+
+    /// Puts a file's data; the digest of what was put, holes read as zeros, and whether all of it was there: zeros take
+    /// the place of what went meanwhile.
+    fn contents(&mut self, file: &OpenFile, data: &[Stretch]) -> Result<(Digest, bool), Failed> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let (mut position, mut whole) = (0, true);
+        for stretch in data {
+            hash_zeros(&mut hasher, stretch.start - position);
+            add(&self.making.counters.bytes_moved, stretch.start - position);
+            position = stretch.start;
+            let end = stretch.start + stretch.length;
+            while position < end {
+                self.making.cancel.check()?;
+                let wanted = usize::try_from(end - position).map_or(PIECE, |left| left.min(PIECE));
+                while !self.making.limiter.take(wanted as u64, LOOK) {
+                    self.making.cancel.check()?;
+                }
+                let read = match rustix::io::pread(file.fd(), &mut buffer[..wanted], position) {
+                    Err(Errno::INTR) => continue,
+                    read => read?,
+                };
+                let read = if read == 0 {
+                    whole = false;
+                    buffer[..wanted].fill(0);
+                    wanted
+                } else {
+                    read
+                };
+                hasher.update(&buffer[..read]);
+                self.put(&buffer[..read])?;
+                position += read as u64;
+                add(&self.making.counters.bytes_moved, read as u64);
+            }
+        }
+        hash_zeros(&mut hasher, file.size - position);
+        add(&self.making.counters.bytes_moved, file.size - position);
+        self.buffer = buffer;
+        Ok((hasher.finalize().into(), whole))
+    }
+
+    fn done(&mut self, mut entry: Entry) -> Result<(), Fault> {
+        // Reading changes it, so that the same tree would give another archive.
+        entry.metadata.accessed = entry.metadata.modified;
+        self.summing.add(&entry);
+        self.index.add(entry)
+    }
+
+    fn note_changed(&mut self, path: TreePath) {
+        self.changed.0 += 1;
+        if self.changed.1.len() < EXAMPLES {
+            self.changed.1.push(path);
+        }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        self.written += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(FRAME - self.frame.len()));
+            self.frame.extend_from_slice(now);
+            bytes = later;
+            if self.frame.len() == FRAME {
+                let full = std::mem::replace(&mut self.frame, Vec::with_capacity(FRAME));
+                self.frames.put(full)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, count: u64) -> Result<(), Fault> {
+        // Less than a block.
+        self.put(&[0; BLOCK][..usize::try_from(count).unwrap_or(0)])
+    }
+
+    fn finish(mut self) -> Result<Made<'a>, Fault> {
+        if self.making.frozen && self.changed.0 > 0 {
+            let (count, examples) = self.changed;
+            return Err(Fault::Changed { count, examples });
+        }
+        self.put(&END)?;
+        let last = std::mem::take(&mut self.frame);
+        if !last.is_empty() {
+            self.frames.put(last)?;
+        }
+        Ok(Made {
+            tree: self.summing.finish(),
+            changed: self.changed,
+            sockets: self.sockets,
+            index: self.index,
+        })
+    }
+}
+
+/// Why contents could not be put.
+enum Failed {
+    Fault(Fault),
+    Read(Errno),
+}
+
+impl Failed {
+    fn into_fault(self, read: &dyn Fn(Errno) -> Fault) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Read(errno) => read(errno),
+        }
+    }
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Errno> for Failed {
+    fn from(errno: Errno) -> Self {
+        Self::Read(errno)
+    }
+}
+
+/// What was sent of an index.
+#[derive(Default)]
+struct Sent {
+    size: u64,
+    hasher: blake3::Hasher,
+    sums: Vec<Md5>,
+}
+
+/// Writes an index, and sends its parts as they come.
+struct IndexUpload<'a> {
+    writer: IndexWriter,
+    upload: &'a dyn Upload,
+    sent: Sent,
+}
+
+impl<'a> IndexUpload<'a> {
+    fn new(upload: &'a dyn Upload) -> Result<Self, Fault> {
+        Ok(Self {
+            writer: IndexWriter::new()?,
+            upload,
+            sent: Sent::default(),
+        })
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), Fault> {
+        match self.writer.add(entry)? {
+            Some(part) => send(self.upload, &mut self.sent, part),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
+        send(self.upload, &mut self.sent, self.writer.finish(parts)?)?;
+        Ok(self.sent)
+    }
+}
+
+fn send(upload: &dyn Upload, sent: &mut Sent, part: Vec<u8>) -> Result<(), Fault> {
+    let (size, md5) = (part.len() as u64, Md5::of(&part));
+    sent.size += size;
+    sent.hasher.update(&part);
+    sent.sums.push(md5);
+    let number = u32::try_from(sent.sums.len()).unwrap_or(u32::MAX);
+    if !upload.has(number, size, md5) {
+        upload.put(number, part, md5)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Archives, from and to this mover's volume.
+use super::operation::Operation;
+use super::settle::{Later, settle};
+use super::verify;
+use crate::transfer::archive::{self, Archive, IndexReader, ObjectStore, Objects, members};
+use crate::transfer::counters::add;
+use crate::transfer::entry::{Entry, Kind};
+use crate::transfer::fault::Fault;
+use crate::transfer::limit::Limiter;
+use crate::transfer::read::Piece;
+use crate::transfer::report::{Phase, Verification, What};
+use crate::transfer::root::{Parents, Root};
+use crate::transfer::volume::Volume;
+use crate::transfer::work::Work;
+use crate::transfer::write::Writer;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+/// What a client wants of an archive.
+pub(super) struct Making<'a> {
+    pub(super) store: &'a dyn ObjectStore,
+    pub(super) objects: &'a Objects,
+    pub(super) mark: &'a str,
+    pub(super) frozen: bool,
+    pub(super) limiter: &'a Limiter,
+}
+
+/// Makes an archive of the volume.
+pub(super) fn make(operation: &Operation<'_>, making: &Making<'_>) -> Result<Archive, Fault> {
+    archive::make(&archive::Making {
+        volume: operation.volume,
+        cancel: operation.cancel,
+        counters: operation.counters,
+        limiter: making.limiter,
+        store: making.store,
+        objects: making.objects,
+        mark: making.mark,
+        frozen: making.frozen,
+    })
+}
+
+/// Reads an archive out of the bucket, and compares it with what was made.
+pub(super) fn read_back(
+    operation: &Operation<'_>,
+    store: &dyn ObjectStore,
+    objects: &Objects,
+    archive: &Archive,
+) -> Result<(), Fault> {
+    operation.counters.set_phase(Phase::Verifying);
+    let (cancel, counters) = (operation.cancel, operation.counters);
+    members(store, objects, archive, cancel, counters, |_, contents| {
+        contents.read(|_| cancel.check())
+    })
+}
+
+/// Fills the volume, which is empty or holds what an earlier try of this run has written.
+pub(super) fn extract(
+    operation: &Operation<'_>,
+    store: &dyn ObjectStore,
+    objects: &Objects,
+    archive: &Archive,
+) -> Result<(), Fault> {
+    let Volume::Directory(root) = operation.volume else {
+        return Err(Fault::Device);
+    };
+    let work = Work::open_or_make(root, operation.run, operation.cancel)?;
+    let (cancel, counters) = (operation.cancel, operation.counters);
+    let mut extracting = Extracting {
+        operation,
+        root,
+        writer: Writer::new(root, &work, 0, counters, &operation.findings)?,
+        parents: Parents::new(root),
+        later: Later::default(),
+    };
+    add(&counters.files_to_move, archive.tree.files);
+    add(&counters.bytes_to_move, archive.tree.bytes);
+    members(
+        store,
+        objects,
+        archive,
+        cancel,
+        counters,
+        |entry, contents| match &entry.kind {
+            Kind::File { size, .. } => extracting.file(entry, *size, |each| contents.read(each)),
+            _ => extracting.other(entry),
+        },
+    )?;
+    extracting.writer.commit()?;
+    counters.set_phase(Phase::Settling);
+    settle(operation, root, &extracting.later, &mut extracting.writer)
+}
+
+/// Compares what the volume holds with an archive's index.
+pub(super) fn compare(
+    operation: &Operation<'_>,
+    store: &dyn ObjectStore,
+    objects: &Objects,
+    archive: &Archive,
+    excused: &[What],
+) -> Result<Verification, Fault> {
+    let mut index = IndexReader::open(store, &objects.index, archive)?;
+    let compared = verify::against(operation, operation.volume, excused, || index.next())?;
+    if compared.source == archive.tree {
+        return Ok(compared);
+    }
+    let (found, wanted) = (compared.source.digest, archive.tree.digest);
+    Err(Fault::Damaged {
+        object: objects.index.clone(),
+        what: format!("the digest of its tree is {found}, and should be {wanted}"),
+    })
+}
+
+struct Extracting<'a> {
+    operation: &'a Operation<'a>,
+    root: &'a Root,
+    writer: Writer<'a>,
+    parents: Parents<'a>,
+    later: Later,
+}
+
+impl Extracting<'_> {
+    /// A file is put in place when its contents were compared with the index.
+    fn file(
+        &mut self,
+        entry: &Entry,
+        size: u64,
+        read: impl FnOnce(&mut dyn FnMut(Piece<'_>) -> Result<(), Fault>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let path = &entry.path;
+        self.operation.counters.set_path(path);
+        let draft = self.writer.begin(path)?;
+        let written = read(&mut |piece| {
+            self.operation.cancel.check()?;
+            match piece {
+                Piece::Data { offset, bytes } => draft
+                    .write(offset, bytes)
+                    .map_err(|errno| self.root.fault(path, "write", errno)),
+                Piece::Hole { .. } => Ok(()),
+            }
+        });
+        if written.is_err() {
+            self.writer.discard(&draft);
+        }
+        written?;
+        self.writer.end(&draft, path.clone(), size, &entry.metadata)
+    }
+
+    fn other(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let (root, path) = (self.root, &entry.path);
+        match &entry.kind {
+            Kind::Directory => {
+                if !path.is_root() {
+                    let parent = self.parents.of(path);
+                    let parent = parent.map_err(|errno| root.fault(path, "open", errno))?;
+                    match rustix::fs::mkdirat(parent, path.split().1, Mode::RWXU) {
+                        // An earlier try made it. Should it be something else, what is put into it fails.
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(root.fault(path, "mkdir", errno)),
+                    }
+                    add(&self.operation.counters.others_made, 1);
+                }
+                self.later.directory(path, &entry.metadata, true)
+            }
+            Kind::HardLink { to } => self.later.link(path, to),
+            _ => self.writer.make_special(path, &entry.kind, &entry.metadata),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Movers and archives: from one volume into a store, and out of it into another.
+use super::pair::{Pair, RUN, round};
+use super::{store, tree};
+use crate::transfer::archive::{Access, Archive, Objects};
+use crate::transfer::control::ControlError;
+use crate::transfer::fault::Fault;
+use crate::transfer::report::RoundKind;
+use crate::transfer::side::Side;
+use std::os::unix::fs::symlink;
+
+fn objects() -> Objects {
+    Objects {
+        data: "v.tar.zst".into(),
+        index: "v.index.zst".into(),
+    }
+}
+
+fn place(pair: &Pair) -> Access {
+    let folder = pair.directory.path().join("store");
+    std::fs::create_dir_all(&folder).unwrap();
+    store::access(&folder)
+}
+
+async fn archived(pair: &Pair) -> (Access, Archive) {
+    let access = place(pair);
+    let mut source = pair.control(Side::Source, 1).await.unwrap();
+    let archive = source
+        .archive(RUN, &access, &objects(), "m", true, &mut |_| {})
+        .await
+        .unwrap();
+    source
+        .read_back(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await
+        .unwrap();
+    (access, archive)
+}
+
+#[tokio::test]
+async fn what_comes_out_of_an_archive_is_what_went_into_it() {
+    let pair = Pair::new();
+    tree::hostile(&pair.source());
+    let (access, archive) = archived(&pair).await;
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    // Twice: what an earlier try has written is written over.
+    for _ in 0..2 {
+        let findings = target
+            .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+            .await
+            .unwrap();
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(findings, []);
+        }
+    }
+    let compared = target
+        .compare(RUN, &access, &objects(), &archive, &[], &mut |_| {})
+        .await
+        .unwrap();
+    assert!(compared.is_equal(), "{:?}", compared.differences);
+    assert_eq!(compared.source, archive.tree);
+    assert_eq!(compared.target.digest, archive.tree.digest);
+    drop(target);
+    // And so say the two movers of each other, but for the socket.
+    let verified = pair.connected().await.verify(RUN, &[], &mut |_| {}).await;
+    assert_eq!(verified.unwrap().source.digest, archive.tree.digest);
+
+    // A file that became another since is found.
+    std::fs::write(pair.target().join("empty file"), b"no more").unwrap();
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    let compared = target
+        .compare(RUN, &access, &objects(), &archive, &[], &mut |_| {})
+        .await
+        .unwrap();
+    assert!(!compared.is_equal());
+    target.finish(RUN).await.unwrap();
+    drop(target);
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_with_anything_in_it_is_not_written_to() {
+    let pair = Pair::new();
+    std::fs::write(pair.source().join("a"), b"ours").unwrap();
+    let (access, archive) = archived(&pair).await;
+    std::fs::write(pair.target().join("a"), b"theirs").unwrap();
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    let refused = target
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await;
+    assert!(
+        matches!(
+            refused,
+            Err(ControlError::Fault(Fault::Foreign { entries: 1, .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read(pair.target().join("a")).unwrap(), b"theirs");
+    drop(target);
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_through_a_symlink_and_nothing_of_a_damaged_archive_stays_hidden() {
+    let pair = Pair::new();
+    std::fs::create_dir(pair.source().join("d")).unwrap();
+    std::fs::write(pair.source().join("d/f"), b"content").unwrap();
+    let (access, archive) = archived(&pair).await;
+    let outside = tempfile::tempdir().unwrap();
+    // This run has begun, and somebody put a link where its directory was.
+    round(&mut pair.connected().await, RoundKind::Final)
+        .await
+        .unwrap();
+    std::fs::remove_dir_all(pair.target().join("d")).unwrap();
+    symlink(outside.path(), pair.target().join("d")).unwrap();
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    target
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+
+    let object = pair.directory.path().join("store/v.tar.zst");
+    let mut bytes = std::fs::read(&object).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&object, bytes).unwrap();
+    for refused in [
+        target
+            .read_back(RUN, &access, &objects(), &archive, &mut |_| {})
+            .await
+            .map(drop),
+        target
+            .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+            .await
+            .map(drop),
+    ] {
+        let Err(ControlError::Fault(Fault::Damaged { object, what })) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(object == "v.tar.zst" && what.contains("part 1"), "{what}");
+    }
+    drop(target);
+    pair.stop().await;
+}
+
+#[test]
+fn credentials_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut access = store::access(folder.path());
+    access.token = Some(crate::transfer::archive::Secret::new("never shown"));
+    assert!(!format!("{access:?}").contains("never shown"));
+}
