@@ -112,7 +112,8 @@ fn round(kind: RoundKind, began: Vec<bool>) -> Work<Rounded> {
 }
 
 /// Which targets may have been written to. A device has no room for a mark: when its mover is lost in the first round,
-/// the next try has to know that what is there is ours.
+/// the next try has to know that what is there is ours. It was looked at right before, and its claim says so since: what
+/// came later nobody but us had a reason to write.
 struct Began(Vec<AtomicBool>);
 
 impl Began {

@@ -51,13 +51,9 @@ impl Step for FinalCopy {
         {
             cx.sink.notice(other);
         }
-        let warm = warm.map_or_else(Vec::new, |warm| warm.volumes);
-        let began = self.movers.volumes.iter().map(|volume| {
-            let mut warm = warm.iter().filter(|warm| warm.target == volume.target);
-            cx.again || warm.any(|warm| warm.rounds > 0)
-        });
-        let began = began.collect();
         target::is_unused(&self.movers).await?;
+        let began = self.movers.begun().await?;
+        target::devices_are_empty(&self.movers, cx, &meter, &began).await?;
         let work = round(RoundKind::Final, began);
         let rounds = tokio::select! {
             rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,

@@ -206,6 +206,8 @@ impl Step for WarmCopy {
         while number < self.rounds && !shared.is_empty() {
             number += 1;
             target::is_unused(&self.movers).await?;
+            let fresh = shared.iter().copied().filter(|index| !began[*index]);
+            self.movers.write_to(fresh).await?;
             let work = round(RoundKind::Warm, began.clone());
             let rounds = tokio::select! {
                 rounds = self.movers.some(&shared, cx, &meter, &[], &work) => rounds?,
