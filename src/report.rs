@@ -20,7 +20,7 @@ use crate::engine::{Check, Entry, Header};
 
 pub use frozen::{Frozen, Period};
 pub use stores::{ComparedSchema, CopiedSchema};
-pub use volumes::{CopiedVolume, Finding, VerifiedVolume};
+pub use volumes::{CopiedVolume, Finding, Readers, VerifiedVolume};
 
 /// Version of what `-o json` and `-o yaml` give; it changes when a field goes away or means something else.
 pub const API_VERSION: &str = "kubectl-migrate/v1";
@@ -249,6 +249,12 @@ impl Report {
     pub fn copied_schema(&self) -> Vec<CopiedSchema> {
         CopiedSchema::all(self.ids(), &self.outputs)
     }
+    /// What read both sides for the verification; none where nothing was verified, or it was not written down.
+    #[must_use]
+    pub fn readers(&self) -> Option<Readers> {
+        Readers::of(&self.outputs, &self.verified())
+    }
+
 
     /// How a tenant's schema compares in both its stores.
     #[must_use]

@@ -38,7 +38,9 @@ pub mod path;
 pub mod report;
 pub mod side;
 
+mod activity;
 mod blocks;
+mod bottleneck;
 mod cancel;
 mod channel;
 mod compare;
@@ -59,6 +61,8 @@ mod work;
 mod write;
 mod xattr;
 
+pub use activity::{Activity, Load};
+pub use bottleneck::{Bottleneck, Cause, bottleneck};
 pub use control::{Control, ControlError};
 pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};

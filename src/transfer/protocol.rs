@@ -1,4 +1,5 @@
 //! The messages: between client and mover, and between the two movers.
+use super::activity::Activity;
 use super::blocks::{Answer, Stamp, Sum};
 use super::entry::{Digest, Entry, Metadata};
 use super::fault::Fault;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Limit {
         bytes_per_second: Option<u64>,
     },
+    /// Tells what the workers have been at since the mover began, also while something is under way.
+    Activity,
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
@@ -74,6 +77,7 @@ pub(crate) enum Reply {
     Stopping,
     Refused(Fault),
     Limited,
+    Activity(Activity),
 }
 
 /// The first message on a connection between movers, in both directions.

@@ -44,10 +44,9 @@ impl Step for FinalCopy {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-        let warm = cx.find(&WARM)?;
-        if let Some(other) = warm
-            .as_ref()
-            .and_then(|warm| other_limit(warm, &self.movers.limit))
+        if let Some(other) = cx
+            .find(&WARM)?
+            .and_then(|warm| other_limit(&warm, &self.movers.limit))
         {
             cx.sink.notice(other);
         }
@@ -63,7 +62,7 @@ impl Step for FinalCopy {
         still_frozen(self.guard.as_ref(), cx).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         for (index, (volume, round)) in volumes.iter_mut().zip(rounds).enumerate() {
-            volume.add(round.summary, self.movers.ways.of(index));
+            volume.add(round, self.movers.ways.of(index));
         }
         let copied = Copied {
             volumes,

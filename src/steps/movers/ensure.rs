@@ -37,6 +37,8 @@ pub(super) struct Running {
     pub(super) pod: String,
     /// The pod's address.
     pub(super) address: String,
+    /// Its image, by digest; empty where the node does not tell.
+    pub(super) image: String,
 }
 
 impl Movers {
@@ -300,6 +302,8 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
         }
         let waiting = container
             .and_then(|container| container.state.as_ref()?.waiting.as_ref())
+                    image: container
+                        .map_or_else(String::new, |container| container.image_id.clone()),
             .map(|waiting| {
                 let reason = waiting.reason.clone().unwrap_or_default();
                 (reason, waiting.message.clone().unwrap_or_default())

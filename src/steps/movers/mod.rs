@@ -14,6 +14,7 @@ mod remove;
 mod retry;
 #[cfg(test)]
 mod testing;
+mod watch;
 mod way;
 
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::{plan::RunAs, transfer::Side};
 pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
 pub use limit::Limit;
-pub use link::{Lone, Pair, Rounded};
+pub use link::{Compared, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use retry::{LoneWork, Work};
 pub use way::{Way, Ways};

@@ -1,4 +1,5 @@
 //! What all threads of a mover share.
+use crate::transfer::activity::Board;
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
 use crate::transfer::fault::Fault;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) stopping: AtomicBool,
     /// Of what it sends to the other mover.
     pub(crate) limiter: Limiter,
+    /// Where its workers say what they are at.
+    pub(crate) board: Arc<Board>,
     groups: AtomicU64,
     inner: Mutex<Inner>,
     idle_changed: Condvar,
@@ -88,6 +91,7 @@ impl State {
             client,
             stopping: AtomicBool::new(false),
             limiter: Limiter::new(),
+            board: Arc::default(),
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),
             idle_changed: Condvar::new(),

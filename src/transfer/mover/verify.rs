@@ -1,6 +1,7 @@
 //! Verification: both sides read everything back, and the two listings are merged.
 use super::operation::Operation;
 use super::stream::Stream;
+use crate::transfer::activity::{Doing, Station};
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::{differences, explanation};
 use crate::transfer::counters::add;
@@ -27,12 +28,15 @@ pub(crate) fn verify(
 ) -> Result<Verification, Fault> {
     let begun = Instant::now();
     operation.counters.set_phase(Phase::Verifying);
+    let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
+    let station = channel.station().clone();
+    let _at = station.at(Doing::Computing);
     if let Volume::Directory(root) = operation.volume {
         // What is not on the disk yet cannot be read back from it.
-        rustix::fs::syncfs(root.fd())
+        station
+            .during(Doing::Writing, || rustix::fs::syncfs(root.fd()))
             .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     }
-    let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     let options = Options {
         passed_over: work::name(operation.run),
         digests: Digests::All,
@@ -59,6 +63,7 @@ pub(crate) fn verify(
             listing: Listing::begin(scope, volume, options, operation.counters),
             batch: Vec::new().into_iter(),
             operation,
+            station: &station,
         };
         let mut one = match first {
             Some(first) => Some(first),
@@ -102,6 +107,7 @@ struct Local<'a> {
     listing: Listing,
     batch: std::vec::IntoIter<Entry>,
     operation: &'a Operation<'a>,
+    station: &'a Station,
 }
 
 impl Local<'_> {
@@ -110,7 +116,8 @@ impl Local<'_> {
             if let Some(entry) = self.batch.next() {
                 return Ok(Some(entry));
             }
-            match self.listing.next(LOOK)? {
+            let listing = &mut self.listing;
+            match self.station.during(Doing::Idle, || listing.next(LOOK))? {
                 Next::Batch(batch) => self.batch = batch.into_iter(),
                 Next::Waiting => self.operation.cancel.check()?,
                 Next::End => return Ok(None),
@@ -125,6 +132,8 @@ struct Summing {
     entries: u64,
     files: u64,
     bytes: u64,
+    directories: u64,
+    links: u64,
 }
 
 impl Summing {
@@ -134,15 +143,22 @@ impl Summing {
             entries: 0,
             files: 0,
             bytes: 0,
+            directories: 0,
+            links: 0,
         }
     }
 
     fn add(&mut self, entry: &Entry) {
         self.hasher.add(entry);
         self.entries += 1;
-        if let Kind::File { size, .. } = entry.kind {
-            self.files += 1;
-            self.bytes += size;
+        match entry.kind {
+            Kind::File { size, .. } => {
+                self.files += 1;
+                self.bytes += size;
+            }
+            Kind::Directory => self.directories += 1,
+            Kind::Symlink { .. } | Kind::HardLink { .. } => self.links += 1,
+            _ => {}
         }
     }
 
@@ -152,6 +168,8 @@ impl Summing {
             entries: self.entries,
             files: self.files,
             bytes: self.bytes,
+            directories: self.directories,
+            links: self.links,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::schema;
 use jiff::Timestamp;
 
 use crate::{
+    engine::Limited,
     report::{Report, StepReport, StepState},
     ui::{
         Tone, amount,
@@ -54,6 +55,12 @@ impl Document {
                 "at",
                 format!("step {}/{} {}", current.number, current.of, current.step),
             ));
+        }
+        if let Some(readers) = report.readers() {
+            facts.push(("compared by", readers.tool));
+            for image in readers.images {
+                facts.push(("mover image", image));
+            }
         }
         let sections = [
             Section::new("Steps", steps(report)),
@@ -157,7 +164,8 @@ fn copied(report: &Report) -> Table {
         Column::whole("SENT").right(),
         Column::whole("TOOK").right().expendable(4),
         Column::whole("RATE").right().expendable(5),
-        Column::whole("WAY").expendable(6),
+        Column::whole("LIMITED BY").expendable(6),
+        Column::whole("WAY").expendable(7),
     ]);
     for volume in report.copied() {
         let rate = volume.bytes_sent as f64 / volume.seconds;
@@ -176,6 +184,7 @@ fn copied(report: &Report) -> Table {
                 nothing()
             }
             .into(),
+            limited(volume.limited.as_ref()).into(),
             if volume.way.is_empty() {
                 nothing()
             } else {
@@ -192,10 +201,14 @@ fn compared(report: &Report) -> Table {
         Column::text("SOURCE", 10),
         Column::text("TARGET", 10).expendable(1),
         Column::whole("FILES").right().expendable(2),
+        Column::whole("DIRECTORIES").right().expendable(7),
+        Column::whole("LINKS").right().expendable(8),
         Column::whole("BYTES").right(),
         Column::whole("DIFFERENCES").right(),
         Column::text("SOURCE DIGEST", 14).expendable(3),
         Column::text("TARGET DIGEST", 14).expendable(4),
+        Column::whole("RATE").right().expendable(5),
+        Column::whole("LIMITED BY").expendable(6),
     ]);
     for volume in report.verified() {
         let tone = if volume.differences == 0 {
@@ -207,13 +220,30 @@ fn compared(report: &Report) -> Table {
             volume.source.into(),
             volume.target.into(),
             amount::count(volume.files).into(),
+            volume
+                .directories
+                .map_or_else(nothing, amount::count)
+                .into(),
+            volume.links.map_or_else(nothing, amount::count).into(),
             amount::bytes(volume.bytes).into(),
             Cell::toned(&amount::count(volume.differences), tone),
             volume.source_digest.into(),
             volume.target_digest.into(),
+            if volume.seconds > 0.0 {
+                amount::rate(volume.bytes as f64 / volume.seconds)
+            } else {
+                nothing()
+            }
+            .into(),
+            limited(volume.limited.as_ref()).into(),
         ]);
     }
     table
+}
+
+/// `source disk 71 %`.
+fn limited(limited: Option<&Limited>) -> String {
+    limited.map_or_else(nothing, ToString::to_string)
 }
 
 fn findings(report: &Report) -> Table {

@@ -28,6 +28,8 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
       frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+      compared by: kubectl-migrate 0.1.0
+      mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -43,13 +45,13 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
     7  hand-over     marked  2025-11-21 02:09:17Z  2025-11-21 02:15:00Z      1     1s
 
     Copied
-    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE  WAY
-    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s  direct
-    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s  client
+    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE  LIMITED BY        WAY
+    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s  source disk 71 %  direct
+    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s  network 71 %      client
 
     Compared
-    SOURCE                 TARGET                 FILES     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST
-    shop/data-orders-db-0  shop/data-orders-db-0  1 834  14.0 GiB            0  9b74c9897bac770ffc029102a200c5de  9b74c9897bac770ffc029102a200c5de
+    SOURCE                 TARGET                 FILES  DIRECTORIES  LINKS     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST                         RATE  LIMITED BY
+    shop/data-orders-db-0  shop/data-orders-db-0  1 834          212      7  14.0 GiB            0  9b74c9897bac770ffc029102a200c5de  9b74c9897bac770ffc029102a200c5de  367 MB/s  target disk 83 %
 
     Findings
     STEP        VOLUME                 FOUND               TIMES  EXAMPLES
@@ -73,6 +75,8 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
       frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+      compared by: kubectl-migrate 0.1.0
+      mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -153,6 +157,8 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
     - by: kubectl-migrate 0.1.0, run r1
     - cluster: 8f0c
     - frozen: 2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+    - compared by: kubectl-migrate 0.1.0
+    - mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     ## Notes
 
@@ -172,16 +178,16 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
 
     ## Copied
 
-    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE | WAY |
-    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s | direct |
-    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s | client |
+    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE | LIMITED BY | WAY |
+    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
+    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s | source disk 71 % | direct |
+    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s | network 71 % | client |
 
     ## Compared
 
-    | SOURCE | TARGET | FILES | BYTES | DIFFERENCES | SOURCE DIGEST | TARGET DIGEST |
-    | --- | --- | ---: | ---: | ---: | --- | --- |
-    | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 834 | 14.0 GiB | 0 | 9b74c9897bac770ffc029102a200c5de | 9b74c9897bac770ffc029102a200c5de |
+    | SOURCE | TARGET | FILES | DIRECTORIES | LINKS | BYTES | DIFFERENCES | SOURCE DIGEST | TARGET DIGEST | RATE | LIMITED BY |
+    | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- | ---: | --- |
+    | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 834 | 212 | 7 | 14.0 GiB | 0 | 9b74c9897bac770ffc029102a200c5de | 9b74c9897bac770ffc029102a200c5de | 367 MB/s | target disk 83 % |
 
     ## Findings
 
