@@ -10,6 +10,7 @@ pub mod movers;
 mod place;
 pub mod preflight;
 pub mod prepare;
+pub mod receipt;
 pub mod release;
 pub mod rights;
 pub mod snapshots;

@@ -223,7 +223,7 @@ impl Step for Verify {
 }
 
 /// What the copy of each volume could not keep.
-fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
+pub(super) fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
     let of = |volume: &Volume| -> Vec<What> {
         let copied = copied
             .iter()
@@ -235,7 +235,7 @@ fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
 }
 
 /// A difference as a line of evidence: `data-orders-db-0: ./a/b: content: 1f… ≠ 2e…`.
-fn told(claim: &str, difference: &Difference) -> String {
+pub(super) fn told(claim: &str, difference: &Difference) -> String {
     let kind = match &difference.kind {
         DifferenceKind::Xattr(name) => format!("xattr {}", String::from_utf8_lossy(name)),
         kind => serde_json::to_value(kind)

@@ -1,7 +1,7 @@
 //! The smallest rights: enough for everything, and each of them needed.
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, fs,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -235,6 +235,20 @@ fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -
     proxy.log_in(small.source.kubectl(&["create", "token", "runner"])?.trim())?;
     proxy.end(small.run()?)?.with_code(13)?;
     small.is_moved()?;
+    // The same rights are enough to read both sides again while the target is in use.
+    let pod = format!("pod {}/db-0", small.target.name);
+    fs::write(
+        small.target.folder("data-db-0")?.join("new"),
+        "written since",
+    )?;
+    proxy
+        .end(small.migrate(&["report", NAME, "--verify"])?)?
+        .with_code(12)?
+        .says(&[
+            "the target of 1 of 1 volumes is not what was verified; the source still is, whole",
+            &format!("{pod} uses it, so that this is to be expected"),
+            "data-db-0: new: extra",
+        ])?;
     proxy
         .end(small.migrate(&["rollback", NAME, "--confirm", NAME])?)?
         .with_code(0)?;

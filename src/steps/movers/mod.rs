@@ -13,7 +13,7 @@ mod objects;
 mod remove;
 mod retry;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod watch;
 mod way;
 
@@ -58,6 +58,8 @@ pub struct Movers {
     pub ways: Ways,
     /// How fast they may copy.
     pub limit: Limit,
+    /// Whether they only read, also the targets, which may be in use.
+    pub only_read: bool,
 }
 
 /// One mover: of which volume, and on which side.
@@ -68,6 +70,15 @@ pub(crate) struct Mover {
 }
 
 impl Movers {
+    /// The same, to read both sides once more after the migration.
+    #[must_use]
+    pub fn only_reading(self) -> Self {
+        Self {
+            only_read: true,
+            ..self
+        }
+    }
+
     /// The place of one side.
     #[must_use]
     pub fn place(&self, side: Side) -> &Place {
@@ -87,6 +98,11 @@ impl Movers {
     pub(crate) fn names(&self, side: Side) -> impl Iterator<Item = String> {
         let movers = self.all().filter(move |mover| mover.side == side);
         movers.map(|mover| self.name(&mover))
+    }
+
+    /// Whether a mover writes to its volume.
+    fn writes(&self, mover: &Mover) -> bool {
+        mover.side == Side::Target && !self.only_read
     }
 
     /// What the two movers of a volume know each other by.

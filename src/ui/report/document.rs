@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     engine::Limited,
-    report::{Report, StepReport, StepState},
+    report::{Checked, Report, StepReport, StepState},
     ui::{
         Tone, amount,
         status::tone,
@@ -62,10 +62,14 @@ impl Document {
                 facts.push(("mover image", image));
             }
         }
+        if let Some(checked) = &report.checked {
+            facts.push(("read again", read_again(checked)));
+        }
         let sections = [
             Section::new("Steps", steps(report)),
             Section::new("Copied", copied(report)),
             Section::new("Compared", compared(report)),
+            Section::new("Read again", checked(report)),
             Section::new("Copied", schema::copied(report)),
             Section::new("Compared", schema::compared(report)),
             Section::new("Left out of the comparison", schema::ignored(report)),
@@ -236,6 +240,54 @@ fn compared(report: &Report) -> Table {
             }
             .into(),
             limited(volume.limited.as_ref()).into(),
+        ]);
+    }
+    table
+}
+
+/// `2025-11-21 02:15:00Z (8m ago): as verified`.
+fn read_again(checked: &Checked) -> String {
+    let age =
+        Duration::try_from_secs_f64(checked.age_seconds).map_or_else(|_| nothing(), amount::age);
+    let how = if checked.equal {
+        "both sides are what was verified"
+    } else {
+        "not all is what was verified"
+    };
+    format!("{} ({age} ago): {how}", time(checked.at))
+}
+
+fn checked(report: &Report) -> Table {
+    let mut table = Table::new(vec![
+        Column::text("SOURCE", 10),
+        Column::whole("SOURCE IS"),
+        Column::text("SOURCE USED BY", 14).expendable(3),
+        Column::text("TARGET", 10).expendable(1),
+        Column::whole("TARGET IS"),
+        Column::text("TARGET USED BY", 14).expendable(2),
+    ]);
+    let is = |equal| {
+        if equal {
+            Cell::toned("as verified", Tone::Good)
+        } else {
+            Cell::toned("changed", Tone::Notice)
+        }
+    };
+    let used = |by: &str| {
+        if by.is_empty() {
+            nothing()
+        } else {
+            by.to_owned()
+        }
+    };
+    for volume in report.checked.iter().flat_map(|checked| &checked.volumes) {
+        table.row(vec![
+            volume.source.as_str().into(),
+            is(volume.source_equal),
+            used(&volume.source_used_by).into(),
+            volume.target.as_str().into(),
+            is(volume.target_equal),
+            used(&volume.target_used_by).into(),
         ]);
     }
     table

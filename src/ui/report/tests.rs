@@ -1,8 +1,10 @@
+use serde_json::json;
+
 use crate::{
-    engine::Entry,
+    engine::{Entry, Record},
     report::{
         Report, Seen,
-        sample::{all, at, entries, header},
+        sample::{all, at, entries, header, then},
     },
     ui::{Format, FormatError, Ui, look::columns},
 };
@@ -247,5 +249,32 @@ fn json_and_yaml_say_the_same() -> anyhow::Result<()> {
     insta::assert_snapshot!(keys.join(" "), @"apiVersion kind name namespace cluster playbook tool run created updated seen state current frozen steps runners findings outputs");
     assert_eq!(json["frozen"]["seconds"], 156.0);
     assert_eq!(json["outputs"]["verify"]["level"], "content");
+    Ok(())
+}
+
+#[test]
+fn a_receipt_that_was_read_again_tells_which_side_changed_and_who_uses_it() -> anyhow::Result<()> {
+    let volume = json!({
+        "source": "shop/data-orders-db-0", "target": "shop/data-orders-db-0", "source_digest": "9b74",
+        "target_digest": "1f2e", "source_equal": true, "target_equal": false,
+        "target_used_by": "pod shop/orders-db-0", "differences": 3,
+    });
+    let read = [
+        (910, "receipt", Record::Started),
+        (950, "receipt", Record::Done(json!({"volumes": [volume]}))),
+    ];
+    let told = shown(80, false, Format::Table, &then(all(), read.to_vec()))?;
+    let fact = told.lines().find(|line| line.contains("read again:"));
+    let table = told
+        .lines()
+        .skip_while(|line| *line != "Read again")
+        .take(3);
+    let lines: Vec<_> = fact.into_iter().chain(table).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+    // What was verified anew since has not been read again.
+    let broken = Record::Broken("another run".to_owned());
+    let anew = [(960, "verify", broken), (961, "verify", Record::Started)];
+    let entries = then(then(all(), read.to_vec()), anew.to_vec());
+    assert!(!shown(80, false, Format::Table, &entries)?.contains("Read again"));
     Ok(())
 }
