@@ -138,6 +138,7 @@ fn kind_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     }
     match cause.downcast_ref::<S3Error>() {
         Some(S3Error::Damaged { .. }) => return Some(Kind::Difference),
+        Some(S3Error::Flag { .. }) => return Some(Kind::Usage),
         Some(error) if error.is_refusal() => return Some(Kind::Blocked),
         _ => {}
     }

@@ -17,11 +17,13 @@ pub const RUN: &str = "kubectl-migrate/run";
 pub const ROLE: &str = "kubectl-migrate/role";
 /// The [`ROLE`] of a claim that was there before us and that we write to.
 pub const ADOPTED: &str = "adopted-volume";
-/// On a claim that we write to: how far that is, [`BEGUN`] or [`RELEASED`]. A block device has no room for
-/// a mark of ours, so that the claim has to tell whose data it holds.
+/// On a claim that we write to: how far that is, [`BEGUN`], [`WRITTEN`] or [`RELEASED`]. A block device has no room
+/// for a mark of ours, so that the claim has to tell whose data it holds.
 pub const DATA: &str = "kubectl-migrate/data";
-/// The [`DATA`] of a claim that was empty when we took it: what it holds is ours.
+/// The [`DATA`] of a claim that was empty when we took it.
 pub const BEGUN: &str = "begun";
+/// The [`DATA`] of a device that was empty just before a round to it began: what it holds is ours.
+pub const WRITTEN: &str = "written";
 /// The [`DATA`] of a claim that was given to its pods: what it holds may be theirs.
 pub const RELEASED: &str = "released";
 /// On a frozen workload: what it was before, so that it can be put back even if the journal is lost.

@@ -1,6 +1,7 @@
 //! What happened, from a journal: one pure fold that feeds `status` and `report` in every format.
 //!
 //! Nothing is read here, not even the time: the same journal seen at the same time gives the same report.
+mod checked;
 mod fold;
 mod frozen;
 #[cfg(test)]
@@ -18,9 +19,10 @@ use serde_json::Value;
 
 use crate::engine::{Check, Entry, Header};
 
+pub use checked::{Checked, CheckedVolume};
 pub use frozen::{Frozen, Period};
 pub use stores::{ComparedSchema, CopiedSchema};
-pub use volumes::{CopiedVolume, Finding, VerifiedVolume};
+pub use volumes::{CopiedVolume, Finding, Readers, VerifiedVolume};
 
 /// Version of what `-o json` and `-o yaml` give; it changes when a field goes away or means something else.
 pub const API_VERSION: &str = "kubectl-migrate/v1";
@@ -88,6 +90,9 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Who ran it: one per take-over of the lock, oldest first.
     pub runners: Vec<Runner>,
+    /// How both sides were when they were read once more; none where that was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     /// What the copies and the verification found on volumes.
     pub findings: Vec<Finding>,
     /// What the steps left, by step, as they left it.
@@ -242,6 +247,12 @@ impl Report {
     #[must_use]
     pub fn verified(&self) -> Vec<VerifiedVolume> {
         self.in_order(VerifiedVolume::read)
+    }
+
+    /// What read both sides for the verification; none where nothing was verified, or it was not written down.
+    #[must_use]
+    pub fn readers(&self) -> Option<Readers> {
+        Readers::of(&self.outputs, &self.verified())
     }
 
     /// What the copying steps did with a tenant's schema, in the order of the steps.

@@ -5,7 +5,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{identity, named, path, session};
-use crate::{context::Context, engine::Journal, plan::Plan, playbooks::Sides, state::Locked};
+use crate::{
+    context::Context,
+    engine::Journal,
+    plan::Plan,
+    playbooks::Sides,
+    state::{Locked, Seen},
+};
 
 /// A migration that has begun, locked by this process.
 pub(super) struct Begun {
@@ -56,6 +62,17 @@ impl Begun {
         let sides = path::sides(cx, &plan, &header.run, Some(&locked.guard())).await?;
         identity::same_target(header, &sides, place).await?;
         Ok((journal, sides))
+    }
+
+    /// It as it is now, for whoever reports it.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            header: self.journal.header().clone(),
+            entries: self.journal.entries().to_vec(),
+            progress: None,
+            holder: None,
+            limit: None,
+        }
     }
 
     /// Frees the migration.

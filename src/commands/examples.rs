@@ -66,7 +66,9 @@ Examples:
   # What happened, with numbers and digests
   kubectl migrate report orders-db
   # One page for whoever was not there
-  kubectl migrate report orders-db -o html > orders-db.html";
+  kubectl migrate report orders-db -o html > orders-db.html
+  # Read both sides again: is the old volume still what was copied?
+  kubectl migrate report orders-db --verify";
 
 pub(super) const FREEZE: &str = "\
 Examples:

@@ -1,44 +1,52 @@
 //! Ctrl-C: the first asks to stop at the next safe point, the second stops now.
+use std::future::pending;
+
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
 use crate::ui::Ui;
 
-/// Returns at the first signal. Where the handlers cannot be set, the system's own end the process.
+/// Ctrl-C, and what a machine sends that is shut down.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// None where the handlers cannot be set: the system's own remain, and the first signal ends the process, which a
+    /// run survives like every other crash.
+    fn listen() -> Option<Self> {
+        Some(Self {
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+            terminate: signal(SignalKind::terminate()).ok()?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Returns at the first signal.
 pub(super) async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    match Signals::listen() {
+        Some(mut signals) => signals.next().await,
+        None => pending().await,
     }
 }
 
 /// Passes the first signal on as a wish to stop, and returns at the second.
-///
-/// Where the handlers cannot be set, the system's own remain: the first signal ends the process, which a
-/// run survives like every other crash.
 pub(super) async fn second_interrupt(ui: Ui, wish: watch::Sender<bool>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
+    let Some(mut signals) = Signals::listen() else {
+        return pending().await;
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     ui.say("stopping at the next safe point; Ctrl-C once more stops now, which is safe too");
     wish.send_replace(true);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
 }

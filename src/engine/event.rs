@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -40,6 +42,26 @@ pub struct Progress {
     /// The parts that make it up, one per volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// What it waits for most; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
+}
+
+/// What something waited for most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Limited {
+    /// `source disk`, `network`, `target disk`, `CPU`, or the `limit` that was set.
+    pub by: String,
+    /// In how much of the time, from 0 to 1.
+    pub share: f64,
+}
+
+impl fmt::Display for Limited {
+    /// `source disk 71 %`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {:.0} %", self.by, self.share * 100.0)
+    }
 }
 
 /// What a [`Progress`] counts.

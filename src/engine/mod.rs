@@ -29,7 +29,7 @@ mod sweep;
 
 pub use check::{Check, Verdict};
 pub use codec::{FORMAT, Header, decode, encode_entry, encode_header};
-pub use event::{Event, Part, Progress, Sink, Unit};
+pub use event::{Event, Limited, Part, Progress, Sink, Unit};
 pub use failure::{Failure, Kind};
 pub use journal::{Journal, JournalError, State};
 pub use record::{Entry, IllegalTransition, Record};

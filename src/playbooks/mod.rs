@@ -20,7 +20,8 @@ use crate::{
     plan::{self, Plan},
     steps::{
         About, Place,
-        movers::Limit,
+        inventory::Inventory,
+        movers::{Limit, Movers},
         preflight::{Look, Preflight},
         rights,
     },
@@ -59,6 +60,11 @@ pub struct Playbook {
     pub allowed_freeze: Option<Duration>,
     /// How long the pods may take to end by their own grace, where freezing is nothing but their end.
     pub ending: Option<Duration>,
+}
+
+/// The movers of a plan of volumes.
+pub async fn movers_of(plan: &Plan, sides: &Sides, inventory: &Inventory) -> Result<Movers> {
+    movers::of_plan(plan, sides, inventory).await
 }
 
 /// Makes the steps of a plan. `recorded` is what a migration that has begun is about: that does not change any more.

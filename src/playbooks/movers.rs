@@ -46,6 +46,7 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         starts_within: mover.start_within.map_or(STARTS_WITHIN, |span| span.0),
         ways: Ways::default(),
         limit: sides.limit.clone(),
+        only_read: false,
     })
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    API_VERSION, Current, Frozen, Report, Runner, Seen, State, StepReport, StepState,
+    API_VERSION, Checked, Current, Frozen, Report, Runner, Seen, State, StepReport, StepState,
     seconds_between, volumes,
 };
 use crate::engine::{Entry, Header, Record};
@@ -60,6 +60,7 @@ pub(super) fn fold(header: &Header, entries: &[Entry], seen: &Seen<'_>) -> Repor
             Frozen::of(entries, seen)
         },
         runners: runners(entries),
+        checked: Checked::of(entries, seen.now),
         findings: volumes::each(
             header.steps.iter().map(String::as_str),
             &outputs,

@@ -62,13 +62,18 @@ pub(crate) fn all() -> Vec<Entry> {
             "source": "shop/data-orders-db-0", "target": "shop/data-orders-db-0", "rounds": rounds,
             "files_sent": 12, "bytes_sent": sent, "files": 1834, "bytes": 15_032_385_536_u64, "seconds": 71.5,
             "way": if rounds > 1 { json!("direct") } else { json!({"client": {"because": ["no route to host"]}}) },
+            "limited": {"by": if rounds > 1 { "source disk" } else { "network" }, "share": 0.71},
             "findings": [{"what": "socket, not copied", "count": 1, "examples": ["run/db|x.sock"]}],
         }]})
     };
-    let verified = json!({"level": "content", "volumes": [{
+    let image = "localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134";
+    let verified = json!({"level": "content", "tool": "kubectl-migrate 0.1.0", "image": "localhost/kubectl-migrate:0.1.0",
+      "volumes": [{
         "source": "shop/data-orders-db-0", "target": "shop/data-orders-db-0", "files": 1834,
         "bytes": 15_032_385_536_u64, "source_digest": "9b74c9897bac770ffc029102a200c5de",
         "target_digest": "9b74c9897bac770ffc029102a200c5de", "differences": 0, "findings": [],
+        "directories": 212, "links": 7, "seconds": 41.0, "limited": {"by": "target disk", "share": 0.83},
+        "source_image": image, "target_image": image,
     }]});
     let told = [
         (1, 0, "preflight", Record::Started),

@@ -1,8 +1,10 @@
 //! What copying and verifying steps leave per volume, read from their outputs as far as it is there.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::engine::Limited;
 
 /// What a copying step did on a volume.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +29,12 @@ pub struct CopiedVolume {
     pub seconds: f64,
     /// How the bytes went: `direct` from mover to mover, or by the `client`; empty where that is not known.
     pub way: String,
+    /// What it waited for most; none where that is not known.
+    pub limited: Option<Limited>,
 }
 
 /// What the verification compared on a volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VerifiedVolume {
     /// The step.
     pub step: String,
@@ -42,12 +46,54 @@ pub struct VerifiedVolume {
     pub files: u64,
     /// Bytes that were compared.
     pub bytes: u64,
+    /// Directories that were compared; none where it was not written down.
+    pub directories: Option<u64>,
+    /// Links that were compared; none where it was not written down.
+    pub links: Option<u64>,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// What it waited for most; none where that is not known.
+    pub limited: Option<Limited>,
+    /// The movers' images by digest, of the source and the target; empty where that is not known.
+    pub images: [String; 2],
     /// Digest of the source.
     pub source_digest: String,
     /// Digest of the target.
     pub target_digest: String,
     /// How many files are not the same.
     pub differences: u64,
+}
+
+/// What read both sides for a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readers {
+    /// The program, with its version.
+    pub tool: String,
+    /// The movers' image by name, and by each digest that it had.
+    pub images: Vec<String>,
+}
+
+impl Readers {
+    pub(super) fn of(
+        outputs: &BTreeMap<String, Value>,
+        volumes: &[VerifiedVolume],
+    ) -> Option<Self> {
+        let verified = outputs.get(&volumes.first()?.step)?;
+        let (tool, image) = (text(verified, "tool"), text(verified, "image"));
+        if tool.is_empty() {
+            return None;
+        }
+        let digests = volumes.iter().flat_map(|volume| &volume.images);
+        let digests: BTreeSet<_> = digests.filter(|digest| !digest.is_empty()).collect();
+        let mut images: Vec<_> = digests
+            .into_iter()
+            .map(|digest| format!("{image}, {digest}"))
+            .collect();
+        if images.is_empty() {
+            images.push(image);
+        }
+        Some(Self { tool, images })
+    }
 }
 
 /// Something that was found on a volume.
@@ -117,6 +163,7 @@ impl CopiedVolume {
             bytes_sent: volume.get("bytes_sent")?.as_u64()?,
             seconds: volume.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
             way: way(volume),
+            limited: limited(volume),
         })
     }
 }
@@ -129,11 +176,20 @@ impl VerifiedVolume {
             target: text(volume, "target"),
             files: number(volume, "files"),
             bytes: number(volume, "bytes"),
+            directories: volume.get("directories").and_then(Value::as_u64),
+            links: volume.get("links").and_then(Value::as_u64),
+            seconds: volume.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
+            limited: limited(volume),
+            images: ["source_image", "target_image"].map(|key| text(volume, key)),
             source_digest: text(volume, "source_digest"),
             target_digest: text(volume, "target_digest"),
             differences: volume.get("differences")?.as_u64()?,
         })
     }
+}
+
+fn limited(volume: &Value) -> Option<Limited> {
+    Limited::deserialize(volume.get("limited")?).ok()
 }
 
 /// A way that has a reason is an object with that.

@@ -17,9 +17,9 @@ use super::{
     movers::{Limit, Rounded, Way, Work},
 };
 use crate::{
-    engine::{Cx, Failure, Kind},
+    engine::{Cx, Failure, Kind, Limited},
     plan::Size,
-    transfer::{Finding, RoundKind, RoundSummary},
+    transfer::{Finding, RoundKind},
 };
 
 mod final_copy;
@@ -70,6 +70,10 @@ pub struct CopiedVolume {
     /// How the bytes went; none before the first round.
     #[serde(default)]
     pub way: Option<Way>,
+    /// What the last of its rounds that took longer than all before it waited for most; none where that was too short
+    /// to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
 }
 
 impl CopiedVolume {
@@ -86,17 +90,27 @@ impl CopiedVolume {
             left: 0,
             findings: Vec::new(),
             way: None,
+            limited: None,
         }
     }
 
-    fn add(&mut self, round: RoundSummary, way: Option<Way>) {
+    fn add(&mut self, rounded: Rounded, way: Option<Way>) {
+        let Rounded {
+            summary: round,
+            limited,
+            ..
+        } = rounded;
+        let seconds = Duration::from_millis(round.milliseconds).as_secs_f64();
+        if seconds > self.seconds {
+            self.limited = limited;
+        }
         self.way = way;
         self.rounds += 1;
         self.files = round.entries;
         self.bytes = round.bytes;
         self.files_sent += round.files_moved;
         self.bytes_sent += round.bytes_sent;
-        self.seconds += Duration::from_millis(round.milliseconds).as_secs_f64();
+        self.seconds += seconds;
         self.left = round.bytes_moved;
         self.findings = round.findings;
     }
@@ -112,7 +126,8 @@ fn round(kind: RoundKind, began: Vec<bool>) -> Work<Rounded> {
 }
 
 /// Which targets may have been written to. A device has no room for a mark: when its mover is lost in the first round,
-/// the next try has to know that what is there is ours.
+/// the next try has to know that what is there is ours. It was looked at right before, and its claim says so since: what
+/// came later nobody but us had a reason to write.
 struct Began(Vec<AtomicBool>);
 
 impl Began {

@@ -13,6 +13,7 @@ mod place;
 pub mod preflight;
 pub mod prepare;
 mod ready;
+pub mod receipt;
 pub mod release;
 pub mod restores;
 pub mod rights;

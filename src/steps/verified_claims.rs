@@ -81,7 +81,12 @@ mod tests {
     async fn a_verified_claim_that_is_gone_or_another_one_is_named() {
         let lost = async |claim: &str, uid: &str| {
             let volumes = vec![verified(claim, uid)];
-            let lost = lost(&target(), &Verified { volumes }).await;
+            let verified = Verified {
+                volumes,
+                tool: String::new(),
+                image: String::new(),
+            };
+            let lost = lost(&target(), &verified).await;
             let mut lost = lost.expect("an answer");
             lost.pop().map(|check| (check.object, check.evidence))
         };

@@ -1,5 +1,5 @@
 //! Verification: both sides are read back and compared, by movers that know nothing of the copying.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -9,12 +9,12 @@ use super::{
     copy::{CopiedVolume, FINAL, WARM, broken, still_frozen},
     freeze::Watched,
     inventory::Volume,
-    movers::{Doing, Meter, Movers, Work},
+    movers::{Compared, Doing, Meter, Movers, Work},
     verified_claims,
 };
 use crate::{
-    engine::{Cx, Failure, Holds, Key, Kind, Outcome, Step, UndoPlan, Undone},
-    transfer::{Difference, DifferenceKind, Finding, Verification, What},
+    engine::{Cx, Failure, Holds, Key, Kind, Limited, Outcome, Step, UndoPlan, Undone},
+    transfer::{Difference, DifferenceKind, Finding, What},
 };
 
 /// Compares source and target by content.
@@ -32,6 +32,12 @@ pub struct Verify {
 pub struct Verified {
     /// Both sides of each volume.
     pub volumes: Vec<VerifiedVolume>,
+    /// The program that read them, with its version; empty where an older one did not write it down.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tool: String,
+    /// The movers' image, by its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
 }
 
 /// Both sides of one volume, as they were read back.
@@ -51,6 +57,12 @@ pub struct VerifiedVolume {
     pub files: u64,
     /// Their length in bytes.
     pub bytes: u64,
+    /// Directories, the root included; none where an older version did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directories: Option<u64>,
+    /// Symlinks, and further names of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<u64>,
     /// Digest of the source's tree.
     pub source_digest: String,
     /// Digest of the target's tree.
@@ -61,6 +73,43 @@ pub struct VerifiedVolume {
     pub findings: Vec<Finding>,
     /// Seconds.
     pub seconds: f64,
+    /// What it waited for most; none where it was too short to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
+    /// The image of the source's mover, by digest, as its node told it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source_image: String,
+    /// The image of the target's mover.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target_image: String,
+}
+
+impl VerifiedVolume {
+    fn of(volume: &Volume, compared: Compared, target_uid: String) -> Self {
+        let Compared {
+            verification: one,
+            limited,
+            images: [source_image, target_image],
+        } = compared;
+        Self {
+            source: volume.source.clone(),
+            target: volume.target.clone(),
+            target_uid,
+            entries: one.source.entries,
+            files: one.source.files,
+            bytes: one.source.bytes,
+            directories: Some(one.source.directories),
+            links: Some(one.source.links),
+            source_digest: one.source.digest.to_string(),
+            target_digest: one.target.digest.to_string(),
+            differences: one.difference_count,
+            findings: one.findings,
+            seconds: Duration::from_millis(one.milliseconds).as_secs_f64(),
+            limited,
+            source_image,
+            target_image,
+        }
+    }
 }
 
 /// What verification leaves in the journal.
@@ -71,7 +120,7 @@ const TOLD: usize = 50;
 
 impl Verify {
     /// `excused` is by volume: what one of them could not keep is still a difference on the others.
-    fn work(excused: Vec<Vec<What>>) -> Work<Verification> {
+    fn work(excused: Vec<Vec<What>>) -> Work<Compared> {
         Arc::new(move |pair| {
             let excused = excused.get(pair.index).cloned().unwrap_or_default();
             Box::pin(async move { pair.verify(&excused).await })
@@ -111,12 +160,13 @@ impl Step for Verify {
         };
         still_frozen(self.guard.as_ref(), cx).await?;
         let volumes = &self.movers.volumes;
-        let differing = found.iter().filter(|one| !one.is_equal()).count();
+        let read = || found.iter().map(|one| &one.verification);
+        let differing = read().filter(|one| !one.is_equal()).count();
         if differing > 0 {
-            let count: u64 = found.iter().map(|one| one.difference_count).sum();
+            let count: u64 = read().map(|one| one.difference_count).sum();
             let evidence = volumes
                 .iter()
-                .zip(&found)
+                .zip(read())
                 .flat_map(|(volume, one)| {
                     one.differences
                         .iter()
@@ -139,20 +189,10 @@ impl Step for Verify {
                 .iter()
                 .zip(found)
                 .zip(uids)
-                .map(|((volume, one), target_uid)| VerifiedVolume {
-                    source: volume.source.clone(),
-                    target: volume.target.clone(),
-                    target_uid,
-                    entries: one.source.entries,
-                    files: one.source.files,
-                    bytes: one.source.bytes,
-                    source_digest: one.source.digest.to_string(),
-                    target_digest: one.target.digest.to_string(),
-                    differences: one.difference_count,
-                    findings: one.findings,
-                    seconds: std::time::Duration::from_millis(one.milliseconds).as_secs_f64(),
-                })
+                .map(|((volume, one), target_uid)| VerifiedVolume::of(volume, one, target_uid))
                 .collect(),
+            tool: concat!("kubectl-migrate ", env!("CARGO_PKG_VERSION")).to_owned(),
+            image: self.movers.image.clone(),
         };
         Ok(Outcome::Done(serde_json::to_value(verified)?))
     }
@@ -183,7 +223,7 @@ impl Step for Verify {
 }
 
 /// What the copy of each volume could not keep.
-fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
+pub(super) fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
     let of = |volume: &Volume| -> Vec<What> {
         let copied = copied
             .iter()

@@ -1,4 +1,5 @@
 //! A blocking connection between two ends of ours: TLS over TCP, cut into frames.
+use super::activity::{Doing, Station};
 use super::frame::{self, CONTENT, FrameError, GREETING, MAX_CONTENT, Sort};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
@@ -41,6 +42,7 @@ pub(crate) struct Channel {
     incoming: Vec<u8>,
     /// Where the unread part of `incoming` begins.
     start: usize,
+    station: Station,
 }
 
 impl Channel {
@@ -69,6 +71,7 @@ impl Channel {
             outgoing: Vec::new(),
             incoming: Vec::new(),
             start: 0,
+            station: Station::default(),
         };
         this.set_timeouts(Some(HANDSHAKE), Some(HANDSHAKE))?;
         this.outgoing.extend(frame::greeting());
@@ -104,6 +107,16 @@ impl Channel {
     /// The socket, to end it from another thread.
     pub(crate) fn socket(&self) -> io::Result<TcpStream> {
         self.socket.get_ref().try_clone()
+    }
+
+    /// Lets the worker of this connection be seen there.
+    pub(crate) fn sit(&mut self, station: Station) {
+        self.station = station;
+    }
+
+    /// Where the worker of this connection says what it is at. Waiting for the socket the connection says itself.
+    pub(crate) fn station(&self) -> &Station {
+        &self.station
     }
 
     /// Puts a message behind those before; it is sent when many have gathered, or by [`Channel::flush`].
@@ -164,7 +177,10 @@ impl Channel {
 
     fn write_tls(&mut self) -> Result<(), ChannelError> {
         while self.tls.wants_write() {
-            match self.tls.write_tls(self.socket.get_mut()) {
+            let at = self.station.at(Doing::Sending);
+            let written = self.tls.write_tls(self.socket.get_mut());
+            drop(at);
+            match written {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.socket_error(error)),
@@ -176,7 +192,10 @@ impl Channel {
     /// Reads records from the socket; blocks as the socket does. The handshake is answered as it goes.
     fn read_tls(&mut self) -> Result<(), ChannelError> {
         self.write_tls()?;
-        match self.tls.read_tls(&mut self.socket) {
+        let at = self.station.at(Doing::Receiving);
+        let read = self.tls.read_tls(&mut self.socket);
+        drop(at);
+        match read {
             Ok(0) => Err(ChannelError::Closed),
             Ok(_) => {
                 let processed = self.tls.process_new_packets();

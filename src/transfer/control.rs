@@ -1,4 +1,5 @@
 //! The client's end of a control connection, over any stream: a TCP connection, or a port-forward.
+use super::activity::Activity;
 use super::archive::{Access, Archive, Objects};
 use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
@@ -348,6 +349,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         };
         match self.ask(command, on_progress).await? {
             Reply::Verified(verification) => Ok(verification),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// What the mover's workers have been at since it began.
+    pub async fn activity(&mut self) -> Result<Activity, ControlError> {
+        match self.ask(Command::Activity, &mut |_| {}).await? {
+            Reply::Activity(activity) => Ok(activity),
             _ => Err(self.unexpected()),
         }
     }

@@ -1,8 +1,9 @@
 //! What an operation counts while it runs, from all its threads.
+use super::activity::{Activity, Board};
 use super::path::TreePath;
 use super::report::{Phase, Progress};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Numbers of one operation. Each stands alone, so no order between them is needed.
 #[derive(Default)]
@@ -20,6 +21,10 @@ pub(crate) struct Counters {
     pub(crate) others_made: AtomicU64,
     pub(crate) metadata_fixed: AtomicU64,
     pub(crate) deleted: AtomicU64,
+    /// Where its workers say what they are at.
+    pub(crate) board: Arc<Board>,
+    /// What was seen of the mover's workers before it began.
+    before: Activity,
     now: Mutex<(Phase, Option<TreePath>)>,
 }
 
@@ -34,6 +39,15 @@ pub(crate) fn get(counter: &AtomicU64) -> u64 {
 }
 
 impl Counters {
+    /// Those of an operation whose workers are seen on this board.
+    pub(crate) fn on(board: &Arc<Board>) -> Self {
+        Self {
+            board: board.clone(),
+            before: board.activity(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).0 = phase;
     }
@@ -58,6 +72,11 @@ impl Counters {
             files_checked: get(&self.files_checked),
             bytes_checked: get(&self.bytes_checked),
             path,
+            activity: self
+                .board
+                .activity()
+                .since(&self.before)
+                .unwrap_or_default(),
         }
     }
 }

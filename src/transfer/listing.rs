@@ -1,4 +1,5 @@
 //! Lists a volume in the background, batch by batch in canonical order, with digests made by a few threads at once.
+use super::activity::Doing;
 use super::blocks::BY_BLOCKS;
 use super::cancel::Cancel;
 use super::counters::{Counters, add};
@@ -105,7 +106,11 @@ impl Listing {
         }
         let made_sockets = sockets.clone();
         scope.spawn(move || {
+            let station = counters.board.station();
+            station.set(Doing::Reading);
             let emit = |batch: Batch| -> bool {
+                // Whoever takes the batches may be slower.
+                let _at = station.at(Doing::Idle);
                 let (result_sender, result) = sync_channel(1);
                 if order_sender.send(result).is_err() {
                     return false;
@@ -232,6 +237,7 @@ fn digest_batches(
     counters: &Counters,
 ) {
     let (mut opener, mut buffer) = (volume.opener(), Vec::new());
+    let station = counters.board.station();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((mut entries, result)) = job else {
@@ -249,6 +255,7 @@ fn digest_batches(
                 abandoned.check()
             };
             let read = digest_file(
+                &station,
                 volume,
                 &mut opener,
                 &entry.path,

@@ -39,7 +39,9 @@ pub mod path;
 pub mod report;
 pub mod side;
 
+mod activity;
 mod blocks;
+mod bottleneck;
 mod cancel;
 mod channel;
 mod compare;
@@ -61,6 +63,8 @@ mod work;
 mod write;
 mod xattr;
 
+pub use activity::{Activity, Load};
+pub use bottleneck::{Bottleneck, Cause, bottleneck};
 pub use control::{Control, ControlError};
 pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};

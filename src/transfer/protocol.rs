@@ -1,4 +1,5 @@
 //! The messages: between client and mover, and between the two movers.
+use super::activity::Activity;
 use super::archive::{Access, Archive, Objects};
 use super::blocks::{Answer, Stamp, Sum};
 use super::entry::{Digest, Entry, Metadata};
@@ -87,6 +88,8 @@ pub(crate) enum Command {
         archive: Archive,
         excused: Vec<What>,
     },
+    /// Tells what the workers have been at since the mover began, also while something is under way.
+    Activity,
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
@@ -108,6 +111,7 @@ pub(crate) enum Reply {
     Archived(Archive),
     ReadBack,
     Extracted { findings: Vec<Finding> },
+    Activity(Activity),
 }
 
 /// The first message on a connection between movers, in both directions.

@@ -1,4 +1,5 @@
 //! Reads the contents of a file, piece by piece, hole by hole.
+use super::activity::{Doing, Station};
 use super::blocks::Stamp;
 use super::entry::{Digest, Time};
 use super::fault::Fault;
@@ -189,6 +190,7 @@ pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
 
 /// Digests a file; none when it changed or went meanwhile. `each` hears of every piece's length and may stop it.
 pub(crate) fn digest_file(
+    station: &Station,
     volume: &Volume,
     opener: &mut Opener<'_>,
     path: &TreePath,
@@ -196,6 +198,7 @@ pub(crate) fn digest_file(
     buffer: &mut Vec<u8>,
     mut each: impl FnMut(u64) -> Result<(), Fault>,
 ) -> Result<Option<(u64, Digest)>, Fault> {
+    let _at = station.at(Doing::Reading);
     let Opened::File(file) = OpenFile::open(volume, opener, path)? else {
         return Ok(None);
     };
@@ -204,15 +207,18 @@ pub(crate) fn digest_file(
     }
     let mut hasher = blake3::Hasher::new();
     let fault = |call: &str, errno| volume.fault(path, call, errno);
-    let length = file.read(buffer, fault, |piece| match piece {
-        Piece::Data { bytes, .. } => {
-            hasher.update(bytes);
-            each(bytes.len() as u64)
-        }
-        Piece::Hole { length } => {
-            hash_zeros(&mut hasher, length);
-            each(length)
-        }
+    let length = file.read(buffer, fault, |piece| {
+        let length = station.during(Doing::Computing, || match piece {
+            Piece::Data { bytes, .. } => {
+                hasher.update(bytes);
+                bytes.len() as u64
+            }
+            Piece::Hole { length } => {
+                hash_zeros(&mut hasher, length);
+                length
+            }
+        });
+        each(length)
     })?;
     let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
     Ok((unchanged && length == file.size).then(|| (length, hasher.finalize().into())))

@@ -1,4 +1,5 @@
 //! What the movers tell: progress, and the results of their operations. Plain data, for the journal and the report.
+use super::activity::Activity;
 use super::entry::Digest;
 use super::escaped;
 use super::path::TreePath;
@@ -143,6 +144,8 @@ pub struct Progress {
     pub bytes_checked: u64,
     /// What was begun last.
     pub path: Option<TreePath>,
+    /// What the workers were at.
+    pub activity: Activity,
 }
 
 /// Something that the target cannot keep as it is on the source.
@@ -267,6 +270,10 @@ pub struct TreeSummary {
     pub files: u64,
     /// Their length in bytes.
     pub bytes: u64,
+    /// Directories, the root included.
+    pub directories: u64,
+    /// Symlinks, and further names of files.
+    pub links: u64,
 }
 
 /// What a verification found.

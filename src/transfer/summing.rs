@@ -8,6 +8,8 @@ pub(crate) struct Summing {
     entries: u64,
     files: u64,
     bytes: u64,
+    directories: u64,
+    links: u64,
 }
 
 impl Summing {
@@ -18,6 +20,8 @@ impl Summing {
             entries: 0,
             files: 0,
             bytes: 0,
+            directories: 0,
+            links: 0,
         }
     }
 
@@ -25,9 +29,14 @@ impl Summing {
     pub(crate) fn add(&mut self, entry: &Entry) {
         self.hasher.add(entry);
         self.entries += 1;
-        if let Kind::File { size, .. } = entry.kind {
-            self.files += 1;
-            self.bytes += size;
+        match entry.kind {
+            Kind::File { size, .. } => {
+                self.files += 1;
+                self.bytes += size;
+            }
+            Kind::Directory => self.directories += 1,
+            Kind::Symlink { .. } | Kind::HardLink { .. } => self.links += 1,
+            _ => {}
         }
     }
 
@@ -38,6 +47,8 @@ impl Summing {
             entries: self.entries,
             files: self.files,
             bytes: self.bytes,
+            directories: self.directories,
+            links: self.links,
         }
     }
 }

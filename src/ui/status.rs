@@ -138,15 +138,23 @@ impl StatusRow {
         )
     }
 
-    /// `1.1/1.4 GiB  212 MB/s  2s  limit 210 MB/s`, or why it does not go on.
+    /// `1.1/1.4 GiB  212 MB/s  2s  limit 210 MB/s  limited by: source disk 71 %`, or why it does not go on.
     #[must_use]
     pub fn progress(&self) -> String {
+        self.progress_and(self.progress.as_ref().and_then(limited))
+    }
+
+    /// The same with this for what it waits for.
+    fn progress_and(&self, limited: Option<String>) -> String {
         let limit = self
             .limit_bytes_per_second
             .map(|limit| format!("limit {}", amount::rate(limit as f64)));
         match (&self.progress, limit) {
-            (Some(progress), None) => figures(progress),
-            (Some(progress), Some(limit)) => format!("{}  {limit}", figures(progress)),
+            (Some(progress), limit) => {
+                let more = limit.into_iter().chain(limited);
+                let all: Vec<_> = std::iter::once(figures(progress)).chain(more).collect();
+                all.join("  ")
+            }
             (None, Some(limit)) if self.why.is_empty() => limit,
             (None, None) if self.why.is_empty() => "–".to_owned(),
             (None, _) => self.why.clone(),
@@ -179,15 +187,15 @@ impl StatusRow {
         }
     }
 
-    fn cells(&self, namespaced: bool, wide: bool, forecast: bool) -> Vec<Cell> {
+    fn cells(&self, namespaced: bool, wide: bool, roomy: bool) -> Vec<Cell> {
         let mut cells = Vec::with_capacity(9);
         if namespaced {
             cells.push(self.namespace.as_str().into());
         }
-        let frozen = if forecast {
-            self.frozen_of_expected()
+        let (frozen, progress) = if roomy {
+            (self.frozen_of_expected(), self.progress())
         } else {
-            self.frozen()
+            (self.frozen(), self.progress_and(None))
         };
         cells.extend([
             Cell::toned(&self.name, Tone::Strong),
@@ -198,7 +206,7 @@ impl StatusRow {
             },
             self.step().into(),
             Cell::toned(self.state.name(), tone(self.state)),
-            self.progress().into(),
+            progress.into(),
             if self.frozen {
                 Cell::toned(&frozen, Tone::Notice)
             } else {
@@ -235,6 +243,12 @@ pub(super) fn amounts(progress: &Progress) -> String {
         Unit::Bytes => format!("{text}  {}", amount::rate(progress.rate)),
         Unit::Count => format!("{text}  {:.0}/s", progress.rate),
     }
+}
+
+/// `limited by: source disk 71 %`, where that is known.
+pub(super) fn limited(progress: &Progress) -> Option<String> {
+    let limited = progress.limited.as_ref()?;
+    Some(format!("limited by: {limited}"))
 }
 
 /// `1.1/1.4 GiB` or `12/40`.
@@ -300,11 +314,11 @@ pub(super) fn lines(rows: &[StatusRow], look: Look, namespaced: bool, wide: bool
         columns.push(Column::whole("CREATED"));
     }
     columns.push(Column::whole("AGE").expendable(2));
-    // Where there is little room, what is counts for more than what is expected.
-    let forecast = look.width.is_none_or(|width| width >= ROOMY);
+    // Where there is little room, what is counts for more than what is expected, and than why.
+    let roomy = look.width.is_none_or(|width| width >= ROOMY);
     let mut table = Table::new(columns);
     for row in rows {
-        table.row(row.cells(namespaced, wide, forecast));
+        table.row(row.cells(namespaced, wide, roomy));
     }
     table.lines(look)
 }

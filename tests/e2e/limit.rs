@@ -1,7 +1,8 @@
 //! A copy that is slowed down, and let go again while it runs.
-use std::time::Instant;
+use std::{fs, os::unix::fs::FileExt as _, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
@@ -64,7 +65,9 @@ fn a_copy_is_limited_sped_up_while_it_runs_and_let_go() -> Result<()> {
     limit("4Mi")?.with_code(0)?.says(&["unchanged"])?;
     let first = copied(&namespace, 2 * FILE)?;
     keeps_to(FIRST, first, began)?;
-    ensure!(status(&namespace)?["limitBytesPerSecond"] == FIRST);
+    let now = status(&namespace)?;
+    ensure!(now["limitBytesPerSecond"] == FIRST, "{now}");
+    ensure!(now["progress"]["limited"]["by"] == "limit", "{now}");
 
     limit("16MiB/s")?
         .with_code(0)?
@@ -88,12 +91,56 @@ fn a_copy_is_limited_sped_up_while_it_runs_and_let_go() -> Result<()> {
     ensure!(seconds >= least, "{seconds} s, and {least} s at least");
     ensure!(volume["bytes_sent"] == u64::from(FILES) * FILE, "{volume}");
     ensure!(report["outputs"]["warm-copy"]["limit"].is_null());
+    // It was let go before half of the bytes had come: until then it took by far the most of the time.
+    ensure!(volume["limited"]["by"] == "limit", "{volume}");
+    reads_both_sides_again(&namespace, &report)?;
     println!("{first} bytes within {seconds:.1} s of the round, {least:.1} s at least");
 
     let after = ["limit", NAME, "1MiB/s", "--error-unchanged"];
     end(namespace.migrate(&after)?)?
         .with_code(3)?
         .says(&["it is done"])?;
+    Ok(())
+}
+
+/// The receipt holds until somebody writes to the target, and says where.
+fn reads_both_sides_again(namespace: &Namespace, report: &Value) -> Result<()> {
+    let receipt = &report["outputs"]["verify"]["volumes"][0];
+    let counts = ["files", "directories", "links", "bytes"].map(|count| receipt[count].as_u64());
+    let files = u64::from(FILES);
+    ensure!(
+        counts == [Some(files), Some(1), Some(0), Some(files * FILE)],
+        "{receipt}"
+    );
+    let image = receipt["source_image"].as_str().unwrap_or_default();
+    ensure!(image.contains("sha256:"), "{receipt}");
+
+    let verify = ["report", NAME, "--verify"];
+    let told = end(namespace.migrate(&verify)?)?
+        .with_code(0)?
+        .says(&["is on both sides what was verified"])?;
+    ensure!(told.out.contains("Read again"), "{told:?}");
+    let file = fs::File::options()
+        .write(true)
+        .open(namespace.folder("to")?.join("3"))?;
+    file.write_all_at(b"flipped", FILE / 2)?;
+    drop(file);
+    let told = end(namespace.migrate(&verify)?)?.with_code(12)?.says(&[
+        "the target of 1 of 1 volumes is not what was verified; the source still is, whole",
+        "changed since it was verified, and no pod uses it now",
+        "from: 3: content: source ",
+    ])?;
+    ensure!(told.out.contains("changed"), "{told:?}");
+    let checked = &namespace.report(NAME)?["checked"];
+    ensure!(
+        checked["equal"] == false && checked["ageSeconds"].is_number(),
+        "{checked}"
+    );
+    let jobs = namespace.get("jobs,secrets")?;
+    ensure!(
+        jobs["items"].as_array().is_some_and(Vec::is_empty),
+        "{jobs}"
+    );
     Ok(())
 }
 
@@ -120,5 +167,39 @@ fn a_limit_that_was_said_counts_for_the_run_that_goes_on() -> Result<()> {
     tree::assert_equal(&from, &namespace.folder("to")?, 0)?;
     let report = namespace.report(NAME)?;
     ensure!(report["outputs"]["warm-copy"]["limit"] == 8 << 20);
+
+    // Interrupted, it takes its movers away itself; killed, it leaves them to `cleanup`.
+    for killed in [false, true] {
+        let mut client = Running::start(namespace.migrate(&["report", NAME, "--verify"])?)?;
+        client.until("receipt: started")?;
+        wait_for("a mover", || {
+            let jobs = namespace.get("jobs")?;
+            let there = jobs["items"]
+                .as_array()
+                .is_some_and(|jobs| !jobs.is_empty());
+            Ok(there.then_some(()))
+        })?;
+        if killed {
+            client.kill()?;
+            break;
+        }
+        let pid = Pid::from_raw(i32::try_from(client.id())?).context("a process number")?;
+        kill_process(pid, Signal::INT)?;
+        client.end()?.with_code(130)?;
+        let left = namespace.get("jobs,secrets")?;
+        ensure!(
+            left["items"].as_array().is_some_and(Vec::is_empty),
+            "{left}"
+        );
+    }
+    let words = ["cleanup", NAME, "-y"];
+    end(namespace.migrate(&words)?)?
+        .with_code(0)?
+        .says(&["a mover", "keys of the movers"])?;
+    let left = namespace.get("jobs,secrets")?;
+    ensure!(
+        left["items"].as_array().is_some_and(Vec::is_empty),
+        "{left}"
+    );
     Ok(())
 }

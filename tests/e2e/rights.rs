@@ -1,7 +1,7 @@
 //! The smallest rights: enough for everything, and each of them needed.
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, fs,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -211,8 +211,23 @@ fn for_bad_days(right: &Right) -> bool {
 
 #[test]
 fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -> Result<()> {
-    uses_every_right(&Small::new("rights")?, 13, |small| {
-        small.is_moved().map(drop)
+    uses_every_right(&Small::new("rights")?, 13, |small, proxy| {
+        small.is_moved()?;
+        // The same rights are enough to read both sides again while the target is in use.
+        let pod = format!("pod {}/db-0", small.target.name);
+        fs::write(
+            small.target.folder("data-db-0")?.join("new"),
+            "written since",
+        )?;
+        proxy
+            .end(small.migrate(&["report", NAME, "--verify"])?)?
+            .with_code(12)?
+            .says(&[
+                "the target of 1 of 1 volumes is not what was verified; the source still is, whole",
+                &format!("{pod} uses it, so that this is to be expected"),
+                "data-db-0: new: extra",
+            ])?;
+        Ok(())
     })
 }
 
@@ -222,7 +237,7 @@ fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
         plan["target"] = json!({"storageClass": "other"});
         plan["objects"] = json!("require");
     })?;
-    uses_every_right(&small, 0, |small| {
+    uses_every_right(&small, 0, |small, _| {
         let claim = small.source.get("pvc/data-db-0")?;
         ensure!(claim["spec"]["storageClassName"] == "other", "{claim}");
         Ok(())
@@ -230,7 +245,11 @@ fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
 }
 
 /// Runs it with the emitted Roles, which ends with `code`, then back; each of their rights is asked for.
-fn uses_every_right(small: &Small, code: i32, is_there: fn(&Small) -> Result<()>) -> Result<()> {
+fn uses_every_right(
+    small: &Small,
+    code: i32,
+    is_there: fn(&Small, &Proxy) -> Result<()>,
+) -> Result<()> {
     small
         .source
         .kubectl(&["create", "serviceaccount", "runner"])?;
@@ -253,7 +272,7 @@ fn uses_every_right(small: &Small, code: i32, is_there: fn(&Small) -> Result<()>
     })?;
     proxy.log_in(small.source.kubectl(&["create", "token", "runner"])?.trim())?;
     proxy.end(small.run()?)?.with_code(code)?;
-    is_there(small)?;
+    is_there(small, &proxy)?;
     proxy
         .end(small.migrate(&["rollback", NAME, "--confirm", NAME])?)?
         .with_code(0)?;

@@ -66,6 +66,14 @@ pub enum S3Error {
         /// Why.
         cause: String,
     },
+    /// The same of one that was given on the command line.
+    #[error("{what} cannot be used: {cause}")]
+    Flag {
+        /// Which.
+        what: String,
+        /// Why.
+        cause: String,
+    },
     /// The Secret with the settings could not be read.
     #[error(transparent)]
     Cluster(#[from] KubeError),
@@ -189,6 +197,23 @@ impl S3Error {
                 | Self::Other { .. }
                 | Self::Cluster(_)
         )
+    }
+
+    /// A setting that cannot be used; `flag` says that it was given on the command line.
+    pub(super) fn setting(flag: bool, what: String, cause: String) -> Self {
+        if flag {
+            Self::Flag { what, cause }
+        } else {
+            Self::Setting { what, cause }
+        }
+    }
+
+    /// The same failure of a setting that was given on the command line.
+    pub(super) fn of_flag(self) -> Self {
+        match self {
+            Self::Setting { what, cause } => Self::Flag { what, cause },
+            other => other,
+        }
     }
 
     /// A command that helps from here, with what it does.

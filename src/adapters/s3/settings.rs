@@ -138,25 +138,25 @@ impl Settings {
     /// There are no credentials, or something is not what it should be.
     pub async fn read(given: Given, source: Source) -> Result<Self, S3Error> {
         let found = found(&source).await?;
+        let of_flag = given.authority.is_some();
         let authority = match given.authority {
-            Some(file) => Some(read_file(&file, "--ca-file")?),
+            Some(file) => Some(read_file(&file, "--ca-file").map_err(S3Error::of_flag)?),
             None => given
                 .pem
                 .map(|pem| (pem, "the plan's authority".to_owned()))
                 .or(found.authority),
         };
         if let Some((pem, from)) = &authority {
-            check_authority(pem).map_err(|cause| S3Error::Setting {
-                what: from.clone(),
-                cause,
+            check_authority(pem).map_err(|cause| {
+                let what = from.clone();
+                S3Error::setting(of_flag, what, cause)
             })?;
         }
+        let of_flag = given.endpoint.is_some();
         let endpoint = given.endpoint.or(found.endpoint);
         if let Some(endpoint) = &endpoint {
-            check_endpoint(endpoint).map_err(|cause| S3Error::Setting {
-                what: shown_endpoint(endpoint),
-                cause,
-            })?;
+            check_endpoint(endpoint)
+                .map_err(|cause| S3Error::setting(of_flag, shown_endpoint(endpoint), cause))?;
         }
         Ok(Self {
             endpoint: endpoint.map(|endpoint| endpoint.trim_end_matches('/').to_owned()),

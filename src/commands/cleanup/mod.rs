@@ -110,13 +110,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
 }
 
 async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
-    let seen = Seen {
-        header: begun.journal.header().clone(),
-        entries: begun.journal.entries().to_vec(),
-        progress: None,
-        holder: None,
-        limit: None,
-    };
+    let seen = begun.seen();
     let items = collect(cx, args, &seen, &begun.sides).await?;
     if args.backup.is_some() && !is_switch(&seen) {
         let why = "--backup is for a tenant's old data in its datastore";

@@ -65,25 +65,32 @@ pub(super) fn read(command: Command, words: &[String]) -> Typed {
     };
     let line = std::iter::once("kubectl-migrate").chain(whole.iter().map(String::as_str));
     let matches = command.clone().try_get_matches_from(line).ok();
-    let given = scan.verb.zip(matches.as_ref()).and_then(|(verb, matches)| {
-        let matches = matches.subcommand_matches(verb.get_name())?;
-        Some(Given { verb, matches })
+    let given = matches.as_ref().and_then(|matches| {
+        let mut verbs = scan.verbs.iter();
+        let matches = verbs.try_fold(matches, |matches, verb| {
+            matches.subcommand_matches(verb.get_name())
+        })?;
+        scan.verb().map(|verb| Given { verb, matches })
     });
     let (wanted, word) = match (scan.open, last.split_once('=')) {
         (Some(flag), _) => (value(flag, given.as_ref()), last),
         (None, Some((flag, word))) if !scan.only_words && flag.starts_with('-') => {
-            let flag = flag_of(&command, scan.verb, flag);
+            let flag = flag_of(&command, scan.verb(), flag);
             (
                 flag.map_or(Wanted::Nothing, |flag| value(flag, given.as_ref())),
                 word,
             )
         }
         _ if !scan.only_words && last.starts_with('-') => {
-            (Wanted::Words(flags(&command, scan.verb)), last)
+            (Wanted::Words(flags(&command, scan.verb())), last)
         }
-        _ => match (scan.verb, &given) {
+        _ => match (scan.verb(), &given) {
             (None, _) => (Wanted::Words(verbs(&command)), last),
             (Some(verb), _) if verb.get_name() == "help" => (Wanted::Words(verbs(&command)), last),
+            // A verb with verbs of its own, such as `snapshot list`.
+            (Some(verb), _) if verb.has_subcommands() && !scan.other_words => {
+                (Wanted::Words(verbs(verb)), last)
+            }
             (Some(_), Some(given)) => (given.positional(), last),
             (Some(_), None) => (Wanted::Nothing, last),
         },
@@ -97,7 +104,10 @@ pub(super) fn read(command: Command, words: &[String]) -> Typed {
 
 /// What the words before the cursor are, seen from outside of the parser, which cannot be asked for it.
 struct Scan<'a> {
-    verb: Option<&'a Command>,
+    /// The verb, and that below it where it has some.
+    verbs: Vec<&'a Command>,
+    /// Words came that are no verbs: after them none can.
+    other_words: bool,
     /// The flag whose value is being typed.
     open: Option<&'a Arg>,
     /// After `--` nothing is a flag.
@@ -107,7 +117,8 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn of(command: &'a Command, before: &[String]) -> Self {
         let mut scan = Self {
-            verb: None,
+            verbs: Vec::new(),
+            other_words: false,
             open: None,
             only_words: false,
         };
@@ -116,15 +127,29 @@ impl<'a> Scan<'a> {
                 continue;
             }
             if scan.only_words || !word.starts_with('-') || word == "-" {
-                let verb = || verb_of(command, word);
-                scan.verb = scan.verb.or_else(verb);
+                scan.word(command, word);
             } else if word == "--" {
                 scan.only_words = true;
             } else if !word.contains('=') {
-                scan.open = flag_of(command, scan.verb, word);
+                scan.open = flag_of(command, scan.verb(), word);
             }
         }
         scan
+    }
+
+    /// The verb that was named last.
+    fn verb(&self) -> Option<&'a Command> {
+        self.verbs.last().copied()
+    }
+
+    fn word(&mut self, command: &'a Command, word: &str) {
+        let above = self.verb().unwrap_or(command);
+        // What `help` is asked for is no verb of its own.
+        let found = (!self.other_words && above.get_name() != "help").then(|| verb_of(above, word));
+        match found.flatten() {
+            Some(verb) => self.verbs.push(verb),
+            None => self.other_words |= self.verb().is_some(),
+        }
     }
 }
 

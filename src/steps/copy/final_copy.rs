@@ -44,20 +44,15 @@ impl Step for FinalCopy {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-        let warm = cx.find(&WARM)?;
-        if let Some(other) = warm
-            .as_ref()
-            .and_then(|warm| other_limit(warm, &self.movers.limit))
+        if let Some(other) = cx
+            .find(&WARM)?
+            .and_then(|warm| other_limit(&warm, &self.movers.limit))
         {
             cx.sink.notice(other);
         }
-        let warm = warm.map_or_else(Vec::new, |warm| warm.volumes);
-        let began = self.movers.volumes.iter().map(|volume| {
-            let mut warm = warm.iter().filter(|warm| warm.target == volume.target);
-            cx.again || warm.any(|warm| warm.rounds > 0)
-        });
-        let began = began.collect();
         target::is_unused(&self.movers).await?;
+        let began = self.movers.begun().await?;
+        target::devices_are_empty(&self.movers, cx, &meter, &began).await?;
         let work = round(RoundKind::Final, began);
         let rounds = tokio::select! {
             rounds = self.movers.each(cx, &meter, &[], &work) => rounds?,
@@ -67,7 +62,7 @@ impl Step for FinalCopy {
         still_frozen(self.guard.as_ref(), cx).await?;
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         for (index, (volume, round)) in volumes.iter_mut().zip(rounds).enumerate() {
-            volume.add(round.summary, self.movers.ways.of(index));
+            volume.add(round, self.movers.ways.of(index));
         }
         let copied = Copied {
             volumes,

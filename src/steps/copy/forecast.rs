@@ -102,12 +102,14 @@ mod tests {
         Rounded {
             summary,
             least: None,
+            limited: None,
         }
     }
 
     fn verification(milliseconds: u64) -> Verification {
-        let tree =
-            serde_json::json!({"digest": "00".repeat(32), "entries": 1, "files": 1, "bytes": 1});
+        let tree = serde_json::json!({
+            "digest": "00".repeat(32), "entries": 1, "files": 1, "bytes": 1, "directories": 0, "links": 0,
+        });
         serde_json::from_value(serde_json::json!({
             "source": tree, "target": tree, "difference_count": 0, "differences": [], "findings": [],
             "milliseconds": milliseconds,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::{
-    engine::{Check, Cx},
+    engine::{Check, Cx, Failure, Kind},
     steps::{
         Users,
         inventory::{Mode, Volume},
@@ -67,7 +67,7 @@ fn object(movers: &Movers, volume: &Volume) -> String {
 fn foreign(movers: &Movers, volume: &Volume, target: &Inspection, begun: bool) -> Option<Check> {
     let ours = match target.ownership {
         Ownership::Empty | Ownership::Ours => true,
-        // A device has no room for a mark: its claim tells that it was empty when we began.
+        // A device has no room for a mark: its claim tells that it was empty when we began to write.
         Ownership::Foreign => volume.mode == Mode::Block && begun,
         Ownership::OtherRun(_) => false,
     };
@@ -88,6 +88,30 @@ fn foreign(movers: &Movers, volume: &Volume, target: &Inspection, begun: bool) -
         evidence,
         "empty it, or let the plan name another target",
     ))
+}
+
+/// Refuses to begin to write to a device that holds something: it was empty when it was taken, and somebody may have
+/// used it since. `begun` says of each volume whether this run has written to it before.
+pub(super) async fn devices_are_empty(
+    movers: &Movers,
+    cx: &Cx,
+    meter: &Meter,
+    begun: &[bool],
+) -> Result<()> {
+    let fresh: Vec<_> = (0..movers.volumes.len())
+        .filter(|index| movers.volumes[*index].mode == Mode::Block && !begun[*index])
+        .collect();
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let found = movers.lone(&fresh, cx, meter, &inspect()).await?;
+    for (index, found) in fresh.iter().zip(found) {
+        if let Some(check) = foreign(movers, &movers.volumes[*index], &found, false) {
+            let why = format!("{}: {}; {}", check.object, check.evidence, check.cure);
+            return Err(Failure::new(Kind::Blocked, why).into());
+        }
+    }
+    movers.write_to(fresh).await
 }
 
 fn too_small(movers: &Movers, volume: &Volume, source: &Inspection) -> Option<Check> {
@@ -140,12 +164,13 @@ pub(in crate::steps) async fn empty(
         .iter()
         .map(|index| movers.volumes[*index].target.as_str());
     users.refuse(claims)?;
+    let begun = movers.begun().await?;
     let inspected = movers.lone(&ours, cx, meter, &inspect()).await?;
     let mut found = inspected.into_iter();
     ours.retain(|index| {
         let own = found.next().is_some_and(|found| {
             // Looked at by the same rule as before the first byte: the mark is on the volume, or on its claim.
-            foreign(movers, &movers.volumes[*index], &found, true).is_none()
+            foreign(movers, &movers.volumes[*index], &found, begun[*index]).is_none()
         });
         if !own {
             kept.extend(adopted.iter().filter(|adopted| adopted.index == *index));

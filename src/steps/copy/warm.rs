@@ -79,7 +79,7 @@ impl WarmCopy {
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
         let work: Work<Verification> =
-            Arc::new(|pair| Box::pin(async move { pair.verify(&[]).await }));
+            Arc::new(|pair| Box::pin(async move { Ok(pair.verify(&[]).await?.verification) }));
         let expected: Vec<_> = volumes.iter().map(|volume| volume.bytes).collect();
         let read = self.movers.some(indices, cx, &meter, &expected, &work);
         let read = read.await?;
@@ -206,6 +206,8 @@ impl Step for WarmCopy {
         while number < self.rounds && !shared.is_empty() {
             number += 1;
             target::is_unused(&self.movers).await?;
+            let fresh = shared.iter().copied().filter(|index| !began[*index]);
+            self.movers.write_to(fresh).await?;
             let work = round(RoundKind::Warm, began.clone());
             let rounds = tokio::select! {
                 rounds = self.movers.some(&shared, cx, &meter, &[], &work) => rounds?,
@@ -214,7 +216,7 @@ impl Step for WarmCopy {
             for (index, round) in shared.iter().zip(rounds) {
                 began[*index] = true;
                 paces[*index].round(&round);
-                volumes[*index].add(round.summary, self.movers.ways.of(*index));
+                volumes[*index].add(round, self.movers.ways.of(*index));
             }
             let enough = Self::enough(&volumes, before) || number == self.rounds;
             before = volumes.iter().map(|volume| volume.left).sum();

@@ -189,7 +189,7 @@ pub(super) fn meter(cx: &Cx, step: &'static str, doing: &'static str) -> Meter {
             } else {
                 0.0
             },
-            parts: Vec::new(),
+            ..Progress::default()
         }));
     })
 }

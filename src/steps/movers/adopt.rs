@@ -15,6 +15,7 @@ use super::Movers;
 use crate::{
     adapters::kube::{KubeError, get_opt, merge_patch},
     marks,
+    steps::inventory::Mode,
 };
 
 /// A claim that was there before us and that we took.
@@ -27,9 +28,14 @@ pub struct Adopted {
 }
 
 impl Movers {
-    /// Marks the target claims as being written to by this run; those in `found` were there before it.
+    /// Marks the target claims as taken by this run; those in `found` were there before it.
     pub async fn adopt(&self, found: &[String]) -> Result<()> {
         for volume in &self.volumes {
+            let claim =
+                get_opt(&self.target.api::<PersistentVolumeClaim>(), &volume.target).await?;
+            if claim.is_some_and(|claim| self.belongs.data(&claim.metadata).is_some()) {
+                continue;
+            }
             let mut marks = BTreeMap::from([(marks::DATA.to_owned(), marks::BEGUN.to_owned())]);
             if found.contains(&volume.target) {
                 marks.extend(self.belongs.marks(marks::ADOPTED));
@@ -40,16 +46,32 @@ impl Movers {
         Ok(())
     }
 
-    /// Whether this run began to write to the target of each volume: it was empty then.
+    /// Marks the devices among these volumes as written to: from now on what they hold is ours. They were looked at,
+    /// and are empty. File systems carry a mark of their own.
+    pub async fn write_to(&self, indices: impl IntoIterator<Item = usize>) -> Result<()> {
+        let marks = json!({"metadata": {"labels": {marks::DATA: marks::WRITTEN}}});
+        for volume in indices
+            .into_iter()
+            .filter_map(|index| self.volumes.get(index))
+        {
+            if volume.mode == Mode::Block {
+                self.mark(&volume.target, &marks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this run wrote to the device of each volume, which was empty then.
     pub async fn begun(&self) -> Result<Vec<bool>> {
         let api = self.target.api::<PersistentVolumeClaim>();
         let looks = self.volumes.iter().map(|volume| {
             let api = &api;
             async move {
                 let claim = get_opt(api, &volume.target).await?;
-                Ok::<_, KubeError>(
-                    claim.is_some_and(|claim| self.belongs.data(&claim.metadata).is_some()),
-                )
+                let data = claim
+                    .as_ref()
+                    .and_then(|claim| self.belongs.data(&claim.metadata));
+                Ok::<_, KubeError>(matches!(data, Some(marks::WRITTEN | marks::RELEASED)))
             }
         });
         Ok(try_join_all(looks).await?)

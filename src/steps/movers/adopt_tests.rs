@@ -54,6 +54,12 @@ async fn a_claim_that_was_there_is_begun_then_released_then_forgotten() {
     assert_eq!(movers.begun().await.expect("a look"), [false]);
     assert_eq!(movers.adopted(&found).await.expect("a look"), []);
 
+    // Taken is not written to yet: whoever comes in between is not taken for us.
+    movers.adopt(&found).await.expect("a mark");
+    assert_eq!(movers.begun().await.expect("a look"), [false]);
+    movers.write_to([0]).await.expect("a mark");
+    assert_eq!(movers.begun().await.expect("a look"), [true]);
+    // A later run takes it again, and knows it.
     movers.adopt(&found).await.expect("a mark");
     assert_eq!(movers.begun().await.expect("a look"), [true]);
     let adopted = |released| [Adopted { index: 0, released }];
@@ -77,7 +83,7 @@ async fn a_claim_that_we_made_is_begun_and_never_taken_for_one_that_was_there() 
     kept.lock().expect("no test thread panicked")["metadata"]["labels"] = json!(made);
     assert_eq!(movers.begun().await.expect("a look"), [false]);
     movers.adopt(&[]).await.expect("a mark");
-    assert_eq!(movers.begun().await.expect("a look"), [true]);
+    assert_eq!(movers.begun().await.expect("a look"), [false]);
     movers.give(&[]).await.expect("nothing to mark");
     let kept = kept.lock().expect("no test thread panicked");
     assert_eq!(kept["metadata"]["labels"][marks::DATA], marks::BEGUN);

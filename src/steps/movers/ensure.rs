@@ -37,6 +37,8 @@ pub(super) struct Running {
     pub(super) pod: String,
     /// The pod's address.
     pub(super) address: String,
+    /// Its image, by digest; empty where the node does not tell.
+    pub(super) image: String,
 }
 
 impl Movers {
@@ -111,15 +113,20 @@ impl Movers {
         Ok(())
     }
 
-    /// The nodes on which the source is used at this moment, where a volume can only be at one.
+    /// The nodes on which the volume is used at this moment, where it can only be at one. A target that is written to
+    /// is used by nobody.
     async fn nodes_of(&self, mover: &Mover) -> Result<Vec<String>, KubeError> {
         let volume = &self.volumes[mover.index];
         let single = volume.access.iter().all(|mode| mode == "ReadWriteOnce");
-        if mover.side == Side::Target || !single {
+        if self.writes(mover) || !single {
             return Ok(Vec::new());
         }
-        let users = Users::now(&self.source, &self.belongs).await?;
-        Ok(users.nodes(&volume.source).map(str::to_owned).collect())
+        let claim = match mover.side {
+            Side::Source => &volume.source,
+            Side::Target => &volume.target,
+        };
+        let users = Users::now(self.place(mover.side), &self.belongs).await?;
+        Ok(users.nodes(claim).map(str::to_owned).collect())
     }
 
     async fn wait_running(&self, mover: Mover, sink: &Sink, step: &str) -> Result<Running> {
@@ -295,6 +302,8 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
                     mover,
                     pod: name,
                     address,
+                    image: container
+                        .map_or_else(String::new, |container| container.image_id.clone()),
                 }),
             );
         }

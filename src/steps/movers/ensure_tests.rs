@@ -49,6 +49,20 @@ async fn a_mover_is_bound_to_the_node_of_the_pod_that_uses_its_source_now() {
 }
 
 #[tokio::test]
+async fn a_mover_that_only_reads_its_target_goes_where_that_is_used() {
+    let mut pod = user("db-0", &json!({}));
+    pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = json!("new-data");
+    let mut movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
+    movers.target = place_with(json!([pod]));
+    let target = Mover {
+        side: Side::Target,
+        ..SOURCE
+    };
+    let movers = movers.only_reading();
+    assert_eq!(movers.nodes_of(&target).await.expect("nodes"), ["n1"]);
+}
+
+#[tokio::test]
 async fn a_job_that_is_bound_to_another_node_is_replaced() {
     let movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
     let job = |node: Option<&str>, ready: i32| -> Job {

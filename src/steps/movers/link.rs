@@ -2,13 +2,20 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use tokio::sync::oneshot;
 
-use super::{Limit, Meter, Movers, Way, ensure::Running, keys::Keys, objects::PORT, retry::Loss};
+use super::{
+    Limit, Meter, Movers, Way,
+    ensure::Running,
+    keys::Keys,
+    objects::PORT,
+    retry::Loss,
+    watch::{follow, verdict},
+};
 use crate::{
     adapters::kube::{KubeError, PortStream, open_port},
-    engine::{Failure, Kind},
+    engine::{Failure, Kind, Limited},
     transfer::{
-        Control, ControlError, DEFAULT_CONNECTIONS, Fault, Finding, Inspection, Reach, Relay,
-        RoundKind, RoundSummary, Side, Verification, What,
+        Activity, Control, ControlError, DEFAULT_CONNECTIONS, Fault, Finding, Inspection, Progress,
+        Reach, Relay, RoundKind, RoundSummary, Side, Verification, What,
         archive::{Access, Archive, Objects},
     },
 };
@@ -22,6 +29,7 @@ pub struct Pair {
     /// Where the two cannot reach each other; cut when the pair is dropped.
     relay: Option<Relay>,
     limit: Limit,
+    images: [String; 2],
 }
 
 /// A round, and how it was limited.
@@ -31,6 +39,19 @@ pub struct Rounded {
     pub summary: RoundSummary,
     /// The least that this volume was limited to meanwhile, in bytes a second; none where it never was.
     pub least: Option<u64>,
+    /// What it waited for most; none where it was too short to tell.
+    pub limited: Option<Limited>,
+}
+
+/// A comparison, and what it was made with.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// What it found.
+    pub verification: Verification,
+    /// What it waited for most; none where it was too short to tell.
+    pub limited: Option<Limited>,
+    /// The images of the source's and the target's mover, by digest; empty where a node does not tell.
+    pub images: [String; 2],
 }
 
 /// Where a volume's archive is, and how it is got at.
@@ -72,6 +93,7 @@ impl Movers {
             target: to?,
             relay: None,
             limit: self.limit.clone(),
+            images: [source, target].map(|running| running.image.clone()),
         };
         let claim = &self.volumes[pair.index].source;
         // What is known need not be found out again while writes are stopped: a packet that a policy drops is waited
@@ -188,33 +210,51 @@ impl Pair {
         let mut share = self.limit.join();
         // Also where there is none: the mover may still have one from an earlier run.
         self.source.limit(share.now()).await?;
-        let mut tell = self.target.tell();
+        let (mut tell, seen) = (self.target.tell(), self.target.tell_source());
+        let mut target = Activity::default();
+        let mut hear = |progress: Progress| {
+            target = progress.activity;
+            tell(progress);
+        };
         let Lone { run, control, .. } = &mut self.target;
-        let source = &mut self.source;
-        let (end, mut ended) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel::<()>();
         let rounding = async {
-            let summary = control.round(run, kind, began, &mut tell).await;
+            let summary = control.round(run, kind, began, &mut hear).await;
             drop(end);
             summary
         };
         // Its end is waited for, so that no answer is left over for whoever asks the source next.
-        let following = async {
-            loop {
-                tokio::select! {
-                    _ = &mut ended => return Ok(share.least()),
-                    () = share.changed() => source.limit(share.now()).await?,
-                }
-            }
-        };
-        let (summary, least) = tokio::try_join!(rounding, following)?;
-        Ok(Rounded { summary, least })
+        let following = follow(&mut self.source, Some(&mut share), ended, seen);
+        let (summary, source) = tokio::try_join!(rounding, following)?;
+        Ok(Rounded {
+            summary,
+            least: share.least(),
+            limited: verdict(source, target),
+        })
     }
 
     /// Reads both sides back and compares them.
-    pub async fn verify(&mut self, excused: &[What]) -> Result<Verification, ControlError> {
-        let mut tell = self.target.tell();
+    pub async fn verify(&mut self, excused: &[What]) -> Result<Compared, ControlError> {
+        let (mut tell, seen) = (self.target.tell(), self.target.tell_source());
+        let mut target = Activity::default();
+        let mut hear = |progress: Progress| {
+            target = progress.activity;
+            tell(progress);
+        };
         let Lone { run, control, .. } = &mut self.target;
-        control.verify(run, excused, &mut tell).await
+        let (end, ended) = oneshot::channel::<()>();
+        let verifying = async {
+            let verification = control.verify(run, excused, &mut hear).await;
+            drop(end);
+            verification
+        };
+        let following = follow(&mut self.source, None, ended, seen);
+        let (verification, source) = tokio::try_join!(verifying, following)?;
+        Ok(Compared {
+            verification,
+            limited: verdict(source, target),
+            images: self.images.clone(),
+        })
     }
 
     /// Takes the last traces of copying off the target. No round can follow.
@@ -299,7 +339,13 @@ impl Lone {
         self.control.finish(&self.run).await
     }
 
-    fn tell(&self) -> impl FnMut(crate::transfer::Progress) + Send + use<> {
+    /// Takes in what the source's workers are at.
+    fn tell_source(&self) -> impl Fn(Activity) + Send + use<> {
+        let (index, meter) = (self.index, self.meter.clone());
+        move |activity| meter.works(index, Side::Source, activity)
+    }
+
+    fn tell(&self) -> impl FnMut(Progress) + Send + use<> {
         let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
         move |progress| meter.moved(index, &progress, expected)
     }

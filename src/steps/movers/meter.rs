@@ -1,11 +1,13 @@
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::watch::limited;
 use crate::{
-    engine::{Event, Part, Progress, Sink, Unit},
-    transfer,
+    engine::{Event, Limited, Part, Progress, Sink, Unit},
+    transfer::{self, Activity, Load, Side},
 };
 
 /// What a [`Meter`] measures.
@@ -28,13 +30,21 @@ struct State {
     doing: Doing,
     parts: Vec<Part>,
     rate: Rate,
+    /// What the movers of each volume were at, source and target.
+    work: Vec<[Work; 2]>,
     told: Option<Instant>,
+}
+
+/// What the workers of a mover were at in the last seconds.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    seen: VecDeque<(Instant, Activity)>,
 }
 
 /// Bytes per second over the last seconds.
 #[derive(Debug)]
 struct Rate {
-    samples: std::collections::VecDeque<(Instant, u64)>,
+    samples: VecDeque<(Instant, u64)>,
 }
 
 /// Often enough for a bar to move, seldom enough to cost nothing.
@@ -51,7 +61,7 @@ impl Meter {
         doing: Doing,
         names: impl IntoIterator<Item = String>,
     ) -> Self {
-        let parts = names
+        let parts: Vec<_> = names
             .into_iter()
             .map(|name| Part {
                 name,
@@ -63,9 +73,10 @@ impl Meter {
             sink,
             step: step.to_owned(),
             doing,
+            work: vec![Default::default(); parts.len()],
             parts,
             rate: Rate {
-                samples: std::collections::VecDeque::new(),
+                samples: VecDeque::new(),
             },
             told: None,
         })))
@@ -85,6 +96,7 @@ impl Meter {
 
     /// Takes in what a mover says about its volume. `expected` is how many bytes are to be read back.
     pub fn moved(&self, index: usize, figures: &transfer::Progress, expected: u64) {
+        self.works(index, Side::Target, figures.activity);
         let mut state = self.state();
         let (done, total) = match state.doing {
             Doing::Copying => (figures.bytes_moved, figures.bytes_to_move),
@@ -95,6 +107,13 @@ impl Meter {
             part.total = total;
         }
         state.tell(Instant::now());
+    }
+
+    /// Takes in what the workers of a mover are at.
+    pub(super) fn works(&self, index: usize, side: Side, activity: Activity) {
+        if let Some(both) = self.state().work.get_mut(index) {
+            both[usize::from(side == Side::Target)].add(Instant::now(), activity);
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -125,7 +144,43 @@ impl State {
             unit: Unit::Bytes,
             rate,
             parts: self.parts.clone(),
+            limited: self.limited(),
         }));
+    }
+
+    /// What all volumes together wait for; none before both sides of one were seen at work.
+    fn limited(&self) -> Option<Limited> {
+        let (mut source, mut target) = (Load::default(), Load::default());
+        for [from, to] in &self.work {
+            if let Some((from, to)) = from.load().zip(to.load()) {
+                source += from;
+                target += to;
+            }
+        }
+        limited(&source, &target)
+    }
+}
+
+impl Work {
+    fn add(&mut self, now: Instant, activity: Activity) {
+        // Another operation, or a mover that was placed again, counts from 0 again.
+        if self
+            .seen
+            .back()
+            .is_some_and(|(_, last)| activity.since(last).is_none())
+        {
+            self.seen.clear();
+        }
+        self.seen.push_back((now, activity));
+        while self.seen.len() > 2 && now.duration_since(self.seen[0].0) > WINDOW {
+            self.seen.pop_front();
+        }
+    }
+
+    fn load(&self) -> Option<Load> {
+        let (_, first) = self.seen.front()?;
+        let (_, last) = self.seen.back().filter(|_| self.seen.len() > 1)?;
+        Some(last.since(first)?.load())
     }
 }
 
@@ -156,7 +211,7 @@ mod tests {
     #[test]
     fn the_rate_is_of_the_last_seconds_and_survives_a_new_round() {
         let mut rate = Rate {
-            samples: std::collections::VecDeque::new(),
+            samples: VecDeque::new(),
         };
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -13,7 +13,8 @@ mod objects;
 mod remove;
 mod retry;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
+mod watch;
 mod way;
 
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::{plan::RunAs, transfer::Side};
 pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
 pub use limit::Limit;
-pub use link::{InBucket, Lone, Pair, Rounded};
+pub use link::{Compared, InBucket, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use retry::{LoneWork, Work};
 pub use way::{Way, Ways};
@@ -57,6 +58,8 @@ pub struct Movers {
     pub ways: Ways,
     /// How fast they may copy.
     pub limit: Limit,
+    /// Whether they only read, also the targets, which may be in use.
+    pub only_read: bool,
 }
 
 /// One mover: of which volume, and on which side.
@@ -67,6 +70,15 @@ pub(crate) struct Mover {
 }
 
 impl Movers {
+    /// The same, to read both sides once more after the migration.
+    #[must_use]
+    pub fn only_reading(self) -> Self {
+        Self {
+            only_read: true,
+            ..self
+        }
+    }
+
     /// The place of one side.
     #[must_use]
     pub fn place(&self, side: Side) -> &Place {
@@ -86,6 +98,11 @@ impl Movers {
     pub(crate) fn names(&self, side: Side) -> impl Iterator<Item = String> {
         let movers = self.all().filter(move |mover| mover.side == side);
         movers.map(|mover| self.name(&mover))
+    }
+
+    /// Whether a mover writes to its volume.
+    fn writes(&self, mover: &Mover) -> bool {
+        mover.side == Side::Target && !self.only_read
     }
 
     /// What the two movers of a volume know each other by.

@@ -76,8 +76,8 @@ impl Movers {
     /// The Job that runs a mover next to its volume.
     pub(super) fn job(&self, mover: &Mover, node: Option<&str>) -> Result<Job> {
         let volume = &self.volumes[mover.index];
-        let source = mover.side == Side::Source;
-        let claim = if source {
+        let reads = !self.writes(mover);
+        let claim = if mover.side == Side::Source {
             &volume.source
         } else {
             &volume.target
@@ -109,7 +109,7 @@ impl Movers {
             Mode::Filesystem => {
                 args.push(format!("--root={VOLUME}"));
                 if let Some(mounts) = container["volumeMounts"].as_array_mut() {
-                    mounts.push(json!({"name": "volume", "mountPath": VOLUME, "readOnly": source}));
+                    mounts.push(json!({"name": "volume", "mountPath": VOLUME, "readOnly": reads}));
                 }
             }
             Mode::Block => {
@@ -215,7 +215,7 @@ impl Movers {
                 security["runAsGroup"] = json!(group);
                 security["runAsNonRoot"] = json!(user != 0);
                 // A fresh volume belongs to root; the group is how another user may write to it.
-                if mover.side == Side::Target {
+                if self.writes(mover) {
                     security["fsGroup"] = json!(group);
                     security["fsGroupChangePolicy"] = json!("OnRootMismatch");
                 }
@@ -243,10 +243,10 @@ impl Movers {
 
     fn container_security(&self, mover: &Mover) -> Value {
         let root = matches!(self.run_as, RunAs::Root | RunAs::Auto);
-        let added: &[&str] = match (root, mover.side) {
+        let added: &[&str] = match (root, self.writes(mover)) {
             (false, _) => &[],
-            (true, Side::Source) => &SOURCE_CAPABILITIES,
-            (true, Side::Target) => &TARGET_CAPABILITIES,
+            (true, false) => &SOURCE_CAPABILITIES,
+            (true, true) => &TARGET_CAPABILITIES,
         };
         let mut capabilities = json!({"drop": ["ALL"]});
         if !added.is_empty() {

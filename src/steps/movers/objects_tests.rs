@@ -66,6 +66,32 @@ async fn in_place_a_volume_is_made_on_the_node_of_its_pod_if_it_can_be() {
 }
 
 #[tokio::test]
+async fn a_mover_that_only_reads_can_change_nothing_of_its_target() {
+    for run_as in [RunAs::Root, RunAs::User(1000, 2000)] {
+        let movers = movers(run_as, Mode::Filesystem, place_with(json!([])));
+        let target = Mover {
+            index: 0,
+            side: Side::Target,
+        };
+        let job = movers.only_reading().job(&target, Some("n1"));
+        let job = serde_json::to_value(job.expect("a job")).expect("JSON");
+        let pod = &job["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(container["volumeMounts"][1]["readOnly"], json!(true));
+        // A group that is given to a volume changes its files.
+        assert_eq!(pod["securityContext"]["fsGroup"], Value::Null);
+        let added = &container["securityContext"]["capabilities"]["add"];
+        let expected = match run_as {
+            RunAs::Root => json!(["DAC_OVERRIDE", "FOWNER"]),
+            _ => Value::Null,
+        };
+        assert_eq!(*added, expected, "{run_as:?}");
+        let claim = &pod["volumes"][0]["persistentVolumeClaim"]["claimName"];
+        assert_eq!(claim, "new-data");
+    }
+}
+
+#[tokio::test]
 async fn a_whole_job() {
     let movers = movers(RunAs::Auto, Mode::Filesystem, place_with(json!([])));
     let mover = Mover {

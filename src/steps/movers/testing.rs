@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Movers of the one volume `data`, from and to the namespace `shop` of the fake cluster.
-pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
+pub(in crate::steps) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
     Movers {
         belongs: belongs(),
         source,
@@ -47,5 +47,6 @@ pub(super) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Movers {
         starts_within: STARTS_WITHIN,
         ways: Ways::default(),
         limit: Limit::new(None),
+        only_read: false,
     }
 }

@@ -2,6 +2,7 @@
 use super::operation::Operation;
 use super::settle::{Later, settle};
 use super::verify;
+use crate::transfer::activity::Station;
 use crate::transfer::archive::{self, Archive, IndexReader, ObjectStore, Objects, members};
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind};
@@ -99,7 +100,13 @@ pub(super) fn compare(
     excused: &[What],
 ) -> Result<Verification, Fault> {
     let mut index = IndexReader::open(store, &objects.index, archive)?;
-    let compared = verify::against(operation, operation.volume, excused, || index.next())?;
+    let compared = verify::against(
+        operation,
+        operation.volume,
+        excused,
+        &Station::default(),
+        || index.next(),
+    )?;
     if compared.source == archive.tree {
         return Ok(compared);
     }

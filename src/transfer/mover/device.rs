@@ -7,6 +7,7 @@ use super::queue::{Queue, Taken};
 use super::round::summarize;
 use super::stream::Stream;
 use super::stretch::Hands;
+use crate::transfer::activity::Doing;
 use crate::transfer::channel::Channel;
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind};
@@ -123,8 +124,10 @@ pub(crate) fn round(
 
 fn fetch(fetching: &Fetching<'_>, device: &Device, channel: &mut Channel) -> Result<(), Fault> {
     let (mut ground, mut hands) = (Ground::Device(device), Hands::default());
+    let station = channel.station().clone();
+    let _at = station.at(Doing::Computing);
     loop {
-        match fetching.queue.take()? {
+        match station.during(Doing::Idle, || fetching.queue.take())? {
             Taken::Stretch(file, stretch) => {
                 fetching.stretch(channel, &mut ground, &mut hands, &file, stretch)?;
             }

@@ -3,6 +3,7 @@ use super::large::{Fetching, Ground};
 use super::operation::Operation;
 use super::queue::{Job, Taken};
 use super::stretch::Hands;
+use crate::transfer::activity::Doing;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::add;
 use crate::transfer::entry::Digest;
@@ -39,8 +40,10 @@ fn fetch_all(
     writer: &mut Writer<'_>,
 ) -> Result<(), Fault> {
     let (mut buffer, mut hands) = (Vec::new(), Hands::default());
+    let station = channel.station().clone();
+    let _at = station.at(Doing::Computing);
     loop {
-        match fetching.queue.take()? {
+        match station.during(Doing::Idle, || fetching.queue.take())? {
             Taken::Files(batch) => {
                 fetch_files(fetching.operation, channel, writer, &mut buffer, batch)?;
             }
@@ -48,8 +51,8 @@ fn fetch_all(
                 let mut ground = Ground::Tree(writer);
                 fetching.stretch(channel, &mut ground, &mut hands, &file, stretch)?;
             }
-            Taken::Nothing => writer.commit()?,
-            Taken::Ended => return writer.commit(),
+            Taken::Nothing => station.during(Doing::Writing, || writer.commit())?,
+            Taken::Ended => return station.during(Doing::Writing, || writer.commit()),
         }
     }
 }
@@ -108,7 +111,8 @@ fn receive(
         PeerReply::Gone => return Ok(Outcome::Again),
         other => return Err(Fault::protocol(format!("a file, not {other:?}"))),
     };
-    let draft = writer.begin(path)?;
+    let station = channel.station().clone();
+    let draft = station.during(Doing::Writing, || writer.begin(path))?;
     let fault = |call: &str, errno| operation.volume.fault(path, call, errno);
     let mut contents = Contents::default();
     loop {
@@ -116,8 +120,8 @@ fn receive(
             PeerReply::Content { offset } => {
                 channel.receive_content(buffer).map_err(lost)?;
                 contents.take(operation, offset, buffer)?;
-                draft
-                    .write(offset, buffer)
+                station
+                    .during(Doing::Writing, || draft.write(offset, buffer))
                     .map_err(|errno| fault("write", errno))?;
                 add(&operation.counters.bytes_sent, buffer.len() as u64);
             }
@@ -130,7 +134,9 @@ fn receive(
                         received,
                     });
                 }
-                writer.end(&draft, path.clone(), length, &metadata)?;
+                station.during(Doing::Writing, || {
+                    writer.end(&draft, path.clone(), length, &metadata)
+                })?;
                 return Ok(Outcome::Written);
             }
             PeerReply::Changed => {

@@ -7,6 +7,7 @@ use super::fetch::RETRIES;
 use super::operation::Operation;
 use super::queue::Queue;
 use super::stretch::{Hands, Stretch};
+use crate::transfer::activity::Doing;
 use crate::transfer::blocks::{STRETCH, Stamp, count};
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::same_metadata;
@@ -241,7 +242,8 @@ impl Fetching<'_> {
         stretch: u64,
     ) -> Result<(), Fault> {
         self.operation.counters.set_path(&file.path);
-        let target = file.target(self.operation, ground)?;
+        let station = channel.station();
+        let target = station.during(Doing::Writing, || file.target(self.operation, ground))?;
         let part = Stretch {
             operation: self.operation,
             file,
@@ -256,7 +258,8 @@ impl Fetching<'_> {
         let last = inner.stretches_done == file.stretches();
         drop(inner);
         if last {
-            self.finish(ground, file, &target)?;
+            let station = channel.station();
+            station.during(Doing::Writing, || self.finish(ground, file, &target))?;
         }
         Ok(())
     }

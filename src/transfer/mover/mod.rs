@@ -20,6 +20,7 @@ mod stretch;
 mod tidy;
 mod verify;
 
+use super::activity;
 use super::archive::OpenStore;
 use super::channel::{Channel, ChannelError, HANDSHAKE};
 use super::keys::{KeyError, MoverKeys};
@@ -187,20 +188,37 @@ impl Mover {
         self.listener
             .set_nonblocking(true)
             .map_err(MoverError::Serve)?;
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !self.state.stopping.load(Ordering::Acquire) {
+                    self.state.board.look();
+                    std::thread::sleep(activity::LOOK);
+                }
+            });
+            let ended = self.attend(&signalled);
+            self.state.stop();
+            ended
+        });
+        self.state.wait_for_end();
+        ended
+    }
+
+    /// Welcomes whoever comes, until there is a reason to end.
+    fn attend(&self, signalled: &AtomicBool) -> Result<Ended, MoverError> {
         let open = Arc::new(AtomicUsize::new(0));
-        let ended = loop {
+        loop {
             if self.state.stopping.load(Ordering::Acquire) {
-                break Ended::Stopped;
+                return Ok(Ended::Stopped);
             }
             if signalled.load(Ordering::Relaxed) {
-                break Ended::Signal;
+                return Ok(Ended::Signal);
             }
             if self
                 .state
                 .idle()
                 .is_some_and(|idle| idle >= self.idle_limit)
             {
-                break Ended::Idle;
+                return Ok(Ended::Idle);
             }
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
             match poll(&mut fds, Some(&LOOK)) {
@@ -213,10 +231,7 @@ impl Mover {
                 // The other end gave up between knocking and our answer, or we are out of descriptors for a moment.
                 Err(error) => tracing::warn!(%error, "a connection was not accepted"),
             }
-        };
-        self.state.stop();
-        self.state.wait_for_end();
-        Ok(ended)
+        }
     }
 }
 

@@ -150,6 +150,7 @@ pub(crate) fn answer(state: &Arc<State>, mut channel: Channel) -> Result<(), Cha
 
 /// The source answers on the connection from now on; the target keeps it for its operations.
 fn join(state: &Arc<State>, mut channel: Channel, group: u64) -> Result<(), ChannelError> {
+    channel.sit(state.board.station());
     match state.side {
         Side::Target => {
             channel.set_timeouts(Some(SILENCE), Some(SILENCE))?;

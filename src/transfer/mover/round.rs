@@ -5,6 +5,7 @@ use super::operation::Operation;
 use super::queue::{Producer, Queue};
 use super::settle::{Later, settle};
 use super::stream::Stream;
+use crate::transfer::activity::{Doing, Station};
 use crate::transfer::blocks::BY_BLOCKS;
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::same_metadata;
@@ -108,6 +109,7 @@ pub(crate) fn round(
             writer: own_writer?,
             parents: Parents::new(root),
             later: Later::default(),
+            station: listing.station().clone(),
         };
         operation.cancel.guard(|| merge.run(listing))?;
         operation.counters.set_phase(Phase::Draining);
@@ -118,7 +120,10 @@ pub(crate) fn round(
         return Err(operation.cancel.reason());
     };
     operation.counters.set_phase(Phase::Settling);
-    settle(operation, root, &later, &mut writer)?;
+    let station = operation.counters.board.station();
+    station.during(Doing::Writing, || {
+        settle(operation, root, &later, &mut writer)
+    })?;
     summarize(operation, kind, begun)
 }
 
@@ -162,6 +167,7 @@ fn check(
 ) -> Result<(), Fault> {
     let mut opener = Opener::Directory(Parents::new(root));
     let (mut parents, mut buffer) = (Parents::new(root), Vec::new());
+    let station = operation.counters.board.station();
     let each = |length| {
         add(&operation.counters.bytes_checked, length);
         operation.cancel.check()
@@ -179,6 +185,7 @@ fn check(
             return Ok(());
         };
         let read = digest_file(
+            &station,
             operation.volume,
             &mut opener,
             &path,
@@ -195,7 +202,9 @@ fn check(
         }
         add(&operation.counters.files_same, 1);
         if let Some(metadata) = metadata {
-            fix(operation, root, &mut parents, &path, &metadata, Before::Any)?;
+            station.during(Doing::Writing, || {
+                fix(operation, root, &mut parents, &path, &metadata, Before::Any)
+            })?;
         }
     }
 }
@@ -233,10 +242,14 @@ struct Merge<'a> {
     writer: Writer<'a>,
     parents: Parents<'a>,
     later: Later,
+    station: Station,
 }
 
 impl Merge<'_> {
     fn run(&mut self, channel: &mut Channel) -> Result<(), Fault> {
+        // What it does besides waiting for the listing is to walk the target and to make directories there.
+        let station = self.station.clone();
+        let _at = station.at(Doing::Writing);
         // Large files are compared by their blocks.
         let digests = match self.kind {
             RoundKind::Warm => Digests::No,
@@ -340,6 +353,7 @@ impl Merge<'_> {
     fn fetch(&mut self, path: TreePath, size: u64) -> Result<(), Fault> {
         add(&self.operation.counters.files_to_move, 1);
         add(&self.operation.counters.bytes_to_move, size);
+        let _at = self.station.at(Doing::Idle);
         if size >= BY_BLOCKS {
             return self.queue.large(Large::new(path, size, None));
         }
@@ -368,7 +382,7 @@ impl Merge<'_> {
                         && entry.metadata.modified != old.metadata.modified);
                 if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) {
                     let large = Large::new(entry.path, *size, Some(old.metadata.clone()));
-                    return self.queue.large(large);
+                    return self.station.during(Doing::Idle, || self.queue.large(large));
                 }
                 match (moved, self.kind, digest) {
                     (false, RoundKind::Final, Some(digest)) => {
@@ -379,6 +393,8 @@ impl Merge<'_> {
                             digest: *digest,
                             metadata,
                         };
+                        // Whoever compares may be slower.
+                        let _at = self.station.at(Doing::Idle);
                         self.checks
                             .send(check)
                             .map_err(|_| self.operation.cancel.reason())

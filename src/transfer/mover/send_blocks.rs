@@ -1,5 +1,6 @@
 //! What the source's mover answers to a request for blocks: what the target needs to have the same.
 use super::source::{Failure, Reader, pass, throttle};
+use crate::transfer::activity::Doing;
 use crate::transfer::blocks::{
     Answer, Block, Extent, STRETCH, Sum, count, gather, length, of_zeros, range,
 };
@@ -98,6 +99,7 @@ fn send(
     channel: &mut Channel,
 ) -> Result<PeerReply, Failure> {
     let path = &wanted.path;
+    reader.station.set(Doing::Reading);
     let Opened::File(file) = OpenFile::open(volume, &mut reader.opener, path)? else {
         return Ok(PeerReply::Gone);
     };
@@ -108,11 +110,14 @@ fn send(
         metadata,
         stamp: file.stamp(),
     })?;
+    reader.station.set(Doing::Computing);
     let (holes, mut told) = (file.may_have_holes(), Instant::now());
     reader.blocks.begin();
     for number in wanted.blocks.clone() {
         let sum = sums.next(channel)?;
+        reader.station.set(Doing::Reading);
         let block = reader.blocks.read(file.fd(), number, wanted.size, holes);
+        reader.station.set(Doing::Computing);
         let (answer, content) =
             match block.map_err(|(call, errno)| volume.fault(path, call, errno))? {
                 // It was cut short meanwhile: what it is now is for the next look to say.

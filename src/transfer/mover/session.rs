@@ -54,6 +54,7 @@ fn requests(
                     state.limiter.set(bytes_per_second);
                     Reply::Limited
                 }
+                Command::Activity => Reply::Activity(state.board.activity()),
                 command => work(state, connection, channel, command)?,
             },
         };
@@ -72,7 +73,7 @@ fn work(
         Ok(cancel) => cancel,
         Err(fault) => return Ok(Reply::Refused(fault)),
     };
-    let counters = Counters::default();
+    let counters = Counters::on(&state.board);
     let result = std::thread::scope(|scope| {
         let (sender, done) = sync_channel(1);
         let (cancel, counters) = (&cancel, &counters);
@@ -162,7 +163,7 @@ fn run(
         | Command::ReadBack { .. }
         | Command::Extract { .. }
         | Command::Compare { .. }) => with_archive(state, &operation, command)?,
-        Command::Attach | Command::Stop | Command::Limit { .. } => Reply::Alive,
+        Command::Attach | Command::Stop | Command::Limit { .. } | Command::Activity => Reply::Alive,
     };
     Ok(reply)
 }

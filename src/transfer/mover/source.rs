@@ -1,6 +1,7 @@
 //! What the source's mover answers to the target's: listings and the contents of files.
 use super::send_blocks::{self, Wanted};
 use super::state::State;
+use crate::transfer::activity::{Doing, Station};
 use crate::transfer::blocks::BlockReader;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
@@ -34,12 +35,19 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
         blocks: BlockReader::default(),
         scratch: Vec::new(),
         xattrs: XattrReader::default(),
+        station: channel.station().clone(),
     };
+    let station = channel.station().clone();
     loop {
         let request = channel.receive()?;
         let _busy = state.busy();
+        let _at = station.at(Doing::Computing);
         match request {
-            PeerRequest::List { digests } => list(volume, &state.run, digests, channel)?,
+            PeerRequest::List { digests } => {
+                // What the listing's own threads are at counts.
+                let _at = station.at(Doing::Idle);
+                list(state, digests, channel)?;
+            }
             PeerRequest::Fetch { paths } => {
                 for path in &paths {
                     if let Err(fault) = pass(reader.send(volume, path, channel))? {
@@ -89,18 +97,14 @@ pub(super) fn pass<T>(result: Result<T, Failure>) -> Result<Result<T, Fault>, Ch
     }
 }
 
-fn list(
-    volume: &Volume,
-    run: &str,
-    digests: Digests,
-    channel: &mut Channel,
-) -> Result<(), ChannelError> {
+fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), ChannelError> {
+    let (volume, run) = (&state.volume, &state.run);
     if let Volume::Directory(root) = volume
         && let Err(fault) = name_is_free(root, run)
     {
         return channel.send_now(&PeerReply::Refused(fault));
     }
-    let counters = Counters::default();
+    let counters = Counters::on(&state.board);
     let options = Options {
         digests,
         without_sockets: true,
@@ -141,7 +145,11 @@ pub(super) fn throttle(
     channel: &mut Channel,
     bytes: u64,
 ) -> Result<(), ChannelError> {
-    while !limiter.take(bytes, ALIVE) {
+    let take = |channel: &Channel| {
+        let station = channel.station();
+        station.during(Doing::Limited, || limiter.take(bytes, ALIVE))
+    };
+    while !take(channel) {
         channel.send_now(&PeerReply::Alive)?;
     }
     Ok(())
@@ -155,6 +163,7 @@ pub(super) struct Reader<'volume> {
     /// Content that is put together to be sent.
     pub(super) scratch: Vec<u8>,
     xattrs: XattrReader,
+    pub(super) station: Station,
 }
 
 impl Reader<'_> {
@@ -165,6 +174,7 @@ impl Reader<'_> {
         path: &TreePath,
         channel: &mut Channel,
     ) -> Result<(), Failure> {
+        self.station.set(Doing::Reading);
         let Opened::File(file) = OpenFile::open(volume, &mut self.opener, path)? else {
             return Ok(channel.send(&PeerReply::Gone)?);
         };
@@ -179,7 +189,9 @@ impl Reader<'_> {
         let mut broken = None;
         let mut told = Instant::now();
         let fault = |call: &str, errno| volume.fault(path, call, errno);
+        let station = &self.station;
         let read = file.read(&mut self.buffer, fault, |piece| {
+            let _at = station.at(Doing::Computing);
             match piece {
                 Piece::Data { offset, bytes } => {
                     hasher.update(bytes);
@@ -208,6 +220,7 @@ impl Reader<'_> {
             return Err(error.into());
         }
         let length = read?;
+        self.station.set(Doing::Computing);
         let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
         let end = if unchanged && length == file.size {
             PeerReply::End {

@@ -1,4 +1,5 @@
 //! What all threads of a mover share.
+use crate::transfer::activity::Board;
 use crate::transfer::archive::OpenStore;
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     /// Opens the bucket that a client names.
     pub(crate) open_store: OpenStore,
+    /// Where its workers say what they are at.
+    pub(crate) board: Arc<Board>,
     groups: AtomicU64,
     inner: Mutex<Inner>,
     idle_changed: Condvar,
@@ -93,6 +96,7 @@ impl State {
             stopping: AtomicBool::new(false),
             limiter: Limiter::new(),
             open_store,
+            board: Arc::default(),
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),
             idle_changed: Condvar::new(),

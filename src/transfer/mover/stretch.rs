@@ -2,6 +2,7 @@
 use super::fetch::{lost, next};
 use super::large::{Large, Target};
 use super::operation::Operation;
+use crate::transfer::activity::{Doing, Station};
 use crate::transfer::blocks::{
     Answer, Block, BlockReader, Sum, gaps, lay_out, length, of_zeros, range,
 };
@@ -53,7 +54,7 @@ impl Stretch<'_> {
         let mut told = 0;
         for number in self.blocks.clone() {
             self.operation.cancel.check()?;
-            let sum = self.sum(&mut hands.reader, number)?;
+            let sum = self.sum(channel.station(), &mut hands.reader, number)?;
             hands.sums.push(sum);
             if !self.target.blank && hands.sums.len() - told == SUMS {
                 let sums = hands.sums[told..].to_vec();
@@ -68,16 +69,18 @@ impl Stretch<'_> {
         Ok(())
     }
 
-    fn sum(&self, reader: &mut BlockReader, number: u64) -> Result<Sum, Fault> {
+    fn sum(&self, station: &Station, reader: &mut BlockReader, number: u64) -> Result<Sum, Fault> {
         if self.target.blank {
             return Ok(Sum::Hole);
         }
+        station.set(Doing::Reading);
         let block = reader.read(
             self.target.file.as_fd(),
             number,
             self.file.size(),
             self.holes,
         );
+        station.set(Doing::Computing);
         let block = block.map_err(|(call, errno)| self.fault(call, errno))?;
         Ok(match block {
             // Whoever cut it short here has no business with it: what is missing is sent.
@@ -140,12 +143,14 @@ impl Stretch<'_> {
         let differs = match answer {
             Answer::Same => false,
             Answer::Hole => {
+                channel.station().set(Doing::Writing);
                 if sum != Sum::Hole {
                     self.clear(block.clone(), reads_as_zeros)?;
                 }
                 !reads_as_zeros
             }
             Answer::Zeros => {
+                channel.station().set(Doing::Writing);
                 zero(self.target.file.as_fd(), block.clone())
                     .map_err(|errno| self.fault("write", errno))?;
                 !reads_as_zeros
@@ -159,6 +164,7 @@ impl Stretch<'_> {
                 lay_out(&hands.content, extents, length(&block), &mut hands.block)
                     .ok_or_else(|| Fault::protocol(format!("content of block {number}")))?;
                 self.is_whole(&hands.block, *digest)?;
+                channel.station().set(Doing::Writing);
                 if sum != Sum::Hole {
                     for gap in gaps(extents, hands.block.len()) {
                         let at = |within: usize| block.start + within as u64;
@@ -174,6 +180,7 @@ impl Stretch<'_> {
                 true
             }
         };
+        channel.station().set(Doing::Computing);
         self.count(&block, differs, *answer != Answer::Same);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Verification: both sides read everything back, and the two listings are merged.
 use super::operation::Operation;
 use super::stream::Stream;
+use crate::transfer::activity::{Doing, Station};
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::{differences, explanation};
 use crate::transfer::counters::add;
@@ -27,6 +28,8 @@ pub(crate) fn verify(
     peers: &mut [Channel],
 ) -> Result<Verification, Fault> {
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
+    let station = channel.station().clone();
+    let _at = station.at(Doing::Computing);
     let mut source = Stream::begin(channel, Digests::All)?;
     let (first, front) = match operation.volume {
         Volume::Directory(_) => (None, None),
@@ -42,24 +45,29 @@ pub(crate) fn verify(
     };
     let volume = front.as_ref().unwrap_or(operation.volume);
     let mut first = first;
-    against(operation, volume, excused, || match first.take() {
-        Some(first) => Ok(Some(first)),
-        None => source.next(),
+    against(operation, volume, excused, &station, || {
+        match first.take() {
+            Some(first) => Ok(Some(first)),
+            None => source.next(),
+        }
     })
 }
 
-/// Compares everything that a volume holds with what it should hold, in canonical order.
+/// Compares everything that a volume holds with what it should hold, in canonical order; the worker is seen at its
+/// station.
 pub(crate) fn against(
     operation: &Operation<'_>,
     volume: &Volume,
     excused: &[What],
+    station: &Station,
     mut source: impl FnMut() -> Result<Option<Entry>, Fault>,
 ) -> Result<Verification, Fault> {
     let begun = Instant::now();
     operation.counters.set_phase(Phase::Verifying);
     if let Volume::Directory(root) = volume {
         // What is not on the disk yet cannot be read back from it.
-        rustix::fs::syncfs(root.fd())
+        station
+            .during(Doing::Writing, || rustix::fs::syncfs(root.fd()))
             .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     }
     let options = Options {
@@ -74,6 +82,7 @@ pub(crate) fn against(
             listing: Listing::begin(scope, volume, options, operation.counters),
             batch: Vec::new().into_iter(),
             operation,
+            station,
         };
         let mut one = source()?;
         let mut other = target.next()?;
@@ -114,6 +123,7 @@ struct Local<'a> {
     listing: Listing,
     batch: std::vec::IntoIter<Entry>,
     operation: &'a Operation<'a>,
+    station: &'a Station,
 }
 
 impl Local<'_> {
@@ -122,7 +132,8 @@ impl Local<'_> {
             if let Some(entry) = self.batch.next() {
                 return Ok(Some(entry));
             }
-            match self.listing.next(LOOK)? {
+            let listing = &mut self.listing;
+            match self.station.during(Doing::Idle, || listing.next(LOOK))? {
                 Next::Batch(batch) => self.batch = batch.into_iter(),
                 Next::Waiting => self.operation.cancel.check()?,
                 Next::End => return Ok(None),

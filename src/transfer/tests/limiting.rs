@@ -5,7 +5,9 @@ use crate::transfer::control::ControlError;
 use crate::transfer::fault::Fault;
 use crate::transfer::report::RoundKind;
 use crate::transfer::side::Side;
+use crate::transfer::{Activity, Cause, bottleneck};
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -27,7 +29,9 @@ async fn a_round_stands_still_under_a_limit_and_ends_when_it_is_lifted() {
     source.limit(Some(1)).await.unwrap();
     let mut target = pair.connected().await;
     let (told, seen) = (Notify::new(), AtomicU64::new(0));
+    let busy = Mutex::new(Activity::default());
     let mut hear = |progress: crate::transfer::Progress| {
+        *busy.lock().unwrap() = progress.activity;
         if progress.bytes_to_move == 8 << 20 {
             seen.store(progress.files_moved, Ordering::Relaxed);
             told.notify_one();
@@ -40,10 +44,14 @@ async fn a_round_stands_still_under_a_limit_and_ends_when_it_is_lifted() {
             told.notified().await;
         }
         let moved = seen.load(Ordering::Relaxed);
+        let at_source = source.activity().await.unwrap();
+        let at_target = *busy.lock().unwrap();
         source.limit(None).await.unwrap();
-        moved
+        (moved, bottleneck(&at_source.load(), &at_target.load()))
     };
-    let (summary, moved) = tokio::join!(rounding, lifting);
+    let (summary, (moved, found)) = tokio::join!(rounding, lifting);
+    let found = found.unwrap();
+    assert_eq!(found.cause, Cause::Limit, "{found:?}");
     assert!(moved <= 1, "{moved} files of a MiB came at a byte a second");
     assert_eq!(summary.unwrap().bytes_sent, 8 << 20);
     target.finish(RUN).await.unwrap();

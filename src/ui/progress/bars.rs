@@ -11,7 +11,7 @@ use crate::{
     ui::{
         amount,
         look::{columns, cut},
-        status::share,
+        status::{limited, share},
         stream::Stream,
         visible::visible,
     },
@@ -133,6 +133,7 @@ fn of_progress(narrator: &Narrator, progress: &Progress, height: usize) -> Vec<R
         total: progress.total,
         figures: visible(&told(progress)).into_owned(),
     });
+    rows.extend(limited(progress).map(|limited| Row::only(visible(&limited).into_owned())));
     rows
 }
 

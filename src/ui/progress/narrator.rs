@@ -5,7 +5,11 @@ use tokio::time::Instant;
 
 use crate::{
     engine::{Entry, Event, Progress, Record},
-    ui::{Tone, amount, status::amounts, status::left, visible::visible},
+    ui::{
+        Tone, amount,
+        status::{amounts, left, limited},
+        visible::visible,
+    },
 };
 
 /// Tells a run in lines, and knows what is being done now.
@@ -132,7 +136,7 @@ impl Narrator {
             Doing::Progress(progress) => Some(format!(
                 "{}: {}",
                 self.place(&progress.step),
-                visible(&told(progress))
+                visible(&told_with_limited(progress))
             )),
             // No time here: a line that only counts would be told each time.
             Doing::Waiting { step, what, .. } => {
@@ -153,6 +157,15 @@ impl Narrator {
             Some(at) => format!("{}/{} {name}", at + 1, self.steps.len()),
             None => name.into_owned(),
         }
+    }
+}
+
+/// `copying 1.1/1.4 GiB  212 MB/s  2s left  limited by: source disk 71 %`.
+fn told_with_limited(progress: &Progress) -> String {
+    let told = told(progress);
+    match limited(progress) {
+        Some(limited) => format!("{told}  {limited}"),
+        None => told,
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    engine::{Entry, Kind, Part, Progress, Record, Unit},
+    engine::{Entry, Kind, Limited, Part, Progress, Record, Unit},
     ui::{Options, Written},
 };
 
@@ -43,6 +43,10 @@ fn copied(done: u64) -> Event {
             part("data-orders-db-0", (done / 2) << 20, 800 << 20),
             part("data-orders-db-1", (done / 2) << 20, 634 << 20),
         ],
+        limited: Some(Limited {
+            by: "source disk".to_owned(),
+            share: 0.71,
+        }),
     })
 }
 
@@ -125,8 +129,8 @@ async fn a_pipe_gets_a_line_per_entry_and_one_per_interval() {
     1/3 warm-copy: done in 6m10s
     2/3 freeze: skipped: it sleeps already
     3/3 final-copy: started
-    3/3 final-copy: copying 0.5/1.4 GiB  212 MB/s  5s left
-    3/3 final-copy: copying 1.0/1.4 GiB  212 MB/s  2s left
+    3/3 final-copy: copying 0.5/1.4 GiB  212 MB/s  5s left  limited by: source disk 71 %
+    3/3 final-copy: copying 1.0/1.4 GiB  212 MB/s  2s left  limited by: source disk 71 %
     3/3 final-copy: waiting for pod shop/orders-db-1 to end (last seen Running)
     3/3 final-copy: waiting for pod shop/orders-db-1 to end (last seen Running)
     mover placed again
@@ -163,6 +167,7 @@ async fn a_terminal_gets_bars_that_go_away() {
     data-orders-db-0  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────  563.0/800.0 MiB
     data-orders-db-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────  563.0/634.0 MiB
     3/3 final-copy    ━━━━━━━━━━━━━━━━━╸────  copying 1.1/1.4 GiB  212 MB/s  2s left
+    limited by: source disk 71 %
     ");
     tell(waits("pod shop/orders-db-1 to end (last seen Running)"));
     until("the wait is drawn", || {
@@ -194,6 +199,7 @@ async fn forty_columns_are_enough() {
     data-orders-db-0  563.0/800.0 MiB
     data-orders-db-1  563.0/634.0 MiB
     3/3 final-copy  copying 1.1/1.4 GiB  2…
+    limited by: source disk 71 %
     ");
     drop(send);
     shown.await.expect("it ends with its channel");

@@ -5,7 +5,8 @@ use super::schema;
 use jiff::Timestamp;
 
 use crate::{
-    report::{Report, StepReport, StepState},
+    engine::Limited,
+    report::{Checked, Report, StepReport, StepState},
     ui::{
         Tone, amount,
         status::tone,
@@ -55,10 +56,20 @@ impl Document {
                 format!("step {}/{} {}", current.number, current.of, current.step),
             ));
         }
+        if let Some(readers) = report.readers() {
+            facts.push(("compared by", readers.tool));
+            for image in readers.images {
+                facts.push(("mover image", image));
+            }
+        }
+        if let Some(checked) = &report.checked {
+            facts.push(("read again", read_again(checked)));
+        }
         let sections = [
             Section::new("Steps", steps(report)),
             Section::new("Copied", copied(report)),
             Section::new("Compared", compared(report)),
+            Section::new("Read again", checked(report)),
             Section::new("Copied", schema::copied(report)),
             Section::new("Compared", schema::compared(report)),
             Section::new("Left out of the comparison", schema::ignored(report)),
@@ -157,7 +168,8 @@ fn copied(report: &Report) -> Table {
         Column::whole("SENT").right(),
         Column::whole("TOOK").right().expendable(4),
         Column::whole("RATE").right().expendable(5),
-        Column::whole("WAY").expendable(6),
+        Column::whole("LIMITED BY").expendable(6),
+        Column::whole("WAY").expendable(7),
     ]);
     for volume in report.copied() {
         let rate = volume.bytes_sent as f64 / volume.seconds;
@@ -176,6 +188,7 @@ fn copied(report: &Report) -> Table {
                 nothing()
             }
             .into(),
+            limited(volume.limited.as_ref()).into(),
             if volume.way.is_empty() {
                 nothing()
             } else {
@@ -192,10 +205,14 @@ fn compared(report: &Report) -> Table {
         Column::text("SOURCE", 10),
         Column::text("TARGET", 10).expendable(1),
         Column::whole("FILES").right().expendable(2),
+        Column::whole("DIRECTORIES").right().expendable(7),
+        Column::whole("LINKS").right().expendable(8),
         Column::whole("BYTES").right(),
         Column::whole("DIFFERENCES").right(),
         Column::text("SOURCE DIGEST", 14).expendable(3),
         Column::text("TARGET DIGEST", 14).expendable(4),
+        Column::whole("RATE").right().expendable(5),
+        Column::whole("LIMITED BY").expendable(6),
     ]);
     for volume in report.verified() {
         let tone = if volume.differences == 0 {
@@ -207,13 +224,78 @@ fn compared(report: &Report) -> Table {
             volume.source.into(),
             volume.target.into(),
             amount::count(volume.files).into(),
+            volume
+                .directories
+                .map_or_else(nothing, amount::count)
+                .into(),
+            volume.links.map_or_else(nothing, amount::count).into(),
             amount::bytes(volume.bytes).into(),
             Cell::toned(&amount::count(volume.differences), tone),
             volume.source_digest.into(),
             volume.target_digest.into(),
+            if volume.seconds > 0.0 {
+                amount::rate(volume.bytes as f64 / volume.seconds)
+            } else {
+                nothing()
+            }
+            .into(),
+            limited(volume.limited.as_ref()).into(),
         ]);
     }
     table
+}
+
+/// `2025-11-21 02:15:00Z (8m ago): as verified`.
+fn read_again(checked: &Checked) -> String {
+    let age =
+        Duration::try_from_secs_f64(checked.age_seconds).map_or_else(|_| nothing(), amount::age);
+    let how = if checked.equal {
+        "both sides are what was verified"
+    } else {
+        "not all is what was verified"
+    };
+    format!("{} ({age} ago): {how}", time(checked.at))
+}
+
+fn checked(report: &Report) -> Table {
+    let mut table = Table::new(vec![
+        Column::text("SOURCE", 10),
+        Column::whole("SOURCE IS"),
+        Column::text("SOURCE USED BY", 14).expendable(3),
+        Column::text("TARGET", 10).expendable(1),
+        Column::whole("TARGET IS"),
+        Column::text("TARGET USED BY", 14).expendable(2),
+    ]);
+    let is = |equal| {
+        if equal {
+            Cell::toned("as verified", Tone::Good)
+        } else {
+            Cell::toned("changed", Tone::Notice)
+        }
+    };
+    let used = |by: &str| {
+        if by.is_empty() {
+            nothing()
+        } else {
+            by.to_owned()
+        }
+    };
+    for volume in report.checked.iter().flat_map(|checked| &checked.volumes) {
+        table.row(vec![
+            volume.source.as_str().into(),
+            is(volume.source_equal),
+            used(&volume.source_used_by).into(),
+            volume.target.as_str().into(),
+            is(volume.target_equal),
+            used(&volume.target_used_by).into(),
+        ]);
+    }
+    table
+}
+
+/// `source disk 71 %`.
+fn limited(limited: Option<&Limited>) -> String {
+    limited.map_or_else(nothing, ToString::to_string)
 }
 
 fn findings(report: &Report) -> Table {

@@ -1,8 +1,10 @@
+use serde_json::json;
+
 use crate::{
-    engine::Entry,
+    engine::{Entry, Record},
     report::{
         Report, Seen,
-        sample::{all, at, entries, header},
+        sample::{all, at, entries, header, then},
     },
     ui::{Format, FormatError, Ui, look::columns},
 };
@@ -28,6 +30,8 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
       frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+      compared by: kubectl-migrate 0.1.0
+      mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -43,13 +47,13 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
     7  hand-over     marked  2025-11-21 02:09:17Z  2025-11-21 02:15:00Z      1     1s
 
     Copied
-    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE  WAY
-    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s  direct
-    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s  client
+    STEP        SOURCE                 TARGET                 ROUNDS  FILES     BYTES      SENT   TOOK      RATE  LIMITED BY        WAY
+    warm-copy   shop/data-orders-db-0  shop/data-orders-db-0       2  1 834  14.0 GiB  14.0 GiB  1m12s  210 MB/s  source disk 71 %  direct
+    final-copy  shop/data-orders-db-0  shop/data-orders-db-0       1  1 834  14.0 GiB   1.2 GiB  1m12s   18 MB/s  network 71 %      client
 
     Compared
-    SOURCE                 TARGET                 FILES     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST
-    shop/data-orders-db-0  shop/data-orders-db-0  1 834  14.0 GiB            0  9b74c9897bac770ffc029102a200c5de  9b74c9897bac770ffc029102a200c5de
+    SOURCE                 TARGET                 FILES  DIRECTORIES  LINKS     BYTES  DIFFERENCES  SOURCE DIGEST                     TARGET DIGEST                         RATE  LIMITED BY
+    shop/data-orders-db-0  shop/data-orders-db-0  1 834          212      7  14.0 GiB            0  9b74c9897bac770ffc029102a200c5de  9b74c9897bac770ffc029102a200c5de  367 MB/s  target disk 83 %
 
     Findings
     STEP        VOLUME                 FOUND               TIMES  EXAMPLES
@@ -73,6 +77,8 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
       by:          kubectl-migrate 0.1.0, run r1
       cluster:     8f0c
       frozen:      2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+      compared by: kubectl-migrate 0.1.0
+      mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     Notes
     hand-over marked: dns switched, ticket 4711
@@ -153,6 +159,8 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
     - by: kubectl-migrate 0.1.0, run r1
     - cluster: 8f0c
     - frozen: 2m36s (2025-11-21 02:06:40Z to 2025-11-21 02:09:16Z), 2m25s were expected
+    - compared by: kubectl-migrate 0.1.0
+    - mover image: localhost/kubectl-migrate:0.1.0, localhost/kubectl-migrate@sha256:2c26b46b68ffc68ff99b453c1d304134
 
     ## Notes
 
@@ -172,16 +180,16 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
 
     ## Copied
 
-    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE | WAY |
-    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s | direct |
-    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s | client |
+    | STEP | SOURCE | TARGET | ROUNDS | FILES | BYTES | SENT | TOOK | RATE | LIMITED BY | WAY |
+    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
+    | warm-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 2 | 1 834 | 14.0 GiB | 14.0 GiB | 1m12s | 210 MB/s | source disk 71 % | direct |
+    | final-copy | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 | 1 834 | 14.0 GiB | 1.2 GiB | 1m12s | 18 MB/s | network 71 % | client |
 
     ## Compared
 
-    | SOURCE | TARGET | FILES | BYTES | DIFFERENCES | SOURCE DIGEST | TARGET DIGEST |
-    | --- | --- | ---: | ---: | ---: | --- | --- |
-    | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 834 | 14.0 GiB | 0 | 9b74c9897bac770ffc029102a200c5de | 9b74c9897bac770ffc029102a200c5de |
+    | SOURCE | TARGET | FILES | DIRECTORIES | LINKS | BYTES | DIFFERENCES | SOURCE DIGEST | TARGET DIGEST | RATE | LIMITED BY |
+    | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- | ---: | --- |
+    | shop/data-orders-db-0 | shop/data-orders-db-0 | 1 834 | 212 | 7 | 14.0 GiB | 0 | 9b74c9897bac770ffc029102a200c5de | 9b74c9897bac770ffc029102a200c5de | 367 MB/s | target disk 83 % |
 
     ## Findings
 
@@ -241,5 +249,32 @@ fn json_and_yaml_say_the_same() -> anyhow::Result<()> {
     insta::assert_snapshot!(keys.join(" "), @"apiVersion kind name namespace cluster playbook tool run created updated seen state current frozen steps runners findings outputs");
     assert_eq!(json["frozen"]["seconds"], 156.0);
     assert_eq!(json["outputs"]["verify"]["level"], "content");
+    Ok(())
+}
+
+#[test]
+fn a_receipt_that_was_read_again_tells_which_side_changed_and_who_uses_it() -> anyhow::Result<()> {
+    let volume = json!({
+        "source": "shop/data-orders-db-0", "target": "shop/data-orders-db-0", "source_digest": "9b74",
+        "target_digest": "1f2e", "source_equal": true, "target_equal": false,
+        "target_used_by": "pod shop/orders-db-0", "differences": 3,
+    });
+    let read = [
+        (910, "receipt", Record::Started),
+        (950, "receipt", Record::Done(json!({"volumes": [volume]}))),
+    ];
+    let told = shown(80, false, Format::Table, &then(all(), read.to_vec()))?;
+    let fact = told.lines().find(|line| line.contains("read again:"));
+    let table = told
+        .lines()
+        .skip_while(|line| *line != "Read again")
+        .take(3);
+    let lines: Vec<_> = fact.into_iter().chain(table).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+    // What was verified anew since has not been read again.
+    let broken = Record::Broken("another run".to_owned());
+    let anew = [(960, "verify", broken), (961, "verify", Record::Started)];
+    let entries = then(then(all(), read.to_vec()), anew.to_vec());
+    assert!(!shown(80, false, Format::Table, &entries)?.contains("Read again"));
     Ok(())
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    engine::Part,
+    engine::{Limited, Part},
     report::{
         Seen,
         sample::{at, entries, header},
@@ -47,6 +47,10 @@ fn copied() -> Progress {
             part("data-orders-db-0", 600 << 20, 800 << 20),
             part("data-orders-db-1", 526 << 20, 634 << 20),
         ],
+        limited: Some(Limited {
+            by: "source disk".to_owned(),
+            share: 0.71,
+        }),
     }
 }
 
@@ -59,16 +63,16 @@ fn shown(width: u16, terminal: bool, format: Format, namespaced: bool) -> anyhow
 #[test]
 fn status_is_one_line_per_migration() -> anyhow::Result<()> {
     insta::assert_snapshot!(shown(80, false, Format::Table, false)?, @"
-    NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN           AGE
-    orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s of 2m25s   8m
-    payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s of 2m25s  60m
-    a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s            8d
+    NAME                         PLAYBOOK     STEP            STATE    PROGRESS                                                 FROZEN           AGE
+    orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  limited by: source disk 71 %  1m20s of 2m25s   8m
+    payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted                         53m20s of 2m25s  60m
+    a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark                            2m36s            8d
     ");
     insta::assert_snapshot!(shown(80, false, Format::Wide, true)?, @"
-    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                          FROZEN           CREATED               AGE
-    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s         1m20s of 2m25s   2025-11-21 02:00:00Z  8m
-    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted  53m20s of 2m25s  2025-11-21 02:00:00Z  60m
-    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark     2m36s            2025-11-21 02:00:00Z  8d
+    NAMESPACE  NAME                         PLAYBOOK     STEP            STATE    PROGRESS                                                 FROZEN           CREATED               AGE
+    shop       orders-db                    statefulset  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  limited by: source disk 71 %  1m20s of 2m25s   2025-11-21 02:00:00Z  8m
+    shop       payments-db                  statefulset  4/7 final-copy  failed   pod shop/orders-db-1 was evicted                         53m20s of 2m25s  2025-11-21 02:00:00Z  60m
+    warehouse  a-database-with-a-long-name  statefulset  7/7 hand-over   waiting  switch the clients, then mark                            2m36s            2025-11-21 02:00:00Z  8d
     ");
     Ok(())
 }
@@ -179,7 +183,7 @@ fn a_migration_that_cannot_be_read_stands_among_the_others() -> anyhow::Result<(
     ui.status(Format::Table, &rows, false)?;
     insta::assert_snapshot!(written.out(), @"
     NAME       PLAYBOOK     STEP            STATE       PROGRESS                                                           FROZEN          AGE
-    orders-db  statefulset  4/7 final-copy  running     1.1/1.4 GiB  212 MB/s  2s                                          1m20s of 2m25s  8m
+    orders-db  statefulset  4/7 final-copy  running     1.1/1.4 GiB  212 MB/s  2s  limited by: source disk 71 %            1m20s of 2m25s  8m
     old-db     –            –               unreadable  configmap shop/migrate-old-db is damaged: it has no key `journal`  –               90s
     ");
     let (ui, written) = Ui::for_test(80, true);

@@ -4,7 +4,7 @@ use crate::{
     ui::{
         Look, StatusRow, Tone,
         look::{columns, cut},
-        status::{lines, share, tone},
+        status::{limited, lines, share, tone},
         visible::visible,
     },
 };
@@ -79,7 +79,8 @@ fn volumes(row: &StatusRow, width: usize) -> Vec<String> {
         .iter()
         .map(|part| columns(&visible(&part.name)));
     let longest = names.max().unwrap_or(0);
-    let head = visible(&format!("{} {}", row.name, progress.doing)).into_owned();
+    let why = limited(progress).map_or_else(String::new, |limited| format!(", {limited}"));
+    let head = visible(&format!("{} {}{why}", row.name, progress.doing)).into_owned();
     let mut lines = vec![String::new(), cut(&head, width)];
     let parts = progress.parts.iter();
     lines.extend(parts.map(|part| volume(progress, part, longest, width)));

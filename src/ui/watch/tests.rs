@@ -49,7 +49,7 @@ async fn a_terminal_is_a_live_view_and_is_put_back() {
 
     a-database-with-a-long-name waiting: switch the clients, then mark
 
-    orders-db copying
+    orders-db copying, limited by: source disk 71 %
     data-orders-db-0  ━━━━━━━━━━━━━━━─────  600.0/800.0 MiB
     data-orders-db-1  ━━━━━━━━━━━━━━━━────  526.0/634.0 MiB
 
@@ -170,7 +170,7 @@ async fn a_pipe_gets_a_line_per_change() {
         .await
         .expect("a buffer takes everything");
     insta::assert_snapshot!(written.out(), @"
-    shop/orders-db  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  frozen 1m20s of 2m25s
+    shop/orders-db  4/7 final-copy  running  1.1/1.4 GiB  212 MB/s  2s  limited by: source disk 71 %  frozen 1m20s of 2m25s
     shop/payments-db  4/7 final-copy  failed  pod shop/orders-db-1 was evicted  frozen 53m20s of 2m25s
     warehouse/a-database-with-a-long-name  7/7 hand-over  waiting  switch the clients, then mark
     shop/orders-db  4/7 final-copy  running  frozen 1m20s of 2m25s

@@ -2,7 +2,8 @@ use clap::Args;
 
 use super::*;
 use crate::commands::{
-    completion, copy, freeze, limit, mark, mover, plan, report, rollback, run, status, thaw,
+    completion, copy, freeze, limit, mark, mover, plan, report, rollback, run, snapshot, status,
+    thaw,
 };
 
 /// The program's verbs and flags, as the page of the command line puts them together.
@@ -19,13 +20,15 @@ fn command() -> Command {
         freeze::Args::augment_args(verb("freeze")),
         thaw::Args::augment_args(verb("thaw")),
         copy::Args::augment_args(verb("copy")),
+        snapshot::Args::augment_args(verb("snapshot")),
         completion::Args::augment_args(verb("completion")),
         mover::Args::augment_args(verb("mover")).hide(true),
     ])
 }
 
 /// Every verb that is shown.
-const VERBS: &str = "plan run status limit mark rollback report freeze thaw copy completion help";
+const VERBS: &str =
+    "plan run status limit mark rollback report freeze thaw copy snapshot completion help";
 
 fn typed(line: &str) -> Typed {
     let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
@@ -50,6 +53,12 @@ fn verbs_flags_and_their_values_are_the_parsers_own() {
         ("re", "report"),
         ("--context prod re", "report"),
         ("help th", "thaw"),
+        ("snapshot ", "list show delete"),
+        ("snapshot --endpoint https://s3.example s", "show"),
+        ("snapshot list --end", "--endpoint"),
+        ("snapshot list -o ", "table wide json yaml name"),
+        ("snapshot tcp/a ", "Nothing"),
+        ("help snapshot li", "limit"),
         ("status --all", "--all-namespaces"),
         ("completion ", "bash elvish fish powershell zsh"),
         ("status -o ", "table wide json yaml name"),
