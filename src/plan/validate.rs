@@ -119,6 +119,12 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
+    its_own_target(plan, kind, source)
+}
+
+/// What is its own target makes no sense, but for a StatefulSet that gets other volumes.
+fn its_own_target(plan: &Plan, kind: &str, source: &str) -> Result<(), (String, String)> {
+    let playbook = plan.spec.playbook;
     if playbook == Playbook::Freeze || !is_itself(plan, source) {
         return Ok(());
     }
@@ -132,7 +138,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     let problem = format!(
         "{kind} `{source}` would be its own target: give another context, namespace or name{or}"
     );
-    refuse("spec.target", problem)
+    Err(("spec.target".to_owned(), problem))
 }
 
 impl Plan {
