@@ -111,10 +111,16 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
+    its_target(plan, kind, source)
+}
+
+/// A snapshot needs a bucket; and what is its own target makes no sense, but for a StatefulSet that gets other volumes.
+fn its_target(plan: &Plan, kind: &str, source: &str) -> Result<(), (String, String)> {
+    let playbook = plan.spec.playbook;
     match playbook {
-        Playbook::Snapshot if target.bucket.is_none() => {
+        Playbook::Snapshot if plan.spec.target.bucket.is_none() => {
             let problem = "names no bucket to write to".to_owned();
-            return refuse("spec.target.bucket", problem);
+            return Err(("spec.target.bucket".to_owned(), problem));
         }
         Playbook::Snapshot | Playbook::Restore | Playbook::Freeze => return Ok(()),
         _ => {}
@@ -132,7 +138,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     let problem = format!(
         "{kind} `{source}` would be its own target: give another context, namespace or name{or}"
     );
-    refuse("spec.target", problem)
+    Err(("spec.target".to_owned(), problem))
 }
 
 impl Plan {

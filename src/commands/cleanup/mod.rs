@@ -99,7 +99,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
             store.delete(cx, args.dry_run).await?;
         }
         if let Some(volumes) = &items.volumes {
-            volumes.delete(cx, args.dry_run).await?;
+            Box::pin(volumes.delete(cx, args.dry_run)).await?;
         }
         return Ok(Kind::Done);
     }
@@ -162,7 +162,7 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     if let Some(volumes) = &items.volumes {
         announce(begun).await?;
-        let deleted = volumes.delete(cx, DryRun::None).await?;
+        let deleted = Box::pin(volumes.delete(cx, DryRun::None)).await?;
         let (sink, _, _) = Sink::new();
         let done = Record::Done(json!({"deleted": deleted}));
         begun.journal.record(&sink, ID, done).await?;

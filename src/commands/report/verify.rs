@@ -45,8 +45,14 @@ async fn verify(cx: &Context, name: &str, begun: &mut Begun) -> Result<(Movers, 
     let state = begun.journal.state();
     let mut world = Cx::of(state, sink.clone(), stop);
     world.fence = begun.journal.fence();
-    let verified = receipt(cx, name, begun, &world)?;
     let plan: Plan = serde_json::from_value(begun.journal.header().plan.clone())?;
+    let verified = receipt(cx, name, begun, &world)?;
+    if plan.is_in_place() {
+        let why = format!(
+            "migration {name} moved its StatefulSet in place: no claim has the old volumes any more by which they could be read"
+        );
+        return Err(Failure::new(FailureKind::Blocked, why).into());
+    }
     let about = session::recorded(state)?;
     let inventory = about
         .and_then(crate::steps::About::into_volumes)

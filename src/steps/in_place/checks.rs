@@ -80,7 +80,7 @@ impl InPlace {
             if let Some(on) = volume_of(&claim) {
                 match get_opt(&self.volumes(), on).await? {
                     None => {
-                        checks.push(Check::block("in place", object, "has lost its volume", ""))
+                        checks.push(Check::block("in place", object, "has lost its volume", ""));
                     }
                     Some(found) => checks.extend(self.of_old(&found)?),
                 }

@@ -80,7 +80,7 @@ impl OldVolumes {
                     && claim.data["status"]["phase"] == "Bound"
                     && claim.metadata.deletion_timestamp.is_none()
             });
-            if !bound || !new.is_some_and(|new| is_the_same(&new, &one.new.uid).is_ok()) {
+            if !bound || new.is_none_or(|new| is_the_same(&new, &one.new.uid).is_err()) {
                 let why = format!(
                     "{} does not have its new volume, {}: the old one is the only copy, and is kept",
                     in_place.claim(name),
@@ -100,7 +100,7 @@ impl OldVolumes {
             if found.metadata.deletion_timestamp.is_none() {
                 is_the_same(&found, &one.old.uid)?;
             }
-            refuse_taken(&in_place, &found, name).await?;
+            refuse_taken(&in_place, &found, name)?;
             old.push(one.old.clone());
         }
         let marked = in_place.is_marked(&kept).await?;
@@ -190,7 +190,7 @@ impl InPlace {
 }
 
 /// Refuses a volume that somebody else has taken into use.
-async fn refuse_taken(of: &InPlace, volume: &PersistentVolume, claim: &str) -> Result<()> {
+fn refuse_taken(of: &InPlace, volume: &PersistentVolume, claim: &str) -> Result<()> {
     let object = shown(volume.metadata.name.as_deref().unwrap_or_default());
     let ours = claim_of(volume)
         .is_some_and(|(namespace, name, _)| namespace == of.place.namespace && name == claim);

@@ -42,7 +42,7 @@ pub struct KeptVolume {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
-    /// The PersistentVolume.
+    /// Its name.
     pub volume: String,
     /// Its uid: another of the same name is another volume.
     pub uid: String,

@@ -62,7 +62,7 @@ impl Step for Start {
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
         match self.0.stands(&cx.get(&FROZEN)?).await? {
             Stands::New(_) => {
-                self.0.freeze.freeze_again(cx).await?;
+                Box::pin(self.0.freeze.freeze_again(cx)).await?;
             }
             Stands::Nothing => cx.sink.notice(format!(
                 "{} was deleted meanwhile: it is made again as it was",

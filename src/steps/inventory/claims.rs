@@ -20,7 +20,7 @@ pub struct Volume {
     /// The uid of the source's claim: another of the same name is another volume.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// The source's PersistentVolume.
+    /// The name of the source's volume itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub volume: String,
     /// The target's claim.
