@@ -103,6 +103,7 @@ fn failed(error: S3Error) -> StoreError {
     let why = error.to_string();
     let failure = match error {
         S3Error::Damaged { .. } | S3Error::NotFound { .. } => StoreFailure::Damaged,
+        error if error.is_about_credentials() => StoreFailure::Credentials,
         error if error.is_refusal() => StoreFailure::Refused,
         _ => StoreFailure::Passing,
     };

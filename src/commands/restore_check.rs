@@ -123,7 +123,7 @@ fn refused(fault: &Fault) -> Failure {
         Fault::Damaged { .. } => FailureKind::Difference,
         Fault::Store(error) => match error.failure {
             StoreFailure::Damaged => FailureKind::Difference,
-            StoreFailure::Refused => FailureKind::Blocked,
+            StoreFailure::Refused | StoreFailure::Credentials => FailureKind::Blocked,
             StoreFailure::Passing => FailureKind::Error,
         },
         _ => FailureKind::Error,

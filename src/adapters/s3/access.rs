@@ -3,7 +3,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 
 use super::{
-    Bucket, Settings,
+    Bucket, S3Error, Settings,
     settings::{Keys, Source},
 };
 
@@ -28,6 +28,16 @@ pub struct Access {
 }
 
 impl Bucket {
+    /// Reads the credentials again, for somebody else whose are no longer taken.
+    ///
+    /// # Errors
+    ///
+    /// There are none any more.
+    pub async fn renew(&self) -> Result<(), S3Error> {
+        let (_, keys) = self.session();
+        self.renewed(&keys).await.map(drop)
+    }
+
     /// What lets somebody else use it with the credentials that are used now. Where the system's authorities are
     /// trusted they come along: another machine may have none.
     #[must_use]

@@ -14,12 +14,18 @@ mod wake;
 use anyhow::Result;
 use secrecy::ExposeSecret as _;
 
-use super::{Place, freeze::Watched, inventory::Inventory, movers::Movers, snapshots::Repository};
+use super::{
+    Place,
+    freeze::Watched,
+    inventory::Inventory,
+    movers::{InBucket, Movers},
+    snapshots::Repository,
+};
 use crate::{
     adapters::s3::{Address, Bucket, Given, Settings, Source},
     engine::{Failure, Kind},
     plan::BucketPlace,
-    transfer::archive::{Access, Secret},
+    transfer::archive::{Access, Objects, Secret},
 };
 
 pub use away::Away;
@@ -71,10 +77,20 @@ pub async fn repository(bucket: &BucketPlace, home: &Place) -> Result<Repository
     Ok(Repository::new(bucket, &address.key))
 }
 
+/// Where an archive is, for its mover: with the credentials of now. They may be others than those that a mover was
+/// given before, and that it was refused with.
+pub(super) async fn in_bucket(repository: &Repository, objects: Objects) -> InBucket {
+    // Where there are none any more, it is the server's refusal that tells more.
+    repository.bucket().renew().await.ok();
+    InBucket {
+        access: access(repository.bucket()),
+        objects,
+    }
+}
+
 /// What a mover is told, so that it can use the same bucket. It goes over the mover's encrypted control connection,
 /// and nowhere else.
-#[must_use]
-pub fn access(bucket: &Bucket) -> Access {
+fn access(bucket: &Bucket) -> Access {
     let access = bucket.access();
     Access {
         endpoint: access.endpoint,

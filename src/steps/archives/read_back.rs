@@ -4,7 +4,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Archiving, RESERVED, UPLOADED};
+use super::{Archiving, RESERVED, UPLOADED, in_bucket};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     steps::movers::{Doing, LoneWork},
@@ -52,11 +52,15 @@ impl Step for ReadBack {
             bytes: trees.clone().map(|tree| tree.bytes).sum(),
         };
         let volumes: Vec<_> = trees.map(|tree| tree.bytes).enumerate().collect();
+        let repository = this.repository.clone();
         let work: LoneWork<()> = Arc::new(move |lone| {
-            let place = places.get(lone.index).cloned();
-            let volume = uploaded.volumes.get(lone.index);
-            let archive = volume.map(|volume| volume.archive.clone());
-            Box::pin(async move { lone.read_back(place.as_ref(), archive.as_ref()).await })
+            let objects = places[lone.index].clone();
+            let archive = uploaded.volumes[lone.index].archive.clone();
+            let repository = repository.clone();
+            Box::pin(async move {
+                let place = in_bucket(&repository, objects).await;
+                lone.read_back(&place, &archive).await
+            })
         });
         let meter = this.meter(cx, self.id(), Doing::Verifying);
         // The source counts no more: whoever writes to it now writes to nothing that was sent.

@@ -4,12 +4,12 @@ use anyhow::Result;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Archiving, RESERVED, access, named};
+use super::{Archiving, RESERVED, in_bucket, named};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     steps::{
         copy::{broken, still_frozen},
-        movers::{Doing, InBucket, LoneWork, Meter},
+        movers::{Doing, LoneWork, Meter},
         snapshots::SnapshotId,
     },
     transfer::{
@@ -51,16 +51,12 @@ pub const UPLOADED: Key<Uploaded> = Key::new("upload");
 
 impl Archiving {
     /// Where the volumes' archives are.
-    pub(super) fn places(&self, id: &SnapshotId) -> Vec<InBucket> {
-        let access = access(self.repository.bucket());
+    pub(super) fn places(&self, id: &SnapshotId) -> Vec<Objects> {
         let names = named(&self.inventory).into_iter();
         names
-            .map(|named| InBucket {
-                access: access.clone(),
-                objects: Objects {
-                    data: self.repository.key_of(id, &named.data),
-                    index: self.repository.key_of(id, &named.index),
-                },
+            .map(|named| Objects {
+                data: self.repository.key_of(id, &named.data),
+                index: self.repository.key_of(id, &named.index),
             })
             .collect()
     }
@@ -96,9 +92,14 @@ impl Step for Upload {
         let places = this.places(&cx.get(&RESERVED)?.id()?);
         let frozen = this.guard.is_some();
         let limit = this.movers.limit.of_each(places.len());
+        let repository = this.repository.clone();
         let work: LoneWork<Archive> = Arc::new(move |lone| {
-            let place = places.get(lone.index).cloned();
-            Box::pin(async move { lone.archive(place.as_ref(), frozen, limit).await })
+            let objects = places[lone.index].clone();
+            let repository = repository.clone();
+            Box::pin(async move {
+                let place = in_bucket(&repository, objects).await;
+                lone.archive(&place, frozen, limit).await
+            })
         });
         let meter = this.meter(cx, self.id(), Doing::Copying);
         let volumes: Vec<_> = (0..this.inventory.volumes.len())

@@ -14,8 +14,8 @@ use crate::{
     adapters::kube::{KubeError, PortStream, open_port},
     engine::{Failure, Kind, Limited},
     transfer::{
-        Activity, Control, ControlError, DEFAULT_CONNECTIONS, Fault, Finding, Inspection, Progress,
-        Reach, Relay, RoundKind, RoundSummary, Side, Verification, What,
+        Activity, Control, ControlError, DEFAULT_CONNECTIONS, Finding, Inspection, Progress, Reach,
+        Relay, RoundKind, RoundSummary, Side, Verification, What,
         archive::{Access, Archive, Objects},
     },
 };
@@ -278,11 +278,11 @@ impl Lone {
     /// Sends the volume to a bucket. It may read no more bytes a second than these.
     pub async fn archive(
         &mut self,
-        place: Option<&InBucket>,
+        place: &InBucket,
         frozen: bool,
         limit: Option<u64>,
     ) -> Result<Archive, ControlError> {
-        let InBucket { access, objects } = place.ok_or(Fault::Stopped)?;
+        let InBucket { access, objects } = place;
         self.control.limit(limit).await?;
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
@@ -294,10 +294,10 @@ impl Lone {
     /// Reads an archive out of the bucket, and compares it with what was made.
     pub async fn read_back(
         &mut self,
-        place: Option<&InBucket>,
-        archive: Option<&Archive>,
+        place: &InBucket,
+        archive: &Archive,
     ) -> Result<(), ControlError> {
-        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let InBucket { access, objects } = place;
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control
@@ -308,10 +308,10 @@ impl Lone {
     /// Fills the volume from an archive; what it cannot keep.
     pub async fn extract(
         &mut self,
-        place: Option<&InBucket>,
-        archive: Option<&Archive>,
+        place: &InBucket,
+        archive: &Archive,
     ) -> Result<Vec<Finding>, ControlError> {
-        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let InBucket { access, objects } = place;
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control
@@ -322,11 +322,11 @@ impl Lone {
     /// Compares the volume with an archive's index, but for what it could not keep.
     pub async fn compare(
         &mut self,
-        place: Option<&InBucket>,
-        archive: Option<&Archive>,
+        place: &InBucket,
+        archive: &Archive,
         excused: &[What],
     ) -> Result<Verification, ControlError> {
-        let (InBucket { access, objects }, archive) = place.zip(archive).ok_or(Fault::Stopped)?;
+        let InBucket { access, objects } = place;
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control

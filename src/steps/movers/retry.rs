@@ -54,7 +54,7 @@ impl From<ControlError> for Loss {
                     | Fault::Stopped
                     | Fault::Busy { .. }
                     | Fault::Store(StoreError {
-                        failure: StoreFailure::Passing,
+                        failure: StoreFailure::Passing | StoreFailure::Credentials,
                         ..
                     })
             ),
@@ -266,5 +266,36 @@ impl Movers {
             lines.extend(job_evidence(&place.cluster, &place.namespace, &name).await);
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_may_answer_later_is_asked_again_and_one_that_is_damaged_is_a_difference() {
+        let store = |failure| {
+            let why = "why".to_owned();
+            Loss::from(ControlError::Fault(Fault::Store(StoreError {
+                why,
+                failure,
+            })))
+        };
+        for failure in [StoreFailure::Passing, StoreFailure::Credentials] {
+            assert!(
+                matches!(store(failure), Loss::Passing(_)),
+                "{failure:?} ended it"
+            );
+        }
+        for (failure, kind) in [
+            (StoreFailure::Refused, Kind::Blocked),
+            (StoreFailure::Damaged, Kind::Difference),
+        ] {
+            match store(failure) {
+                Loss::Never(error) => assert_eq!(Failure::kind_of(&error), kind),
+                Loss::Passing(error) => panic!("{failure:?} would be tried again: {error:#}"),
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::{FILLED, Restoring};
 use crate::{
     engine::{Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
     steps::{
+        archives::in_bucket,
         movers::{Doing, LoneWork},
         verify,
     },
@@ -67,15 +68,15 @@ impl Step for Compare {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let this = &self.0;
         let filled = cx.get(&FILLED)?;
-        let (places, archives) = (this.places(), this.archives());
+        let (places, repository) = (this.places(), this.repository.clone());
         let work: LoneWork<Verification> = Arc::new(move |lone| {
-            let place = places.get(lone.index).cloned();
-            let archive = archives.get(lone.index).cloned();
+            let (objects, archive) = places[lone.index].clone();
+            let repository = repository.clone();
             let findings = filled.findings.get(lone.index).into_iter().flatten();
             let excused: Vec<What> = findings.map(|finding| finding.what.clone()).collect();
             Box::pin(async move {
-                lone.compare(place.as_ref(), archive.as_ref(), &excused)
-                    .await
+                let place = in_bucket(&repository, objects).await;
+                lone.compare(&place, &archive, &excused).await
             })
         });
         let meter = this.meter(cx, self.id(), Doing::Verifying);

@@ -8,6 +8,7 @@ use super::Restoring;
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     steps::{
+        archives::in_bucket,
         copy::target,
         movers::{Doing, LoneWork},
         prepare::PREPARED,
@@ -48,11 +49,14 @@ impl Step for Fill {
         let this = &self.0;
         target::is_unused(&this.movers).await?;
         this.movers.adopt(&found(cx)?).await?;
-        let (places, archives) = (this.places(), this.archives());
+        let (places, repository) = (this.places(), this.repository.clone());
         let work: LoneWork<Vec<Finding>> = Arc::new(move |lone| {
-            let place = places.get(lone.index).cloned();
-            let archive = archives.get(lone.index).cloned();
-            Box::pin(async move { lone.extract(place.as_ref(), archive.as_ref()).await })
+            let (objects, archive) = places[lone.index].clone();
+            let repository = repository.clone();
+            Box::pin(async move {
+                let place = in_bucket(&repository, objects).await;
+                lone.extract(&place, &archive).await
+            })
         });
         let meter = this.meter(cx, self.id(), Doing::Copying);
         let volumes = this.volumes();

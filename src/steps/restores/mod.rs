@@ -6,8 +6,7 @@ mod hand;
 use crate::{
     engine::Cx,
     steps::{
-        archives::access,
-        movers::{Doing, InBucket, Meter, Movers},
+        movers::{Doing, Meter, Movers},
         snapshots::{Repository, SnapshotId, VolumesManifest},
     },
     transfer::archive::{Archive, Objects},
@@ -31,24 +30,18 @@ pub struct Restoring {
 }
 
 impl Restoring {
-    /// Where the volumes' archives are.
-    fn places(&self) -> Vec<InBucket> {
-        let access = access(self.repository.bucket());
+    /// Where the volumes' archives are, and what is in them.
+    fn places(&self) -> Vec<(Objects, Archive)> {
         let volumes = self.manifest.volumes.iter();
         volumes
-            .map(|volume| InBucket {
-                access: access.clone(),
-                objects: Objects {
+            .map(|volume| {
+                let objects = Objects {
                     data: self.repository.key_of(&self.id, &volume.data),
                     index: self.repository.key_of(&self.id, &volume.index),
-                },
+                };
+                (objects, volume.archive.clone())
             })
             .collect()
-    }
-
-    fn archives(&self) -> Vec<Archive> {
-        let volumes = self.manifest.volumes.iter();
-        volumes.map(|volume| volume.archive.clone()).collect()
     }
 
     /// The volumes' numbers, each with how many bytes it is to hold.

@@ -96,6 +96,8 @@ pub trait Upload: Send + Sync {
 pub enum StoreFailure {
     /// It may pass by itself.
     Passing,
+    /// The credentials are no longer taken: there may be others by now.
+    Credentials,
     /// Somebody has to change something first.
     Refused,
     /// What is there is not what was put there.

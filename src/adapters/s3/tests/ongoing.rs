@@ -131,3 +131,12 @@ async fn whoever_is_given_access_uses_the_same_credentials() {
     let shown = format!("{:?}", bucket.access());
     assert!(!shown.contains(SECRET), "{shown}");
 }
+
+#[tokio::test]
+async fn whoever_is_refused_gets_the_credentials_of_now() {
+    let (fake, bucket) = server(|_| None).await;
+    write_profile(fake.home.path(), "another");
+    assert_ne!(bucket.access().id, "another");
+    bucket.renew().await.expect("there are some");
+    assert_eq!(bucket.access().id, "another");
+}
