@@ -94,18 +94,17 @@ async fn a_volume_whose_policy_somebody_puts_back_is_retained_again_before_its_c
     for at in deletions {
         let scene = Scene::new().await;
         assert!(scene.go(Way::There, Some(Cut::Before(at))).await.is_none());
-        scene.cluster.with(|world| {
-            for volume in world.volumes.values_mut() {
-                // One that has lost its claim already would be gone at once.
-                if volume["status"]["phase"] == "Bound" {
-                    volume["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
-                    volume["metadata"]["resourceVersion"] = json!("meddled");
-                }
-            }
-        });
+        scene.cluster.with(World::meddle);
         scene.done(Way::There).await;
         scene.sound(&changes[at]);
     }
+    // While it is at work, there and back.
+    let scene = Scene::new().await;
+    scene.cluster.with(|world| world.meddles = true);
+    scene.done(Way::There).await;
+    scene.sound("there");
+    scene.done(Way::Back).await;
+    scene.sound("back");
 }
 
 #[tokio::test]

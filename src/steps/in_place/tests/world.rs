@@ -33,6 +33,8 @@ pub(super) struct World {
     /// The changes that were asked for, as `METHOD path`.
     pub changes: Vec<String>,
     pub cut: Option<Cut>,
+    /// Whether somebody puts the policies of all bound volumes back as soon as the StatefulSet is gone.
+    pub meddles: bool,
     dead: bool,
     killed: Arc<Notify>,
     count: u64,
@@ -61,6 +63,7 @@ impl Cluster {
             wrong: Vec::new(),
             changes: Vec::new(),
             cut: None,
+            meddles: false,
             dead: false,
             killed: Arc::clone(&killed),
             count: 0,
@@ -265,6 +268,9 @@ impl World {
                     .push("its revisions and claims would go with it".to_owned());
             }
             self.set = None;
+            if self.meddles {
+                self.meddle();
+            }
         } else {
             if self.set.is_some() {
                 self.wrong
@@ -273,6 +279,16 @@ impl World {
             self.claims.remove(name);
         }
         Answer::Json(200, found)
+    }
+
+    /// One that has lost its claim already would be gone at once: those are left.
+    pub fn meddle(&mut self) {
+        for volume in self.volumes.values_mut() {
+            if volume["status"]["phase"] == "Bound" {
+                volume["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
+                volume["metadata"]["resourceVersion"] = json!("meddled");
+            }
+        }
     }
 
     fn patch(&mut self, body: &Value, path: &str) -> Answer {
