@@ -265,8 +265,15 @@ async fn a_file_that_is_written_to_is_left_out_warm_and_an_error_at_last() {
             }
         })
     };
+    // Reading takes so long that a writer who has to wait for a processor comes to write meanwhile.
+    let limit = async |limit| {
+        let mut source = pair.control(Side::Source, 1).await.unwrap();
+        source.limit(limit).await.unwrap();
+    };
+    limit(Some(15 << 20)).await;
     let warm = pair.round(RoundKind::Warm).await;
     let last = round(&mut pair.connected().await, RoundKind::Final).await;
+    limit(None).await;
     stop.store(true, Ordering::Release);
     writer.join().unwrap();
     assert_eq!((warm.changed, warm.files_moved), (1, 1), "{warm:?}");
