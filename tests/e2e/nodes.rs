@@ -64,12 +64,16 @@ fn a_volume_goes_to_another_node_and_its_own_is_drained_meanwhile() -> Result<()
     let gate = Gate::new(&from)?;
     let mut client = Running::start(small.run()?)?;
     client.until("warm-copy: started")?;
+    // One of the four may be the file that is no part of this.
     gate.open_to(4, BTreeSet::new());
-    wait_for("four files", || Ok((whole(&to)?.len() == 4).then_some(())))?;
+    let complete = wait_for("three files", || {
+        let mut there = whole(&to)?;
+        there.retain(|name, _| name.starts_with("file-"));
+        Ok((there.len() >= 3).then_some(there))
+    })?;
     let run = processes::run_of(&small.source, NAME)?;
     ensure!(node_of_mover(&small.source, &run, "source")? == DRAINED);
     ensure!(node_of_mover(&small.target, &run, "target")? == "a-1");
-    let complete = whole(&to)?;
 
     let drained = Cordoned(&small.source);
     let drain = ["drain", DRAINED, "--delete-emptydir-data", "--timeout=600s"];
