@@ -40,7 +40,13 @@ impl BucketFlags {
     /// The place as a plan names it: with what was found out about its server, so that whoever goes on with it later,
     /// from elsewhere, asks the same one.
     pub(super) async fn place(&self, cx: &Context, address: &Address) -> Result<BucketPlace> {
-        let given = self.settings(cx).await?.given();
+        let settings = self.settings(cx).await?;
+        if settings.is_plain() {
+            cx.ui.warn(
+                "the bucket is spoken to without TLS: whoever is on the way can read what is in the volumes",
+            );
+        }
+        let given = settings.given();
         Ok(BucketPlace {
             address: address.to_string(),
             endpoint: given.endpoint,

@@ -40,6 +40,14 @@ pub(super) async fn build(
         Some(inventory) => inventory,
         None => inventory(plan, &manifest)?,
     };
+    let volumes = inventory.volumes.iter().map(|volume| &volume.source);
+    if !volumes.eq(manifest.volumes.iter().map(|volume| &volume.claim)) {
+        let why = format!(
+            "{} has other volumes than when this restore began",
+            repository.address_of(&id)
+        );
+        return Err(Failure::new(Kind::Blocked, why).into());
+    }
     let mut movers = movers::of_plan(plan, sides, &inventory).await?;
     // Where root is forbidden they run as the workload's pods did.
     movers.workload = manifest.workload.clone();

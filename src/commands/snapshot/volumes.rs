@@ -94,15 +94,6 @@ pub(super) async fn run(
         return Err(Usage(why.to_owned()).into());
     }
     let bucket = server.place(cx, &address).await?;
-    if bucket
-        .endpoint
-        .as_ref()
-        .is_some_and(|endpoint| endpoint.starts_with("http://"))
-    {
-        cx.ui.warn(
-            "the bucket is spoken to without TLS: whoever is on the way can read what is in the volumes",
-        );
-    }
     let mut spec = Spec::new(Playbook::Snapshot, source);
     spec.target = Target {
         bucket: Some(Box::new(bucket)),

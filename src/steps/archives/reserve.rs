@@ -21,7 +21,7 @@ pub struct Reserve(pub Archiving);
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Reserved {
-    /// What the snapshot is called, as NAME/TIME.
+    /// What the snapshot is called, as NAME/TIME-RUN.
     pub id: String,
     /// What tells the cluster from every other.
     pub cluster: String,
@@ -136,7 +136,14 @@ impl Step for Reserve {
 
     async fn apply(&self, _: &Cx) -> Result<Outcome> {
         let this = &self.0;
-        let id = SnapshotId::new(this.name(), Timestamp::now());
+        let cluster = this.movers.source.cluster.identity().await?.to_owned();
+        let run = &this.movers.belongs.run;
+        // Begun by a try that was cut off before it could write its name down.
+        let begun = this.repository.begun_by(this.name(), run).await?;
+        let id = begun
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| SnapshotId::of_run(this.name(), Timestamp::now(), run));
         let begin = named(&this.inventory)
             .into_iter()
             .enumerate()
@@ -146,20 +153,22 @@ impl Step for Reserve {
                 async move { this.repository.bucket().ongoing(&key, &mark).await }
             });
         if let Err(error) = try_join_all(begin).await {
-            // Its own failure tells more than that of tidying up.
+            // Its own failure tells more than that of tidying up; the name is this run's alone.
             this.repository.delete(&id).await.ok();
             return Err(error.into());
         }
-        let cluster = this.movers.source.cluster.identity().await?.to_owned();
         Ok(Outcome::Done(serde_json::to_value(Reserved {
             id: id.to_string(),
             cluster,
         })?))
     }
 
-    async fn undo(&self, cx: &Cx) -> Result<Undone> {
-        if let Some(reserved) = cx.find(&RESERVED)? {
-            self.0.repository.delete(&reserved.id()?).await?;
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        let this = &self.0;
+        // By what is there: a try that was cut off has written nothing down.
+        let run = &this.movers.belongs.run;
+        for id in this.repository.begun_by(this.name(), run).await? {
+            this.repository.delete(&id).await?;
         }
         Ok(Undone::Restored)
     }

@@ -84,7 +84,7 @@ impl Step for Upload {
     }
 
     fn undo_plan(&self) -> UndoPlan {
-        UndoPlan::By("delete the snapshot".to_owned())
+        UndoPlan::By("take the movers away".to_owned())
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
@@ -132,12 +132,10 @@ impl Step for Upload {
         })?))
     }
 
-    async fn undo(&self, cx: &Cx) -> Result<Undone> {
-        // They hold the volumes, and may still be sending.
+    async fn undo(&self, _: &Cx) -> Result<Undone> {
+        // They hold the volumes, and may still be sending. What they sent goes with what was begun, behind the freeze:
+        // a bucket that is away must not keep the workload from waking.
         self.0.movers.remove().await?;
-        if let Some(reserved) = cx.find(&RESERVED)? {
-            self.0.repository.delete(&reserved.id()?).await?;
-        }
         Ok(Undone::Restored)
     }
 }

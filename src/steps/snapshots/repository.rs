@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -157,6 +157,21 @@ impl Repository {
         }
         let looks = all.into_iter().map(|(id, parts)| self.found(id, parts));
         stream::iter(looks).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// What a run has begun of this name, whole or not: what its journal may not know any more.
+    ///
+    /// # Errors
+    ///
+    /// The bucket cannot be listed.
+    pub async fn begun_by(&self, name: &str, run: &str) -> Result<BTreeSet<SnapshotId>> {
+        let below = self.address().join(name).join("").key;
+        let objects = self.bucket.list(&below).await?;
+        let uploads = self.uploads(&below).await?;
+        let keys = objects.into_iter().map(|object| object.key);
+        let keys = keys.chain(uploads.into_iter().map(|upload| upload.key));
+        let ids = keys.filter_map(|key| self.read_key(&key).map(|(id, _)| id));
+        Ok(ids.filter(|id| id.is_of(run)).collect())
     }
 
     /// Uploads that go on or were cut off. Who may not see them sees the snapshots all the same.

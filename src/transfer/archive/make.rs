@@ -13,10 +13,13 @@ use crate::transfer::limit::Limiter;
 use crate::transfer::path::TreePath;
 use crate::transfer::read::{OpenFile, Opened, PIECE, hash_zeros};
 use crate::transfer::report::{EXAMPLES, TreeSummary};
+use crate::transfer::root::Parents;
 use crate::transfer::summing::Summing;
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk::{Walker, metadata};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// How often somebody who waits for his limit looks whether all was stopped.
@@ -39,21 +42,18 @@ pub(crate) struct Making<'a> {
 
 /// Makes both objects. What an earlier try has sent of them is not sent again.
 pub(crate) fn make(making: &Making<'_>) -> Result<Archive, Fault> {
+    make_of(making, |maker| maker.tree())
+}
+
+fn make_of<F>(making: &Making<'_>, fill: F) -> Result<Archive, Fault>
+where
+    F: FnOnce(&mut Maker<'_, '_>) -> Result<(), Fault>,
+{
     let data = making.store.begin(&making.objects.data, making.mark)?;
     let index = making.store.begin(&making.objects.index, making.mark)?;
     let produce = |frames: &Frames<'_>| {
-        let mut maker = Maker {
-            making,
-            frames,
-            frame: Vec::with_capacity(FRAME),
-            written: 0,
-            index: IndexUpload::new(&*index)?,
-            summing: Summing::new(),
-            changed: (0, Vec::new()),
-            sockets: 0,
-            buffer: vec![0; PIECE],
-        };
-        maker.tree()?;
+        let mut maker = Maker::new(making, frames, &*index)?;
+        fill(&mut maker)?;
         maker.finish()
     };
     let (made, parts) = pack(&*data, making.cancel, making.counters, produce)?;
@@ -94,28 +94,125 @@ struct Maker<'a, 'f> {
     changed: (u64, Vec<TreePath>),
     sockets: u64,
     buffer: Vec<u8>,
+    /// Files of several names, by the first one that the walker saw.
+    firsts: HashMap<TreePath, First>,
 }
 
-impl<'a> Maker<'a, '_> {
+/// Where the contents of a file of several names are.
+#[derive(Clone)]
+struct First {
+    path: TreePath,
+    inode: Inode,
+}
+
+/// What tells a file from every other while it is there: its device and number.
+type Inode = (u64, u64);
+
+impl<'a, 'f> Maker<'a, 'f> {
+    fn new(
+        making: &'a Making<'a>,
+        frames: &'f Frames<'f>,
+        index: &'a dyn Upload,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            making,
+            frames,
+            frame: Vec::with_capacity(FRAME),
+            written: 0,
+            index: IndexUpload::new(index)?,
+            summing: Summing::new(),
+            changed: (0, Vec::new()),
+            sockets: 0,
+            buffer: vec![0; PIECE],
+            firsts: HashMap::new(),
+        })
+    }
+
     fn tree(&mut self) -> Result<(), Fault> {
         let Volume::Directory(root) = self.making.volume else {
             return Err(Fault::Device);
         };
         let mut walker = Walker::new(root, b"");
+        let mut parents = Parents::new(root);
         let mut opener = self.making.volume.opener();
         while let Some(entry) = walker.next()? {
             self.making.cancel.check()?;
             add(&self.making.counters.entries, 1);
-            match entry.kind {
-                Kind::Socket => self.sockets += 1,
-                Kind::File { .. } => self.file(entry, &mut opener)?,
-                _ => {
-                    self.put(&head(&entry, None))?;
-                    self.done(entry)?;
-                }
-            }
+            self.take(entry, &mut parents, &mut opener)?;
         }
         Ok(())
+    }
+
+    /// Puts the next entry, as the walker saw it a moment ago.
+    fn take(
+        &mut self,
+        entry: Entry,
+        parents: &mut Parents<'_>,
+        opener: &mut Opener<'_>,
+    ) -> Result<(), Fault> {
+        match entry.kind {
+            Kind::Socket => {
+                self.sockets += 1;
+                Ok(())
+            }
+            Kind::File { .. } => self.file(entry, opener),
+            Kind::HardLink { .. } => self.link(entry, parents, opener),
+            _ => self.head_alone(entry),
+        }
+    }
+
+    fn head_alone(&mut self, entry: Entry) -> Result<(), Fault> {
+        self.put(&head(&entry, None))?;
+        self.done(entry)
+    }
+
+    /// A further name of a file, as it is now: what had the first name when the walker was there may have gone or been
+    /// replaced since, and then this name's contents are in the archive under no other.
+    fn link(
+        &mut self,
+        mut entry: Entry,
+        parents: &mut Parents<'_>,
+        opener: &mut Opener<'_>,
+    ) -> Result<(), Fault> {
+        let Kind::HardLink { to } = &entry.kind else {
+            return self.head_alone(entry);
+        };
+        let to = to.clone();
+        let look = parents.of(&entry.path).and_then(|parent| {
+            rustix::fs::statat(parent, entry.path.split().1, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        let stat = match look {
+            Ok(stat) => stat,
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.note_changed(entry.path);
+                return Ok(());
+            }
+            Err(errno) => return Err(self.making.volume.fault(&entry.path, "stat", errno)),
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return self.head_alone(entry);
+        }
+        match self.firsts.get(&to) {
+            Some(first) if first.inode == (stat.st_dev, stat.st_ino) => {
+                entry.kind = Kind::HardLink {
+                    to: first.path.clone(),
+                };
+                self.head_alone(entry)
+            }
+            _ => {
+                let path = entry.path.clone();
+                self.note_changed(path.clone());
+                entry.kind = Kind::File {
+                    size: 0,
+                    digest: None,
+                };
+                self.file(entry, opener)?;
+                if let Some(first) = self.firsts.get(&path).cloned() {
+                    self.firsts.insert(to, first);
+                }
+                Ok(())
+            }
+        }
     }
 
     /// A file as it is when it is opened, to its length of that moment. One that went since it was listed is left out.
@@ -125,6 +222,13 @@ impl<'a> Maker<'a, '_> {
             self.note_changed(entry.path);
             return Ok(());
         };
+        if file.stat.st_nlink > 1 {
+            let first = First {
+                path: entry.path.clone(),
+                inode: (file.stat.st_dev, file.stat.st_ino),
+            };
+            self.firsts.insert(entry.path.clone(), first);
+        }
         let fault = |path: &TreePath, call: &str, errno| volume.fault(path, call, errno);
         entry.metadata = metadata(&file.stat, entry.metadata.xattrs);
         entry.kind = Kind::File {
@@ -326,3 +430,7 @@ fn send(upload: &dyn Upload, sent: &mut Sent, part: Vec<u8>) -> Result<(), Fault
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "tests/links.rs"]
+mod tests;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// A volume, and a folder that archives of it are kept in.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
     limiter: Limiter,
     counters: Counters,
@@ -29,7 +29,7 @@ struct Place {
 
 impl Place {
     /// With a volume that is filled so.
-    fn new(fill: impl FnOnce(&Path)) -> Self {
+    pub(super) fn new(fill: impl FnOnce(&Path)) -> Self {
         let this = Self {
             folder: tempfile::tempdir().unwrap(),
             limiter: Limiter::new(),
@@ -42,7 +42,7 @@ impl Place {
         this
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
@@ -55,9 +55,24 @@ impl Place {
     }
 
     fn make(&self, name: &str, store: &dyn ObjectStore, frozen: bool) -> Result<Archive, Fault> {
+        self.making_in(name, store, frozen, make)
+    }
+
+    /// Lets `work` make an archive while somebody may write.
+    pub(super) fn making<T>(&self, name: &str, work: impl FnOnce(&Making<'_>) -> T) -> T {
+        self.making_in(name, &self.store(), false, work)
+    }
+
+    fn making_in<T>(
+        &self,
+        name: &str,
+        store: &dyn ObjectStore,
+        frozen: bool,
+        work: impl FnOnce(&Making<'_>) -> T,
+    ) -> T {
         let cancel = Cancel::default();
         let volume = open(&self.path("volume"));
-        make(&Making {
+        work(&Making {
             volume: &volume,
             cancel: &cancel,
             counters: &self.counters,
@@ -81,12 +96,12 @@ impl Place {
         index.unwrap()
     }
 
-    fn check(&self, name: &str, archive: &Archive) -> Result<TreeSummary, Fault> {
+    pub(super) fn check(&self, name: &str, archive: &Archive) -> Result<TreeSummary, Fault> {
         check(&self.store(), &objects(name), archive, |_| Ok(()))
     }
 
     /// Lets the system's own programs restore it.
-    fn restore(&self, name: &str) {
+    pub(super) fn restore(&self, name: &str) {
         let command =
             "zstd -dc -- \"$1\" | tar -xp --numeric-owner --xattrs --xattrs-include='*' -C \"$2\"";
         let output = std::process::Command::new("bash")
