@@ -42,7 +42,7 @@ pub(crate) struct Making<'a> {
 
 /// Makes both objects. What an earlier try has sent of them is not sent again.
 pub(crate) fn make(making: &Making<'_>) -> Result<Archive, Fault> {
-    make_of(making, |maker| maker.tree())
+    make_of(making, tree)
 }
 
 fn make_of<F>(making: &Making<'_>, fill: F) -> Result<Archive, Fault>
@@ -73,6 +73,22 @@ where
         changed_examples: made.changed.1,
         sockets: made.sockets,
     })
+}
+
+/// Puts the whole volume.
+fn tree(maker: &mut Maker<'_, '_>) -> Result<(), Fault> {
+    let Volume::Directory(root) = maker.making.volume else {
+        return Err(Fault::Device);
+    };
+    let mut walker = Walker::new(root, b"");
+    let mut parents = Parents::new(root);
+    let mut opener = maker.making.volume.opener();
+    while let Some(entry) = walker.next()? {
+        maker.making.cancel.check()?;
+        add(&maker.making.counters.entries, 1);
+        maker.take(entry, &mut parents, &mut opener)?;
+    }
+    Ok(())
 }
 
 struct Made<'a> {
@@ -126,21 +142,6 @@ impl<'a, 'f> Maker<'a, 'f> {
             buffer: vec![0; PIECE],
             firsts: HashMap::new(),
         })
-    }
-
-    fn tree(&mut self) -> Result<(), Fault> {
-        let Volume::Directory(root) = self.making.volume else {
-            return Err(Fault::Device);
-        };
-        let mut walker = Walker::new(root, b"");
-        let mut parents = Parents::new(root);
-        let mut opener = self.making.volume.opener();
-        while let Some(entry) = walker.next()? {
-            self.making.cancel.check()?;
-            add(&self.making.counters.entries, 1);
-            self.take(entry, &mut parents, &mut opener)?;
-        }
-        Ok(())
     }
 
     /// Puts the next entry, as the walker saw it a moment ago.
