@@ -65,6 +65,8 @@ pub struct Control<S> {
     side: Side,
     fence: u64,
     info: MoverInfo,
+    /// Whether an answer was lost: what comes now may be the end of it.
+    lost: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
@@ -98,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
             side,
             fence,
             info,
+            lost: false,
         };
         match this.ask(Command::Attach, &mut |_| {}).await? {
             Reply::Attached(info) => this.info = info,
@@ -373,7 +376,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         ControlError::Unexpected { side: self.side }
     }
 
+    /// A connection on which an answer was lost gives none any more.
     async fn ask(
+        &mut self,
+        command: Command,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Reply, ControlError> {
+        let side = self.side;
+        if self.lost {
+            return Err(ControlError::Silent { side });
+        }
+        let answer = self.exchange(command, on_progress).await;
+        self.lost = matches!(
+            answer,
+            Err(ControlError::Silent { .. } | ControlError::Connection { .. })
+        );
+        answer
+    }
+
+    async fn exchange(
         &mut self,
         command: Command,
         on_progress: &mut (dyn FnMut(Progress) + Send),

@@ -160,9 +160,15 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
         let done = Record::Done(store.told());
         begun.journal.record(&sink, ID, done).await?;
     }
-    if let Some(volumes) = &items.volumes {
+    if items.volumes.is_some() {
         announce(begun).await?;
-        let deleted = Box::pin(volumes.delete(cx, DryRun::None)).await?;
+        // Whoever was asked may have thought about it for long: all is proved once more.
+        let (report, _) = named::report(&seen);
+        let volumes = Box::pin(OldVolumes::of(&seen, &report, &begun.sides)).await?;
+        let deleted = match &volumes {
+            Some(volumes) => Box::pin(volumes.delete(cx, DryRun::None)).await?,
+            None => Vec::new(),
+        };
         let (sink, _, _) = Sink::new();
         let done = Record::Done(json!({"deleted": deleted}));
         begun.journal.record(&sink, ID, done).await?;
@@ -250,6 +256,24 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         let (more, annotations) = Box::pin(kamaji::left(cx, seen, sides, &selector)).await?;
         left.extend(more);
         one_shot = annotations;
+    }
+    if args.forget
+        && !args.old_data
+        && report.state == State::Done
+        && in_place::is_in_place(seen)
+        && Box::pin(OldVolumes::of(seen, &report, sides))
+            .await?
+            .is_some()
+    {
+        let why = format!(
+            "migration {name} keeps volumes, and nothing but its journal knows what to give them back"
+        );
+        return Err(Failure::new(FailureKind::Blocked, why)
+            .with_next(
+                command("cleanup") + " --old-data --forget",
+                "deletes the old volumes first",
+            )
+            .into());
     }
     let (mut old_data, mut store, mut volumes) = (Vec::new(), None, None);
     if args.old_data && in_place::is_in_place(seen) {

@@ -77,9 +77,13 @@ async fn verify(cx: &Context, name: &str, begun: &mut Begun) -> Result<(Movers, 
             () = world.stop.wait() => Err(Stopped(Kind::Interrupted).into()),
         };
         // Whether or not it went well: they hold the volumes.
-        let removed = movers.remove().await;
-        let read = read?;
-        removed.map(|()| read)
+        if let Err(error) = movers.remove().await {
+            let command = cx.command_in(&begun.sides.belongs.home, &format!("cleanup {name}"));
+            cx.ui.warn(&format!(
+                "the movers could not be removed, and hold the volumes: {error:#}; once the migration is done, `{command}` removes them"
+            ));
+        }
+        read
     };
     let read = tokio::select! {
         read = reading => read,

@@ -5,7 +5,10 @@ use anyhow::Result;
 use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
-use crate::adapters::kube::{KubeError, Object, Wait, delete_as_seen, get_opt, merge_patch};
+use crate::{
+    adapters::kube::{KubeError, Object, Wait, delete_as_seen, get_opt, merge_patch},
+    engine::{Failure, Kind},
+};
 
 /// Somebody who changes an object between our look and our patch this often is at war with us.
 pub(super) const TRIES: u32 = 10;
@@ -36,6 +39,14 @@ pub(super) async fn change<K: Object>(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The end of so many tries.
+pub(super) fn restless(object: &str) -> Failure {
+    let why = format!(
+        "{object} is changed again and again by somebody else: find out by whom and stop that, then give the command again"
+    );
+    Failure::new(Kind::Blocked, why)
 }
 
 /// Deletes an object as it was seen and waits until it is gone. Its dependents stay. False when it was changed since.

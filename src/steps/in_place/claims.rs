@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{
     Held, InPlace, KeptVolume,
     bind::volume_of,
-    change::{TRIES, delete},
+    change::{TRIES, delete, restless},
+    note::shown,
 };
 use crate::{
     adapters::kube::{KubeError, get_opt},
@@ -38,7 +39,7 @@ impl InPlace {
                 return Ok(());
             }
         }
-        bail!("{object} is changed again and again by somebody else")
+        bail!(restless(&object))
     }
 
     /// Gives a name to a volume: the claim is made, and waited for until it is bound. `ours` are the names of the pair.
@@ -72,10 +73,7 @@ impl InPlace {
                 Err(error) => return Err(error.into()),
             }
         }
-        bail!(
-            "{} is changed again and again by somebody else",
-            self.claim(name)
-        )
+        bail!(restless(&self.claim(name)))
     }
 
     fn taken(&self, name: &str, found: &DynamicObject) -> Failure {
@@ -105,11 +103,14 @@ impl InPlace {
     pub(super) async fn back(&self, volume: &KeptVolume) -> Result<bool> {
         let (name, filled) = (volume.name(), volume.filled_name());
         let new = get_opt(&self.volumes(), &volume.new.volume).await?;
-        let there = new.is_some_and(|new| new.metadata.uid.as_ref() == Some(&volume.new.uid));
+        let there = match &new {
+            Some(new) => new.metadata.uid.as_ref() == Some(&volume.new.uid),
+            None => false,
+        };
         if there {
             self.vacate(name, &volume.new).await?;
         } else {
-            self.drop_lost(name, &volume.new).await?;
+            self.drop_lost(name, &volume.new, new.is_some()).await?;
         }
         self.give(&volume.claim, &volume.old, [name, filled])
             .await?;
@@ -120,11 +121,19 @@ impl InPlace {
         Ok(there)
     }
 
-    /// Deletes a claim whose volume is gone.
-    async fn drop_lost(&self, claim: &str, held: &Held) -> Result<()> {
+    /// Deletes a claim whose volume is gone; not one that has another volume of the same name, whose data would go.
+    async fn drop_lost(&self, claim: &str, held: &Held, another: bool) -> Result<()> {
         if let Some(found) = get_opt(&self.claims(), claim).await?
             && volume_of(&found) == Some(held.volume.as_str())
         {
+            if another {
+                let why = format!(
+                    "{} has {}, which was deleted and made again since: delete that claim yourself if its data may go, then give the command again",
+                    self.claim(claim),
+                    shown(&held.volume)
+                );
+                bail!(Failure::new(Kind::Blocked, why));
+            }
             delete(&self.claims(), &found, &self.claim(claim)).await?;
         }
         Ok(())

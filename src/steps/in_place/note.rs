@@ -46,6 +46,27 @@ pub(super) enum Role {
     New,
 }
 
+/// What a volume has to be when its own reclaim policy is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Letting {
+    /// A claim has it: the policy does nothing yet.
+    InUse,
+    /// No claim has it: the policy deletes it, and that is wanted.
+    ToBeDeleted,
+    /// Its data is nobody's only copy.
+    Any,
+}
+
+impl Letting {
+    fn allows(self, bound: bool) -> bool {
+        match self {
+            Self::InUse => bound,
+            Self::ToBeDeleted => !bound,
+            Self::Any => true,
+        }
+    }
+}
+
 impl Role {
     fn name(self) -> &'static str {
         match self {
@@ -172,12 +193,29 @@ impl InPlace {
         }
     }
 
-    /// Gives a volume that this run keeps its reclaim policy back, and takes the note off. Others are left alone.
-    pub(super) async fn let_go(&self, name: &str) -> Result<Option<PersistentVolume>> {
+    /// Gives a volume that this run keeps its reclaim policy back, and takes the note off. Others are left alone. A policy
+    /// that may delete it is given back only while it has a claim, or none, as `wanted` says: the look and the change are
+    /// one.
+    pub(super) async fn let_go(
+        &self,
+        name: &str,
+        wanted: Letting,
+    ) -> Result<Option<PersistentVolume>> {
         let plan = |seen: &PersistentVolume| {
             let Some(note) = read(seen)?.filter(|note| note.run == self.belongs.run) else {
                 return Ok(None);
             };
+            let status = seen.status.as_ref();
+            let phase = status.and_then(|status| status.phase.as_deref());
+            let phase = phase.unwrap_or_default();
+            if note.policy != RETAIN && !wanted.allows(phase == "Bound") {
+                let why = format!(
+                    "{} is {phase}, and its reclaim policy {} would delete its data, or somebody else's: it is kept; see `kubectl describe pv {name}`",
+                    shown(name),
+                    note.policy
+                );
+                bail!(Failure::new(Kind::Blocked, why));
+            }
             let none = [marks::MIGRATION, marks::HOME, marks::RUN, marks::ROLE];
             let labels: serde_json::Map<String, Value> = none
                 .map(|label| (label.to_owned(), Value::Null))

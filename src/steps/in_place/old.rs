@@ -9,7 +9,7 @@ use super::{
     Held, InPlace, Kept, RETAINED,
     bind::{claim_of, volume_of},
     change::change,
-    note::{RETAIN, is_the_same, policy, shown},
+    note::{Letting, RETAIN, is_the_same, policy, shown},
 };
 use crate::{
     adapters::kube::{Look, Wait, get_opt, wait_for},
@@ -127,11 +127,13 @@ impl OldVolumes {
     /// are gone then.
     pub async fn delete(&self) -> Result<Vec<String>> {
         for one in &self.kept.volumes {
-            self.in_place.let_go(&one.new.volume).await?;
+            let new = &one.new.volume;
+            self.in_place.let_go(new, Letting::InUse).await?;
         }
         let mut gone = Vec::new();
         for held in &self.old {
-            self.in_place.let_go(&held.volume).await?;
+            let old = &held.volume;
+            self.in_place.let_go(old, Letting::ToBeDeleted).await?;
             if held.policy == RETAIN {
                 continue;
             }

@@ -7,7 +7,7 @@ use kube::api::DynamicObject;
 use super::{
     InPlace, Kept, KeptVolume, RETAINED,
     bind::{claim_of, volume_of},
-    note::{Role, gone},
+    note::{Letting, Role, gone},
     record,
     workload::Stands,
 };
@@ -156,23 +156,37 @@ impl Step for Retain {
     }
 
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
+        let kept = cx.find(&RETAINED)?;
+        // A claim that somebody deleted meanwhile is made again: what outlives it now would not for long.
+        for volume in kept.iter().flat_map(|kept| &kept.volumes) {
+            self.0.back(volume).await?;
+        }
         // By what is there, not by the journal alone: the step may have been cut off half way.
-        let mut names: Vec<String> = cx
-            .find(&RETAINED)?
+        let mut new: Vec<_> = kept
             .into_iter()
             .flat_map(|kept| kept.volumes)
-            .flat_map(|volume| [volume.old.volume, volume.new.volume])
+            .map(|volume| volume.new.volume)
             .collect();
         for volume in &self.0.inventory.volumes {
-            for claim in [&volume.source, &volume.target] {
-                let found = get_opt(&self.0.claims(), claim).await?;
-                names.extend(found.as_ref().and_then(volume_of).map(str::to_owned));
+            let found = get_opt(&self.0.claims(), &volume.target).await?;
+            new.extend(found.as_ref().and_then(volume_of).map(str::to_owned));
+            if let Some(found) = get_opt(&self.0.claims(), &volume.source).await?
+                && let Some(old) = volume_of(&found)
+            {
+                if found.metadata.deletion_timestamp.is_some() {
+                    let why = format!(
+                        "{} is being deleted, and its volume, {old}, is kept for that: make the claim again on it, then give the command again",
+                        self.0.claim(&volume.source)
+                    );
+                    bail!(Failure::new(Kind::Blocked, why));
+                }
+                self.0.let_go(old, Letting::InUse).await?;
             }
         }
-        names.sort();
-        names.dedup();
-        for name in names {
-            self.0.let_go(&name).await?;
+        new.sort();
+        new.dedup();
+        for name in new {
+            self.0.let_go(&name, Letting::Any).await?;
         }
         Ok(Undone::Restored)
     }

@@ -2,7 +2,7 @@
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 
-use super::{InPlace, workload::Stands};
+use super::{InPlace, RETAINED, record, workload::Stands};
 use crate::{
     engine::{Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
     steps::{freeze::FROZEN, ready, start_target::Started},
@@ -40,23 +40,28 @@ impl Step for Start {
 
     async fn probe(&self, cx: &Cx) -> Result<Probe> {
         match self.0.stands(&cx.get(&FROZEN)?).await? {
-            Stands::New(_) => Ok(Probe::Ready),
+            Stands::New(_) | Stands::Nothing => Ok(Probe::Ready),
             _ => bail!(self.0.foreign()),
         }
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let frozen = cx.get(&FROZEN)?;
-        let Stands::New(found) = self.0.stands(&frozen).await? else {
-            bail!(self.0.foreign());
+        let uid = match self.0.stands(&frozen).await? {
+            Stands::New(found) => found.metadata.uid.unwrap_or_default(),
+            // Somebody deleted it since it was made; its claims and volumes are there.
+            Stands::Nothing => {
+                let kept = cx.get(&RETAINED)?;
+                let run = &self.0.belongs.run;
+                let wanted = record::renewed(&kept.workload, &self.0.target, run);
+                self.0.make(&wanted, &frozen).await?
+            }
+            _ => bail!(self.0.foreign()),
         };
         self.0.freeze.wake(&frozen).await?;
         let replicas = self.0.inventory.replicas;
         let ready = ready::pods(&self.0.place, &self.0.name, replicas, self.id(), cx).await?;
-        Ok(Outcome::Done(serde_json::to_value(Started {
-            uid: found.metadata.uid.unwrap_or_default(),
-            ready,
-        })?))
+        Ok(Outcome::Done(serde_json::to_value(Started { uid, ready })?))
     }
 
     async fn undo(&self, cx: &Cx) -> Result<Undone> {

@@ -5,7 +5,12 @@ use futures::future::try_join_all;
 use kube::api::DynamicObject;
 use serde_json::json;
 
-use super::{InPlace, Kept, RETAINED, change::TRIES, record, workload::Stands};
+use super::{
+    InPlace, Kept, RETAINED,
+    change::{TRIES, restless},
+    record,
+    workload::Stands,
+};
 use crate::{
     engine::{Cx, Failure, Kind, Outcome, Probe, Step, UndoPlan, Undone},
     steps::freeze::{FROZEN, Frozen},
@@ -13,6 +18,11 @@ use crate::{
 
 /// Claims that are exchanged at the same time: the server's binder is faster than its answers' way.
 const AT_ONCE: usize = 8;
+
+/// Whether an object was deleted, and waits for what holds it.
+fn is_going(found: &DynamicObject) -> bool {
+    found.metadata.deletion_timestamp.is_some()
+}
 
 /// Gives the claims' names to the new volumes.
 #[derive(Clone, Debug)]
@@ -42,11 +52,13 @@ impl Swap {
     async fn make_room(&self, kept: &Kept, frozen: &Frozen) -> Result<()> {
         for _ in 0..TRIES {
             let found = match self.0.stands(frozen).await? {
-                Stands::Nothing | Stands::New(_) => return Ok(()),
+                Stands::Nothing => return Ok(()),
                 Stands::Foreign => bail!(self.0.foreign()),
-                Stands::Frozen(found) | Stands::Old(found) => found,
+                Stands::New(found) if !is_going(&found) => return Ok(()),
+                // A rollback that was cut off has begun to take the new one away.
+                Stands::New(found) | Stands::Frozen(found) | Stands::Old(found) => found,
             };
-            if found.metadata.deletion_timestamp.is_none() {
+            if !is_going(&found) {
                 let cure = "roll back, and begin anew with it as it is";
                 self.is_as_kept(&found, kept, frozen, cure).await?;
             }
@@ -54,22 +66,24 @@ impl Swap {
                 return Ok(());
             }
         }
-        bail!("{} is changed again and again", self.0.object())
+        bail!(restless(&self.0.object()))
     }
 
     /// Takes the new StatefulSet away, where it was made.
     async fn make_room_back(&self, frozen: &Frozen) -> Result<()> {
         for _ in 0..TRIES {
             let found = match self.0.stands(frozen).await? {
-                Stands::Nothing | Stands::Frozen(_) | Stands::Old(_) => return Ok(()),
+                Stands::Nothing => return Ok(()),
                 Stands::Foreign => bail!(self.0.foreign()),
-                Stands::New(found) => found,
+                Stands::Frozen(found) | Stands::Old(found) if !is_going(&found) => return Ok(()),
+                // A run that was cut off has begun to take it away: it is made again, and not counted on.
+                Stands::New(found) | Stands::Frozen(found) | Stands::Old(found) => found,
             };
             if self.0.take_away(&found).await? {
                 return Ok(());
             }
         }
-        bail!("{} is changed again and again", self.0.object())
+        bail!(restless(&self.0.object()))
     }
 }
 

@@ -126,3 +126,72 @@ async fn a_new_volume_that_is_gone_keeps_nobody_from_the_old_one() {
         assert_eq!(without(&after), without(&before));
     }
 }
+
+const SET: &str = "DELETE /apis/apps/v1/namespaces/shop/statefulsets/db";
+
+#[tokio::test]
+async fn a_claim_that_somebody_deletes_before_the_swap_has_its_volume_after_a_rollback() {
+    let scene = Scene::new().await;
+    let before = scene.sound("before");
+    let swap = position(&changes().await, SET);
+    assert!(
+        scene
+            .go(Way::There, Some(Cut::Before(swap)))
+            .await
+            .is_none()
+    );
+    scene.cluster.with(|world| {
+        world.claims.remove("data-db-0");
+        world.control();
+    });
+    scene.done(Way::Back).await;
+    // What the one who deleted it took along, such as who had bound it, is nobody's.
+    assert_eq!(scene.sound("back"), before);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_being_deleted_keeps_its_volume_from_its_policy() {
+    let scene = Scene::new().await;
+    let swap = position(&changes().await, SET);
+    assert!(
+        scene
+            .go(Way::There, Some(Cut::Before(swap)))
+            .await
+            .is_none()
+    );
+    scene.cluster.with(|world| {
+        let claim = world.claims.get_mut("data-db-0").expect("a claim");
+        claim["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+        claim["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    });
+    // It is deleted to its end, and made again on its volume, which outlives it.
+    let ended = scene.go(Way::Back, None).await.expect("nobody kills it");
+    ended.expect("it works");
+    let after = scene.sound("back");
+    assert_eq!(
+        after["claims"]["data-db-0"]["spec"]["volumeName"],
+        "pv-old-0"
+    );
+}
+
+#[tokio::test]
+async fn a_statefulset_that_is_not_gone_yet_is_not_taken_for_one_that_stays() {
+    let swap = position(&changes().await, SET);
+    for then in [Way::Back, Way::There] {
+        let scene = Scene::new().await;
+        let before = scene.sound("before");
+        scene.cluster.with(|world| world.lingers = true);
+        assert!(scene.go(Way::There, Some(Cut::After(swap))).await.is_none());
+        let going = scene.cluster.with(|world| {
+            world.lingers = false;
+            world.set.clone().expect("it lingers")
+        });
+        assert!(going["metadata"]["deletionTimestamp"].is_string());
+        scene.done(then).await;
+        let after = scene.sound("after");
+        assert!(after["set"]["metadata"]["deletionTimestamp"].is_null());
+        if then == Way::Back {
+            assert_eq!(after, before);
+        }
+    }
+}

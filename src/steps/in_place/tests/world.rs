@@ -35,6 +35,8 @@ pub(super) struct World {
     pub cut: Option<Cut>,
     /// Whether somebody puts the policies of all bound volumes back as soon as the StatefulSet is gone.
     pub meddles: bool,
+    /// Whether a StatefulSet that is deleted stays until it is deleted once more, as one does that has a finalizer.
+    pub lingers: bool,
     dead: bool,
     killed: Arc<Notify>,
     count: u64,
@@ -64,6 +66,7 @@ impl Cluster {
             changes: Vec::new(),
             cut: None,
             meddles: false,
+            lingers: false,
             dead: false,
             killed: Arc::clone(&killed),
             count: 0,
@@ -267,12 +270,22 @@ impl World {
                 self.wrong
                     .push("its revisions and claims would go with it".to_owned());
             }
+            if self.lingers && found["metadata"]["deletionTimestamp"].is_null() {
+                let number = self.next();
+                let mut going = found.clone();
+                going["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+                going["metadata"]["resourceVersion"] = json!(number.to_string());
+                self.set = Some(going);
+                return Answer::Json(200, found);
+            }
             self.set = None;
             if self.meddles {
                 self.meddle();
             }
         } else {
-            if self.set.is_some() {
+            // Who had deleted it before has decided that.
+            let going = found["metadata"]["deletionTimestamp"].is_string();
+            if self.set.is_some() && !going {
                 self.wrong
                     .push(format!("{name} is deleted before the StatefulSet"));
             }
@@ -317,7 +330,7 @@ impl World {
     }
 
     /// The binder: what a controller manager would do by now.
-    fn control(&mut self) {
+    pub fn control(&mut self) {
         for (name, volume) in self.volumes.clone() {
             let of = volume["spec"]["claimRef"].clone();
             let claim = of["name"].as_str().unwrap_or_default();
