@@ -70,6 +70,12 @@ impl Action {
             && self.object.resource.ends_with("reviews")
     }
 
+    /// True for commands in a container, which may change anything there, though the request is a GET.
+    #[must_use]
+    pub fn is_exec(&self) -> bool {
+        self.object.resource == "pods" && self.object.subresource.as_deref() == Some("exec")
+    }
+
     /// True for the Leases, by which a runner holds its lock.
     #[must_use]
     pub fn is_lease(&self) -> bool {

@@ -219,7 +219,10 @@ impl Door {
 
     async fn ask_guard(&self, prepared: &Prepared) -> Result<(), KubeError> {
         match &self.guard {
-            Some(guard) if prepared.changes && !prepared.action.is_lease() => {
+            Some(guard)
+                if (prepared.changes || prepared.action.is_exec())
+                    && !prepared.action.is_lease() =>
+            {
                 guard().await.map_err(|why| KubeError::LockLost {
                     action: Box::new(prepared.action.clone()),
                     why,

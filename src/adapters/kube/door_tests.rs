@@ -177,7 +177,16 @@ async fn the_guard_stops_changes_and_lets_reads_reviews_and_leases_pass() {
         error.to_string(),
         "did not create configmap shop/a: this run lost its lock (held by bob@desk); another run may be at work"
     );
-    assert_eq!(fake.seen().len(), 3, "the create was never sent");
+    // A command in a container is asked for by a GET, and may change anything there.
+    let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = cluster.namespaced("shop");
+    let exec = pods
+        .exec("db-0", ["true"], &kube::api::AttachParams::default())
+        .await;
+    let Err(error) = exec else {
+        panic!("it was let through")
+    };
+    assert!(matches!(KubeError::from(error), KubeError::LockLost { .. }));
+    assert_eq!(fake.seen().len(), 3, "neither was sent");
 }
 
 #[tokio::test(start_paused = true)]
