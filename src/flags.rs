@@ -20,9 +20,8 @@ pub struct Global {
     /// Keep the journal in this file instead of in the cluster
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
-    /// Image of the pods that carry the data
-    #[arg(long, global = true, value_name = "IMAGE")]
-    pub(crate) mover_image: Option<String>,
+    #[command(flatten)]
+    pub(crate) mover: MoverFlags,
     /// Name under which changes are recorded on objects
     #[arg(
         long,
@@ -57,6 +56,30 @@ pub struct Global {
     // The last: its heading would be that of every flag after it.
     #[command(flatten)]
     pub(crate) connection: ConnectionFlags,
+}
+
+/// Flags about the pods that carry the data.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MoverFlags {
+    /// Image of the pods that carry the data
+    #[arg(
+        id = "mover_image",
+        long = "mover-image",
+        global = true,
+        value_name = "IMAGE"
+    )]
+    pub(crate) image: Option<String>,
+    /// Put this program into pods of an image that the nodes have, so that no registry is needed
+    #[arg(id = "put_mover", long = "put-mover", global = true)]
+    pub(crate) put: bool,
+    /// Executable to put there instead, for nodes of another architecture
+    #[arg(
+        id = "mover_executable",
+        long = "mover-executable",
+        global = true,
+        value_name = "FILE"
+    )]
+    pub(crate) executable: Option<PathBuf>,
 }
 
 /// Whether changes are made, only checked by the server, or only shown.

@@ -6,9 +6,12 @@ use crate::{
     context::Context,
     error::Usage,
     marks::Belongs,
-    plan::{self, Plan, Playbook, Rate},
+    plan::{self, MoverExecutable, Plan, Playbook, Rate},
     playbooks::Sides,
-    steps::{Place, movers::Limit},
+    steps::{
+        Place,
+        movers::{Executable, Limit},
+    },
 };
 
 /// A plan with everything that flags and the user's context say: what the journal keeps.
@@ -32,8 +35,12 @@ pub(super) async fn complete(cx: &Context, mut plan: Plan) -> Result<Plan> {
     if let Some(namespace) = &cx.flags.to_namespace {
         target.namespace = Some(namespace.clone());
     }
-    if let Some(image) = &cx.flags.mover_image {
+    if let Some(image) = &cx.flags.mover.image {
         plan.spec.mover.image = Some(image.clone());
+    }
+    // The file is this machine's and no part of the plan.
+    if cx.flags.mover.put || cx.flags.mover.executable.is_some() {
+        plan.spec.mover.executable = MoverExecutable::Put;
     }
     // A later run that is not given the target's kubeconfig must not take the source's cluster for it.
     if plan.spec.target.context.is_none()
@@ -65,6 +72,13 @@ pub(super) async fn sides(
         Some(guard) => cluster.guarded(guard.clone()),
         None => cluster.clone(),
     };
+    if cx.flags.mover.executable.is_some() && plan.spec.mover.executable != MoverExecutable::Put {
+        let why = format!(
+            "migration {} has begun with movers whose image holds their executable: leave out --mover-executable",
+            plan.metadata.name
+        );
+        return Err(Usage(why).into());
+    }
     let limit = plan.spec.mover.limit.as_ref();
     Ok(Sides {
         belongs: Belongs {
@@ -87,6 +101,7 @@ pub(super) async fn sides(
             namespace,
             remote: false,
         },
+        executable: Executable::of(cx.flags.mover.executable.clone()),
         limit: Limit::new(limit.map(Rate::bytes_per_second)),
     })
 }

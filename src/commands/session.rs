@@ -418,7 +418,8 @@ pub(super) fn keeps_its_plan(flags: &Global, name: &str, more: &[(&str, bool)]) 
     let mut given = vec![
         ("--to-context", flags.to_context.is_some()),
         ("--to-namespace", flags.to_namespace.is_some()),
-        ("--mover-image", flags.mover_image.is_some()),
+        ("--mover-image", flags.mover.image.is_some()),
+        ("--put-mover", flags.mover.put),
     ];
     given.extend_from_slice(more);
     let given: Vec<_> = given

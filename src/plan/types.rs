@@ -356,6 +356,9 @@ pub struct Mover {
     /// Their image; a default named after this program's version when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Where their executable comes from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub executable: MoverExecutable,
     /// Secret with the image's pull credentials, in the pods' namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<String>,
@@ -368,6 +371,17 @@ pub struct Mover {
     /// How long one may take to run: more where the cluster first adds a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_within: Option<Span>,
+}
+
+/// Where the executable of a mover comes from.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum MoverExecutable {
+    /// Its image holds it.
+    #[default]
+    Image,
+    /// The client puts it into the pod, whose image the nodes have already: no registry is needed.
+    Put,
 }
 
 /// The user that movers run as.

@@ -1,6 +1,6 @@
 use super::{
-    API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze, TenantWay,
-    Warm,
+    API_VERSION, FreezeMode, KIND, Mover, MoverExecutable, Objects, Plan, Playbook, Source,
+    TenantFreeze, TenantWay, Warm,
 };
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
@@ -88,6 +88,11 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         return refuse(&format!("spec.source.{kind}"), problem);
     }
     of_target(plan)?;
+    let mover = &plan.spec.mover;
+    if mover.executable == MoverExecutable::Put && mover.pull_secret.is_some() {
+        let problem = "nothing is pulled where the executable is put into an image of the nodes";
+        return refuse("spec.mover.pullSecret", problem.to_owned());
+    }
     if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
         let problem = "a snapshot and its bucket belong together".to_owned();
         return refuse("spec.source", problem);

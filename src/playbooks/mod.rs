@@ -5,6 +5,7 @@ mod freeze;
 mod in_place;
 mod kamaji;
 mod movers;
+mod put_checks;
 mod restore;
 mod snapshot;
 mod statefulset;
@@ -21,7 +22,7 @@ use crate::{
     steps::{
         About, Place,
         inventory::Inventory,
-        movers::{Limit, Movers},
+        movers::{Executable, Limit, Movers},
         preflight::{Look, Preflight},
         rights,
     },
@@ -40,6 +41,8 @@ pub struct Sides {
     pub source: Place,
     /// To where.
     pub target: Place,
+    /// The executable for movers whose image does not hold it.
+    pub executable: Executable,
     /// How fast volumes may be copied; what changes it reaches every step.
     pub limit: Limit,
 }

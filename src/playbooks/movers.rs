@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use super::Sides;
 use crate::{
     adapters::kube::{KubeError, Selector, get_opt, list_all},
-    engine::Check,
-    plan::{Plan, RunAs},
+    engine::{Check, Failure, Kind},
+    plan::{MoverExecutable, Plan, RunAs},
     steps::{
         Place,
         inventory::Inventory,
-        movers::{Movers, STARTS_WITHIN, Ways},
+        movers::{Movers, STARTS_WITHIN, Ways, has_image},
         preflight::Look,
     },
 };
@@ -31,22 +31,36 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         RunAs::Auto => RunAs::Root,
         chosen => chosen,
     };
+    let put = mover.executable == MoverExecutable::Put;
+    let image = match &mover.image {
+        Some(image) => image.clone(),
+        None if put => workloads_image(inventory)?,
+        None => DEFAULT_IMAGE.to_owned(),
+    };
     Ok(Movers {
         belongs: sides.belongs.clone(),
         source: sides.source.clone(),
         target: sides.target.clone(),
         volumes: inventory.volumes.clone(),
         workload: inventory.workload.clone(),
-        image: mover
-            .image
-            .clone()
-            .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+        image,
+        executable: put.then(|| sides.executable.clone()),
         pull_secret: mover.pull_secret.clone(),
         run_as,
         starts_within: mover.start_within.map_or(STARTS_WITHIN, |span| span.0),
         ways: Ways::default(),
         limit: sides.limit.clone(),
         only_read: false,
+    })
+}
+
+/// The image of the workload's own first container, which is on the nodes where its volumes are.
+fn workloads_image(inventory: &Inventory) -> Result<String, Failure> {
+    let containers = &inventory.workload["spec"]["template"]["spec"]["containers"];
+    let image = containers[0]["image"].as_str();
+    image.map(str::to_owned).ok_or_else(|| {
+        let why = "there is no workload whose image the movers could have: name one that the nodes have, and that has a shell, with --mover-image";
+        Failure::new(Kind::Blocked, why)
     })
 }
 
@@ -77,9 +91,13 @@ pub struct MoverLook(pub(super) Movers);
 impl Look for MoverLook {
     async fn look(&self) -> Result<Vec<Check>> {
         let mut checks = vec![self.security(&self.0.source).await];
-        checks.push(self.image(&self.0.source).await);
-        if self.0.target.remote {
-            checks.push(self.image(&self.0.target).await);
+        if let Some(executable) = &self.0.executable {
+            checks.extend(self.put(executable).await);
+        } else {
+            checks.push(self.image(&self.0.source).await);
+            if self.0.target.remote {
+                checks.push(self.image(&self.0.target).await);
+            }
         }
         if self.0.target.remote || self.0.target.namespace != self.0.source.namespace {
             checks.push(self.security(&self.0.target).await);
@@ -133,22 +151,9 @@ impl MoverLook {
                 );
             }
         };
-        let has = |node: &Node| {
-            let images = node
-                .status
-                .as_ref()
-                .and_then(|status| status.images.as_ref());
-            images.into_iter().flatten().any(|known| {
-                known
-                    .names
-                    .iter()
-                    .flatten()
-                    .any(|name| same_image(name, image))
-            })
-        };
         let without: Vec<_> = nodes
             .iter()
-            .filter(|node| !has(node))
+            .filter(|node| !has_image(node, image))
             .filter_map(|node| node.metadata.name.clone())
             .collect();
         if without.is_empty() {
@@ -166,15 +171,7 @@ impl MoverLook {
                 "is not on node {}, which would have to pull it",
                 without.join(", ")
             ),
-            "bring it to the nodes, or name one that they can pull (--mover-image)",
+            "bring it to the nodes, name one that they can pull (--mover-image), or use one that they have (--put-mover)",
         )
     }
-}
-
-/// `busybox:1` is known to nodes as `docker.io/library/busybox:1`.
-fn same_image(known: &str, wanted: &str) -> bool {
-    known == wanted
-        || known
-            .strip_prefix("docker.io/")
-            .is_some_and(|rest| rest == wanted || rest.strip_prefix("library/") == Some(wanted))
 }

@@ -73,6 +73,9 @@ pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
         all(namespace, "", "events", &["list", "watch"]),
     ]
     .concat();
+    if movers.executable.is_some() {
+        rules.extend(all(namespace, "", "pods/exec", &["create", "get"]));
+    }
     for name in movers.names(side) {
         rules.extend(one(namespace, "batch", "jobs", &LONG_LIFE, &name));
         rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));

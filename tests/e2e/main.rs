@@ -28,6 +28,7 @@ mod nodes;
 mod onlooker;
 mod processes;
 mod proxy;
+mod put;
 mod rights;
 mod runners;
 mod s3;

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
     sync::watch,
@@ -84,6 +85,10 @@ pub enum Fate {
     Hang,
     /// It goes on when this becomes true.
     Hold(watch::Receiver<bool>),
+    /// It becomes a stream, of which a byte is changed on its way to the server.
+    Change(usize),
+    /// It becomes a stream that breaks when so many bytes have gone to the server.
+    Break(usize),
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Fate + Send>;
@@ -256,7 +261,9 @@ impl Shared {
         let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let request = Request::from_parts(parts, Full::new(body));
         match fate {
-            Fate::Pass => self.forward(request, upgrade).await,
+            Fate::Pass | Fate::Change(_) | Fate::Break(_) => {
+                self.forward_with(request, upgrade, &fate).await
+            }
             Fate::KillBefore => {
                 self.kill().await?;
                 std::future::pending().await
@@ -287,11 +294,20 @@ impl Shared {
         }
     }
 
-    /// Sends a request to the server, over a connection of its own.
     async fn forward(
+        &self,
+        request: Request<Full<Bytes>>,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Response<Body>> {
+        self.forward_with(request, upgrade, &Fate::Pass).await
+    }
+
+    /// Sends a request to the server, over a connection of its own.
+    async fn forward_with(
         &self,
         mut request: Request<Full<Bytes>>,
         upgrade: Option<hyper::upgrade::OnUpgrade>,
+        fate: &Fate,
     ) -> Result<Response<Body>> {
         let stream = TcpStream::connect(&self.server).await?;
         let name = rustls::pki_types::ServerName::try_from("kubernetes")?;
@@ -307,11 +323,10 @@ impl Shared {
             && let Some(client) = upgrade
         {
             let server = hyper::upgrade::on(&mut answer);
+            let fate = fate.clone();
             tokio::spawn(async move {
                 let (client, server) = tokio::try_join!(client, server)?;
-                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-                tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-                Ok::<_, anyhow::Error>(())
+                carry(TokioIo::new(client), TokioIo::new(server), &fate).await
             });
         }
         Ok(answer.map(http_body_util::BodyExt::boxed))
@@ -335,6 +350,52 @@ impl Shared {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bail!("process {victim:?} does not die")
+    }
+}
+
+/// Carries a stream both ways, and meddles with what goes to the server.
+async fn carry(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    mut server: impl AsyncRead + AsyncWrite + Unpin,
+    fate: &Fate,
+) -> Result<()> {
+    let (at, breaks) = match fate {
+        Fate::Change(at) => (*at, false),
+        Fate::Break(at) => (*at, true),
+        _ => {
+            tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+            return Ok(());
+        }
+    };
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let there = async {
+        let (mut gone, mut piece) = (0, vec![0; 16 << 10]);
+        loop {
+            let count = from_client.read(&mut piece).await?;
+            if count == 0 {
+                to_server.shutdown().await?;
+                return std::future::pending().await;
+            }
+            if (gone..gone + count).contains(&at) {
+                if breaks {
+                    to_server.write_all(&piece[..at - gone]).await?;
+                    return Ok(());
+                }
+                piece[at - gone] ^= 1;
+            }
+            to_server.write_all(&piece[..count]).await?;
+            gone += count;
+        }
+    };
+    let back = async {
+        tokio::io::copy(&mut from_server, &mut to_client).await?;
+        to_client.shutdown().await?;
+        Ok::<_, anyhow::Error>(())
+    };
+    tokio::select! {
+        broken = there => broken,
+        ended = back => ended,
     }
 }
 

@@ -202,7 +202,7 @@ fn for_bad_days(right: &Right) -> bool {
         // and what the API server asks for, since WebSockets carry it, beside `get`.
         ("get", "pods/log")
         | ("patch", "persistentvolumeclaims")
-        | ("create", "pods/portforward") => true,
+        | ("create", "pods/portforward" | "pods/exec") => true,
         // To wait for the end of an object, where it was not gone at once.
         ("list" | "watch", "jobs" | "persistentvolumeclaims") => !right.names.is_empty(),
         _ => false,
@@ -229,6 +229,14 @@ fn a_service_account_with_the_emitted_roles_runs_it_all_and_uses_every_right() -
             ])?;
         Ok(())
     })
+}
+
+#[test]
+fn with_its_own_executable_in_pods_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
+    let small = Small::with("rights-put", |plan, _| {
+        plan["mover"] = json!({"executable": "put"});
+    })?;
+    uses_every_right(&small, 13, |small, _| small.is_moved().map(|_| ()))
 }
 
 #[test]

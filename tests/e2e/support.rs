@@ -213,7 +213,8 @@ pub struct PlanFile(tempfile::TempDir);
 impl PlanFile {
     pub fn new(namespace: &str, name: &str, mut spec: Value) -> Result<Self> {
         // A tenant's data is in stores, which no pod of ours mounts.
-        if spec["playbook"] != "kamaji-datastore" && spec["mover"]["image"].is_null() {
+        let put = spec["mover"]["executable"] == "put";
+        if spec["playbook"] != "kamaji-datastore" && spec["mover"]["image"].is_null() && !put {
             spec["mover"]["image"] = json!(mover_image()?);
         }
         let plan = json!({

@@ -136,7 +136,7 @@ impl Movers {
             let place = self.place(mover.side);
             let cluster = place.cluster.dry_run();
             let secret = self.secret(&mover, std::collections::BTreeMap::new());
-            let job = self.job(&mover, None)?;
+            let job = self.job(&mover, None, None)?;
             let secrets: kube::Api<Secret> = cluster.namespaced(&place.namespace);
             let jobs: kube::Api<Job> = cluster.namespaced(&place.namespace);
             let params = PostParams::default();

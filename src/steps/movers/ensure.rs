@@ -1,13 +1,13 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Event, Pod, Secret},
+    core::v1::{ContainerState, Event, Pod, Secret},
 };
 
-use super::{Mover, Movers, keys::Keys};
+use super::{Mover, Movers, Opened, keys::Keys, put::Undelivered};
 use crate::{
     adapters::kube::{
         Created, KubeError, Look, Selector, Wait, create_owned, delete_and_wait, job_evidence,
@@ -26,6 +26,10 @@ pub const STARTS_WITHIN: Duration = Duration::from_mins(5);
 const REFUSED: Duration = Duration::from_secs(10);
 /// A Job that ends so often while its mover is waited for does not end by accident.
 const ANEW: u32 = 4;
+/// A mover's executable may be lost so often on its way, with the pod or the connection.
+const PUTS: u32 = 10;
+/// Between such a loss and the next try.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long the objects of a mover may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -39,6 +43,15 @@ pub(super) struct Running {
     pub(super) address: String,
     /// Its image, by digest; empty where the node does not tell.
     pub(super) image: String,
+}
+
+/// A mover's pod, as far as it has come.
+#[derive(Debug)]
+enum Came {
+    /// The mover runs.
+    Runs(Running),
+    /// The pod of this name waits for the executable.
+    Waits(String),
 }
 
 impl Movers {
@@ -72,9 +85,18 @@ impl Movers {
         let secret = self.secret(&mover, keys.mover_files(mover.side));
         create_owned(&place.api::<Secret>(), &secret).await?;
         let jobs = place.api::<Job>();
+        let executable = match &self.executable {
+            Some(executable) => Some(executable.opened().await?),
+            None => None,
+        };
         for _ in 0..ANEW {
             let nodes = self.nodes_of(&mover).await?;
-            let wanted = self.job(&mover, nodes.first().map(String::as_str))?;
+            let node = nodes.first().map(String::as_str);
+            let suited = match executable {
+                Some(executable) => Some(self.suited(&mover, node, executable).await),
+                None => None,
+            };
+            let wanted = self.job(&mover, node, suited.as_ref())?;
             let created = create_owned(&jobs, &wanted).await?;
             if let Created::Ours(found) = &created
                 && (has_ended(found) || never_had_a_pod(found) || is_elsewhere(found, &nodes))
@@ -82,21 +104,93 @@ impl Movers {
                 // It was without a client for too long, or was lost too often; or no pod was allowed then,
                 // and it would wait long before it asks again; or its volume is used on another node by
                 // now: begin anew.
-                let what = format!("{} to be gone", place.object("job", &name));
-                let uid = found.metadata.uid.as_deref();
-                delete_and_wait(&jobs, &name, uid, &Wait::new(&what, GONE)).await?;
+                self.delete_job(mover, found).await?;
                 continue;
             }
             let job = created.into_object();
-            tokio::select! {
-                running = self.wait_running(mover, sink, step) => return running,
-                rejected = self.rejection(mover, &job) => return Err(rejected?.into()),
-                ended = self.end(mover) => ended?,
+            let coming = Box::pin(self.comes(mover, &job, executable, sink, step));
+            if let Some(running) = coming.await? {
+                return Ok(running);
             }
         }
         let why = format!("{} ended {ANEW} times", place.object("job", &name));
         let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
         Err(Failure::new(Kind::Error, why).with_evidence(seen).into())
+    }
+
+    async fn delete_job(&self, mover: Mover, found: &Job) -> Result<(), KubeError> {
+        let place = self.place(mover.side);
+        let name = self.name(&mover);
+        let what = format!("{} to be gone", place.object("job", &name));
+        let uid = found.metadata.uid.as_deref();
+        let wait = Wait::new(&what, GONE);
+        delete_and_wait(&place.api::<Job>(), &name, uid, &wait).await?;
+        Ok(())
+    }
+
+    /// Waits until the mover of a Job runs, and gives it its executable if it is to have one; none when the Job has
+    /// ended, or was deleted because another executable runs in it.
+    async fn comes(
+        &self,
+        mover: Mover,
+        job: &Job,
+        executable: Option<&Opened>,
+        sink: &Sink,
+        step: &str,
+    ) -> Result<Option<Running>> {
+        let mut given = executable.map(|_| BTreeSet::new());
+        let mut losses = 0;
+        loop {
+            let came = tokio::select! {
+                came = self.wait_running(mover, given.as_ref(), sink, step) => came?,
+                rejected = self.rejection(mover, job) => return Err(rejected?.into()),
+                ended = self.end(mover) => {
+                    ended?;
+                    return Ok(None);
+                }
+            };
+            let (pod, failed) = match (came, executable) {
+                (Came::Runs(running), None) => return Ok(Some(running)),
+                (Came::Runs(running), Some(executable)) => {
+                    let pod = running.pod.clone();
+                    match self.proven(running, executable).await {
+                        Ok(Some(running)) => return Ok(Some(running)),
+                        Ok(None) => (pod, Undelivered::Other),
+                        Err(error) => (pod, error),
+                    }
+                }
+                (Came::Waits(pod), Some(executable)) => {
+                    match self.put(mover, &pod, executable, sink, step).await {
+                        Ok(()) => {
+                            given.get_or_insert_default().insert(pod);
+                            continue;
+                        }
+                        Err(error) => (pod, error),
+                    }
+                }
+                (Came::Waits(pod), None) => anyhow::bail!("pod {pod} waits for nothing"),
+            };
+            losses += 1;
+            match failed {
+                Undelivered::Other => {
+                    self.delete_job(mover, job).await?;
+                    return Ok(None);
+                }
+                failed if failed.is_passing() && losses < PUTS => {
+                    sink.waiting(step, &format!("another try: pod {pod}: {failed}"));
+                    tokio::time::sleep(PAUSE).await;
+                }
+                // Its kind is its own, such as that of a lock that was lost.
+                Undelivered::Kube(error) => return Err(error.into()),
+                failed => {
+                    let place = self.place(mover.side);
+                    let name = self.name(&mover);
+                    let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
+                    let failure = self.not_delivered(mover, &pod, &failed);
+                    return Err(failure.with_evidence(seen).into());
+                }
+            }
+        }
     }
 
     /// Resolves when the Job has ended: it makes no more pods.
@@ -129,7 +223,13 @@ impl Movers {
         Ok(users.nodes(claim).map(str::to_owned).collect())
     }
 
-    async fn wait_running(&self, mover: Mover, sink: &Sink, step: &str) -> Result<Running> {
+    async fn wait_running(
+        &self,
+        mover: Mover,
+        given: Option<&BTreeSet<String>>,
+        sink: &Sink,
+        step: &str,
+    ) -> Result<Came> {
         let place = self.place(mover.side);
         let object = place.object("job", &self.name(&mover));
         let what = format!("the mover of {object} to run");
@@ -138,17 +238,19 @@ impl Movers {
         let selector = Selector::labels(self.selector(&mover));
         let mut found = None;
         let waited = wait_for_all(&place.api::<Pod>(), &selector, &wait, |pods: &[Pod]| {
-            let (look, running) = look_at(pods, mover);
-            found = running;
+            let (look, came) = look_at(pods, mover, given);
+            found = came;
             look
         })
         .await;
         match (waited, found) {
-            (Ok(_), Some(running)) => Ok(running),
+            (Ok(_), Some(came)) => Ok(came),
             (Ok(_), None) => anyhow::bail!("{object} runs no pod"),
             (Err(error), _) => {
                 let kind = match error {
                     KubeError::TimedOut { .. } => Kind::TimedOut,
+                    // The image is one that the user chose for what it is not made for.
+                    KubeError::WillNotHappen { .. } if given.is_some() => Kind::Blocked,
                     _ => Kind::Error,
                 };
                 let seen = job_evidence(&place.cluster, &place.namespace, &self.name(&mover)).await;
@@ -279,8 +381,18 @@ fn node_of(job: &Job) -> Option<String> {
     field.values.as_ref()?.first().cloned()
 }
 
-/// What the pods of one mover say about it.
-fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
+/// What a container says that ended before it began, because its image has no program of the name that was asked for.
+fn has_no_shell(state: &ContainerState) -> Option<&str> {
+    let said = state.terminated.as_ref()?.message.as_deref()?;
+    let known = ["executable file not found", "no such file or directory"];
+    known
+        .iter()
+        .any(|known| said.contains(known))
+        .then_some(said)
+}
+
+/// What the pods of one mover say about it; `given` are those that had their executable, where they are to have one.
+fn look_at(pods: &[Pod], mover: Mover, given: Option<&BTreeSet<String>>) -> (Look, Option<Came>) {
     let mut seen = "no pod yet".to_owned();
     for pod in pods {
         let name = pod.metadata.name.clone().unwrap_or_default();
@@ -298,14 +410,25 @@ fn look_at(pods: &[Pod], mover: Mover) -> (Look, Option<Running>) {
         {
             return (
                 Look::Done,
-                Some(Running {
+                Some(Came::Runs(Running {
                     mover,
                     pod: name,
                     address,
                     image: container
                         .map_or_else(String::new, |container| container.image_id.clone()),
-                }),
+                })),
             );
+        }
+        let state = container.and_then(|container| container.state.as_ref());
+        let runs = state.is_some_and(|state| state.running.is_some());
+        if runs && given.is_some_and(|given| !given.contains(&name)) {
+            return (Look::Done, Some(Came::Waits(name)));
+        }
+        if let (Some(_), Some(why)) = (given, state.and_then(has_no_shell)) {
+            let why = format!(
+                "pod {name} cannot start: {why}; the image needs a shell (`sh`): roll back, then name another that the nodes have with --mover-image"
+            );
+            return (Look::Never(why), None);
         }
         let waiting = container
             .and_then(|container| container.state.as_ref()?.waiting.as_ref())

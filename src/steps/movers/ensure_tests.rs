@@ -66,7 +66,7 @@ async fn a_mover_that_only_reads_its_target_goes_where_that_is_used() {
 async fn a_job_that_is_bound_to_another_node_is_replaced() {
     let movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
     let job = |node: Option<&str>, ready: i32| -> Job {
-        let job = movers.job(&SOURCE, node).expect("a job");
+        let job = movers.job(&SOURCE, node, None).expect("a job");
         let mut job = serde_json::to_value(job).expect("JSON");
         job["status"] = json!({"ready": ready});
         serde_json::from_value(job).expect("a job")
@@ -82,6 +82,62 @@ async fn a_job_that_is_bound_to_another_node_is_replaced() {
 }
 
 #[test]
+fn a_pod_that_waits_for_its_executable_is_told_from_one_that_has_it() {
+    let pod = |ready: bool| {
+        let pod = json!({
+            "metadata": {"name": "mover-1"}, "spec": {"containers": []},
+            "status": {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [{
+                "name": "mover", "image": "m", "imageID": "db@sha256:1", "ready": ready, "restartCount": 0,
+                "state": {"running": {}},
+            }]},
+        });
+        serde_json::from_value::<Pod>(pod).expect("a pod")
+    };
+    let nobody = BTreeSet::new();
+    let it = BTreeSet::from(["mover-1".to_owned()]);
+    let looked = look_at(&[pod(false)], SOURCE, Some(&nobody));
+    assert!(
+        matches!(&looked, (Look::Done, Some(Came::Waits(name))) if name == "mover-1"),
+        "{looked:?}"
+    );
+    for given in [Some(&it), None] {
+        let looked = look_at(&[pod(false)], SOURCE, given);
+        assert!(matches!(looked, (Look::NotYet(_), None)), "{looked:?}");
+    }
+    let looked = look_at(&[pod(true)], SOURCE, Some(&nobody));
+    assert!(
+        matches!(&looked, (Look::Done, Some(Came::Runs(running))) if running.image == "db@sha256:1"),
+        "{looked:?}"
+    );
+}
+
+#[test]
+fn an_image_without_a_shell_is_not_waited_for() {
+    let pod = json!({
+        "metadata": {"name": "mover-1"}, "spec": {"containers": []},
+        "status": {"phase": "Failed", "containerStatuses": [{
+            "name": "mover", "image": "m", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 128, "reason": "StartError",
+                "message": "exec: \"sh\": executable file not found in $PATH"}},
+        }]},
+    });
+    let pod: Pod = serde_json::from_value(pod).expect("a pod");
+    let (Look::Never(why), None) =
+        look_at(std::slice::from_ref(&pod), SOURCE, Some(&BTreeSet::new()))
+    else {
+        panic!("it is waited for");
+    };
+    assert_eq!(
+        why,
+        "pod mover-1 cannot start: exec: \"sh\": executable file not found in $PATH; the image needs a shell (`sh`): roll back, then name another that the nodes have with --mover-image"
+    );
+    assert!(matches!(
+        look_at(&[pod], SOURCE, None),
+        (Look::NotYet(_), None)
+    ));
+}
+
+#[test]
 fn a_mover_without_memory_is_told_as_that() {
     let pod = json!({
         "metadata": {"name": "mover-1"}, "spec": {"containers": [], "nodeName": "n1"},
@@ -91,7 +147,7 @@ fn a_mover_without_memory_is_told_as_that() {
         }]},
     });
     let pod = serde_json::from_value(pod).expect("a pod");
-    let (Look::NotYet(seen), None) = look_at(&[pod], SOURCE) else {
+    let (Look::NotYet(seen), None) = look_at(&[pod], SOURCE, None) else {
         panic!("a pod that failed is not waited for, or runs");
     };
     assert_eq!(

@@ -10,6 +10,7 @@ mod limit;
 mod link;
 mod meter;
 mod objects;
+mod put;
 mod remove;
 mod retry;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use ensure::STARTS_WITHIN;
 pub use limit::Limit;
 pub use link::{Compared, InBucket, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
+pub use put::{Executable, NoExecutable, Opened, has_image, may_have_image, own_digest};
 pub use retry::{LoneWork, Work};
 pub use way::{Way, Ways};
 
@@ -48,6 +50,8 @@ pub struct Movers {
     pub workload: Value,
     /// The movers' image.
     pub image: String,
+    /// What is put into that image, where it does not hold the mover.
+    pub executable: Option<Executable>,
     /// Secret with the image's pull credentials.
     pub pull_secret: Option<String>,
     /// The user that they run as.

@@ -9,12 +9,17 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{Mover, Movers};
+use super::{
+    Mover, Movers,
+    put::{self, Suited},
+};
 use crate::marks;
 use crate::{plan::RunAs, steps::inventory::Mode, transfer::Side};
 
 /// Port on which a mover listens, for the other mover and for the client.
 pub(super) const PORT: u16 = 7400;
+/// The container that is the mover.
+pub(super) const CONTAINER: &str = "mover";
 /// Where a mover finds its volume.
 const VOLUME: &str = "/volume";
 /// Where a mover finds its device, for a volume in Block mode.
@@ -74,7 +79,12 @@ impl Movers {
     }
 
     /// The Job that runs a mover next to its volume.
-    pub(super) fn job(&self, mover: &Mover, node: Option<&str>) -> Result<Job> {
+    pub(super) fn job(
+        &self,
+        mover: &Mover,
+        node: Option<&str>,
+        suited: Option<&Suited>,
+    ) -> Result<Job> {
         let volume = &self.volumes[mover.index];
         let reads = !self.writes(mover);
         let claim = if mover.side == Side::Source {
@@ -91,7 +101,7 @@ impl Movers {
             format!("--idle={IDLE_SECONDS}s"),
         ];
         let mut container = json!({
-            "name": "mover",
+            "name": CONTAINER,
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "ports": [{"name": "mover", "containerPort": PORT}],
@@ -118,6 +128,14 @@ impl Movers {
             }
         }
         container["args"] = json!(args);
+        let mut volumes = json!([
+            // A read-only claim volume would make some drivers attach it anew; the mount is read-only.
+            {"name": "volume", "persistentVolumeClaim": {"claimName": claim}},
+            {"name": "keys", "secret": {"secretName": self.name(mover), "defaultMode": self.keys_mode()}},
+        ]);
+        if let (Some(_), Some(volumes)) = (&self.executable, volumes.as_array_mut()) {
+            volumes.push(put::waits(&mut container, IDLE_SECONDS));
+        }
         let mut pod = json!({
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
@@ -125,13 +143,12 @@ impl Movers {
             "terminationGracePeriodSeconds": 10,
             "securityContext": self.pod_security(mover),
             "containers": [container],
-            "volumes": [
-                // A read-only claim volume would make some drivers attach it anew; the mount is read-only.
-                {"name": "volume", "persistentVolumeClaim": {"claimName": claim}},
-                {"name": "keys", "secret": {"secretName": self.name(mover), "defaultMode": self.keys_mode()}},
-            ],
+            "volumes": volumes,
         });
         self.place_pod(mover, node, &mut pod);
+        if let Some(suited) = suited {
+            suited.narrow(&mut pod);
+        }
         if let Some(secret) = &self.pull_secret {
             pod["imagePullSecrets"] = json!([{"name": secret}]);
         }

@@ -9,7 +9,7 @@ fn pod(run_as: RunAs, mode: Mode, side: Side) -> Value {
     let movers = movers(run_as, mode, place_with(json!([])));
     let mover = Mover { index: 0, side };
     let node = (side == Side::Source).then_some("n1");
-    let job = movers.job(&mover, node).expect("a job");
+    let job = movers.job(&mover, node, None).expect("a job");
     let job = serde_json::to_value(job).expect("JSON");
     job["spec"]["template"]["spec"].clone()
 }
@@ -52,7 +52,9 @@ async fn in_place_a_volume_is_made_on_the_node_of_its_pod_if_it_can_be() {
         movers.volumes[0].used = serde_json::from_value(used.clone()).expect("uses");
         movers.target.namespace = namespace.to_owned();
         let side = Side::Target;
-        let job = movers.job(&Mover { index: 0, side }, None).expect("a job");
+        let job = movers
+            .job(&Mover { index: 0, side }, None, None)
+            .expect("a job");
         let job = serde_json::to_value(job).expect("JSON");
         let affinity = &job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
         assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object());
@@ -73,7 +75,7 @@ async fn a_mover_that_only_reads_can_change_nothing_of_its_target() {
             index: 0,
             side: Side::Target,
         };
-        let job = movers.only_reading().job(&target, Some("n1"));
+        let job = movers.only_reading().job(&target, Some("n1"), None);
         let job = serde_json::to_value(job.expect("a job")).expect("JSON");
         let pod = &job["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
@@ -98,9 +100,43 @@ async fn a_whole_job() {
         index: 0,
         side: Side::Target,
     };
-    let job = movers.job(&mover, None).expect("a job");
+    let job = movers.job(&mover, None, None).expect("a job");
     let text = serde_json::to_string_pretty(&job).expect("JSON");
     insta::assert_snapshot!("whole_job", text);
+}
+
+#[tokio::test]
+async fn a_job_whose_executable_is_put_into_it_waits_and_has_no_more_rights() {
+    let image = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
+    let mut put = image.clone();
+    put.executable = Some(crate::steps::movers::Executable::default());
+    for side in [Side::Source, Side::Target] {
+        let mover = Mover { index: 0, side };
+        let pod = |movers: &crate::steps::movers::Movers| {
+            let job = movers.job(&mover, None, None).expect("a job");
+            let job = serde_json::to_value(job).expect("JSON");
+            job["spec"]["template"]["spec"].clone()
+        };
+        let (image, put) = (pod(&image), pod(&put));
+        let (without, container) = (&image["containers"][0], &put["containers"][0]);
+        assert_eq!(put["securityContext"], image["securityContext"]);
+        assert_eq!(container["securityContext"], without["securityContext"]);
+        assert_eq!(put["automountServiceAccountToken"], json!(false));
+        assert_eq!(container["imagePullPolicy"], "Never");
+        // The shell, its script and its name; then the script's own arguments, then the mover's.
+        assert_eq!(container["command"][0], "sh");
+        assert_eq!(container["command"][3], "wait");
+        assert_eq!(container["args"][0], "/executable");
+        assert_eq!(container["args"][1], "900");
+        let args = container["args"].as_array().expect("arguments");
+        assert_eq!(args[2..], *without["args"].as_array().expect("arguments"));
+        let mounts = container["volumeMounts"].as_array().expect("mounts");
+        let mut expected = without["volumeMounts"].as_array().expect("mounts").clone();
+        expected.push(json!({"name": "executable", "mountPath": "/executable"}));
+        assert_eq!(*mounts, expected);
+        let added = json!({"name": "executable", "emptyDir": {"sizeLimit": "2Gi"}});
+        assert_eq!(put["volumes"][2], added);
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(in crate::steps) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Move
             },
         }}}}),
         image: "mover:1".to_owned(),
+        executable: None,
         pull_secret: Some("pull".to_owned()),
         run_as,
         starts_within: STARTS_WITHIN,
