@@ -311,9 +311,12 @@ impl fmt::Display for TenantWay {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
-    /// Both sides are read back and compared by digest.
+    /// Both sides are read back while writes are stopped, and compared by digest.
     #[default]
     Content,
+    /// The same, but while the workload runs. While writes are stopped only those files are read again that changed since,
+    /// as their file system tells.
+    Warm,
 }
 
 /// What becomes of the ConfigMaps, Secrets, service account and Services that the pods refer to.

@@ -1,6 +1,6 @@
 use super::{
     API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze, TenantWay,
-    Warm,
+    Verify, Warm,
 };
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
@@ -88,6 +88,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         return refuse(&format!("spec.source.{kind}"), problem);
     }
     of_target(plan)?;
+    of_verify(plan)?;
     if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
         let problem = "a snapshot and its bucket belong together".to_owned();
         return refuse("spec.source", problem);
@@ -150,6 +151,23 @@ impl Plan {
             && self.spec.target.changes_volumes()
             && source.is_some_and(|source| is_itself(self, source))
     }
+}
+
+/// What is compared while the workload runs.
+fn of_verify(plan: &Plan) -> Result<(), (String, String)> {
+    let (spec, field) = (&plan.spec, || "spec.verify".to_owned());
+    if spec.verify != Verify::Warm {
+        return Ok(());
+    }
+    if spec.playbook != Playbook::StatefulSet {
+        let problem = format!("playbook `{}` has no use for `warm`", spec.playbook.name());
+        return Err((field(), problem));
+    }
+    if spec.warm.rounds == 0 {
+        let problem = "`warm` compares what the warm rounds copied, and spec.warm.rounds is 0";
+        return Err((field(), problem.to_owned()));
+    }
+    Ok(())
 }
 
 /// What makes no sense for a StatefulSet that keeps its name and place.

@@ -42,6 +42,7 @@ pub(super) async fn build(
             movers: movers.clone(),
             // Nothing is frozen: one round moves everything, and the final one proves it by content.
             rounds: plan.spec.warm.rounds.min(1),
+            verify: false,
             max_freeze: None,
             stopping: Duration::ZERO,
         }),

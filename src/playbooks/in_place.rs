@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::Step,
-    plan::Plan,
+    plan::{self, Plan},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
@@ -60,6 +60,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
         Arc::new(WarmCopy {
             movers: movers.clone(),
             rounds: plan.spec.warm.rounds,
+            verify: plan.spec.verify == plan::Verify::Warm,
             max_freeze: plan.spec.freeze.max,
             stopping: grace(&inventory),
         }),

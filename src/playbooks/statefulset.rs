@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{MoverLook, Parts, Playbook, Sides, ending::ending, in_place, movers};
 use crate::{
     engine::Step,
-    plan::{Plan, Workload},
+    plan::{self, Plan, Workload},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
@@ -60,6 +60,7 @@ pub(super) async fn build(
         Arc::new(WarmCopy {
             movers: movers.clone(),
             rounds: plan.spec.warm.rounds,
+            verify: plan.spec.verify == plan::Verify::Warm,
             max_freeze: plan.spec.freeze.max,
             stopping: grace(&inventory),
         }),

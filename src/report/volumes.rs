@@ -60,6 +60,8 @@ pub struct VerifiedVolume {
     pub source_digest: String,
     /// Digest of the target.
     pub target_digest: String,
+    /// Bytes of those that were compared before writes stopped, and not read again; none where all were.
+    pub compared_before: Option<u64>,
     /// How many files are not the same.
     pub differences: u64,
 }
@@ -183,6 +185,9 @@ impl VerifiedVolume {
             images: ["source_image", "target_image"].map(|key| text(volume, key)),
             source_digest: text(volume, "source_digest"),
             target_digest: text(volume, "target_digest"),
+            compared_before: volume
+                .get("compared_before")
+                .map(|before| number(before, "bytes")),
             differences: volume.get("differences")?.as_u64()?,
         })
     }

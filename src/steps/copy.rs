@@ -63,6 +63,9 @@ pub struct CopiedVolume {
     pub bytes_sent: u64,
     /// Seconds of all rounds.
     pub seconds: f64,
+    /// Seconds of each round, in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub round_seconds: Vec<f64>,
     /// Bytes that the last round had to move: about what a final round would have.
     pub left: u64,
     /// What the target cannot keep.
@@ -87,6 +90,7 @@ impl CopiedVolume {
             files_sent: 0,
             bytes_sent: 0,
             seconds: 0.0,
+            round_seconds: Vec::new(),
             left: 0,
             findings: Vec::new(),
             way: None,
@@ -111,6 +115,7 @@ impl CopiedVolume {
         self.files_sent += round.files_moved;
         self.bytes_sent += round.bytes_sent;
         self.seconds += seconds;
+        self.round_seconds.push(seconds);
         self.left = round.bytes_moved;
         self.findings = round.findings;
     }

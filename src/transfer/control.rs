@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
 use super::keys::ClientKeys;
 use super::protocol::{Command, Reply, Request};
+use super::recollection::Reading;
 use super::report::{
     Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
 };
@@ -201,16 +202,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     }
 
     /// Compares everything on both sides, from the target's mover. `excused` are the sorts of the rounds' findings: such
-    /// differences come back as findings.
+    /// differences come back as findings. `reading` says whether what either mover has read before is read again.
     pub async fn verify(
         &mut self,
         run: &str,
         excused: &[What],
+        reading: Reading,
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verification, ControlError> {
         let command = Command::Verify {
             run: run.to_owned(),
             excused: excused.to_vec(),
+            reading,
         };
         match self.ask(command, on_progress).await? {
             Reply::Verified(verification) => Ok(verification),

@@ -6,7 +6,8 @@ use super::counters::{Counters, add};
 use super::entry::{Entry, Kind};
 use super::fault::Fault;
 use super::path::TreePath;
-use super::read::digest_file;
+use super::read::{How, digest_file};
+use super::recollection::{Look, Reading, Recollection};
 use super::report::EXAMPLES;
 use super::volume::Volume;
 use super::walk::Walker;
@@ -49,7 +50,7 @@ impl Digests {
 
 /// How to list.
 #[derive(Clone, Default)]
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     /// A name in the root to pass over.
     pub(crate) passed_over: Vec<u8>,
     /// Which files to digest.
@@ -58,6 +59,10 @@ pub(crate) struct Options {
     pub(crate) from_disk: bool,
     /// Leave sockets out and count them.
     pub(crate) without_sockets: bool,
+    /// What was read before.
+    pub(crate) memory: Option<&'a Recollection>,
+    /// What to do with it.
+    pub(crate) reading: Reading,
 }
 
 /// Sockets that were left out.
@@ -68,6 +73,13 @@ pub(crate) struct Sockets {
 }
 
 type Batch = Result<Vec<Entry>, Fault>;
+
+/// Entries to digest.
+struct Job<'a> {
+    entries: Vec<Entry>,
+    result: SyncSender<Batch>,
+    look: Option<Look<'a>>,
+}
 
 /// What comes next.
 pub(crate) enum Next {
@@ -90,11 +102,11 @@ impl Listing {
     pub(crate) fn begin<'scope>(
         scope: &'scope Scope<'scope, '_>,
         volume: &'scope Volume,
-        options: Options,
+        options: Options<'scope>,
         counters: &'scope Counters,
     ) -> Self {
         let (order_sender, order) = sync_channel(AHEAD);
-        let (job_sender, jobs) = sync_channel::<(Vec<Entry>, SyncSender<Batch>)>(AHEAD);
+        let (job_sender, jobs) = sync_channel::<Job<'scope>>(AHEAD);
         let jobs = Arc::new(Mutex::new(jobs));
         let abandoned = Arc::new(Cancel::default());
         let sockets = Arc::new(Mutex::new(Sockets::default()));
@@ -108,6 +120,13 @@ impl Listing {
         scope.spawn(move || {
             let station = counters.board.station();
             station.set(Doing::Reading);
+            let look = options.digests != Digests::No;
+            let look = options.memory.filter(|_| look).map_or(Ok(None), |memory| {
+                memory
+                    .look(volume, options.reading)
+                    .map_err(|errno| volume.fault(&TreePath::root(), "syncfs", errno))
+            });
+            let remembered = look.as_ref().ok().copied().flatten();
             let emit = |batch: Batch| -> bool {
                 // Whoever takes the batches may be slower.
                 let _at = station.at(Doing::Idle);
@@ -117,12 +136,18 @@ impl Listing {
                 }
                 match batch {
                     Ok(entries) if options.digests != Digests::No => {
-                        job_sender.send((entries, result_sender)).is_ok()
+                        let job = Job {
+                            entries,
+                            result: result_sender,
+                            look: remembered,
+                        };
+                        job_sender.send(job).is_ok()
                     }
                     done => result_sender.send(done).is_ok(),
                 }
             };
-            if let Err(fault) = walk(volume, &options, &made_sockets, &emit) {
+            let listed = look.and_then(|_| walk(volume, &options, &made_sockets, &emit));
+            if let Err(fault) = listed {
                 emit(Err(fault));
             }
         });
@@ -178,7 +203,7 @@ pub(crate) fn threads() -> usize {
 
 fn walk(
     volume: &Volume,
-    options: &Options,
+    options: &Options<'_>,
     sockets: &Mutex<Sockets>,
     emit: &impl Fn(Batch) -> bool,
 ) -> Result<(), Fault> {
@@ -231,8 +256,8 @@ fn weight(entry: &Entry) -> usize {
 
 fn digest_batches(
     volume: &Volume,
-    options: &Options,
-    jobs: &Mutex<Receiver<(Vec<Entry>, SyncSender<Batch>)>>,
+    options: &Options<'_>,
+    jobs: &Mutex<Receiver<Job<'_>>>,
     abandoned: &Cancel,
     counters: &Counters,
 ) {
@@ -240,14 +265,25 @@ fn digest_batches(
     let station = counters.board.station();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((mut entries, result)) = job else {
+        let Ok(Job {
+            mut entries,
+            result,
+            look,
+        }) = job
+        else {
             return;
         };
         let digested = entries.iter_mut().try_for_each(|entry| {
             let Kind::File { size, digest } = &mut entry.kind else {
                 return Ok(());
             };
-            if !options.digests.include(*size) {
+            let how = How {
+                from_disk: options.from_disk,
+                look,
+                // What goes by blocks is not read for its digest, but taken for the same by it.
+                recall_only: !options.digests.include(*size),
+            };
+            if how.recall_only && look.is_none() {
                 return Ok(());
             }
             let each = |length| {
@@ -259,15 +295,22 @@ fn digest_batches(
                 volume,
                 &mut opener,
                 &entry.path,
-                options.from_disk,
+                how,
                 &mut buffer,
                 each,
             )?;
             // A length other than the listed one: it changed in between, and its digest would not belong to the entry.
-            *digest = read
-                .filter(|(length, _)| length == size)
-                .map(|(_, digest)| digest);
+            let Some(read) = read.filter(|read| read.length == *size) else {
+                *digest = None;
+                add(&counters.files_checked, u64::from(!how.recall_only));
+                return Ok(());
+            };
+            *digest = Some(read.digest);
             add(&counters.files_checked, 1);
+            if read.recalled {
+                add(&counters.files_recalled, 1);
+                add(&counters.bytes_recalled, *size);
+            }
             Ok(())
         });
         // Whoever listed may have gone.

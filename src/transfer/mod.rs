@@ -52,6 +52,7 @@ mod listing;
 mod metadata;
 mod protocol;
 mod read;
+mod recollection;
 mod relay;
 mod remove;
 mod root;
@@ -69,10 +70,11 @@ pub use control::{Control, ControlError};
 pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};
 pub use mover::DEFAULT_CONNECTIONS;
+pub use recollection::Reading;
 pub use relay::Relay;
 pub use report::{
-    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind,
-    RoundSummary, TreeSummary, Verification, What,
+    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Recalled, Room,
+    RoundKind, RoundSummary, TreeSummary, Verification, What,
 };
 pub use side::Side;
 

@@ -4,6 +4,7 @@ use super::blocks::Stamp;
 use super::entry::{Digest, Time};
 use super::fault::Fault;
 use super::path::TreePath;
+use super::recollection::Look;
 use super::volume::{Opener, Volume};
 use super::walk::time;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -188,21 +189,52 @@ pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
     }
 }
 
+/// What became known of a file.
+pub(crate) struct Digested {
+    pub(crate) length: u64,
+    pub(crate) digest: Digest,
+    /// It was not read now, but before.
+    pub(crate) recalled: bool,
+}
+
+/// How a file is digested.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct How<'a> {
+    /// Read from the disk, not from what is in memory.
+    pub(crate) from_disk: bool,
+    /// What was read before.
+    pub(crate) look: Option<Look<'a>>,
+    /// It is not worth reading if it was not read before.
+    pub(crate) recall_only: bool,
+}
+
 /// Digests a file; none when it changed or went meanwhile. `each` hears of every piece's length and may stop it.
 pub(crate) fn digest_file(
     station: &Station,
     volume: &Volume,
     opener: &mut Opener<'_>,
     path: &TreePath,
-    from_disk: bool,
+    how: How<'_>,
     buffer: &mut Vec<u8>,
     mut each: impl FnMut(u64) -> Result<(), Fault>,
-) -> Result<Option<(u64, Digest)>, Fault> {
+) -> Result<Option<Digested>, Fault> {
     let _at = station.at(Doing::Reading);
     let Opened::File(file) = OpenFile::open(volume, opener, path)? else {
         return Ok(None);
     };
-    if from_disk {
+    let stamp = file.stamp();
+    if let Some(digest) = how.look.and_then(|look| look.recall(path, &stamp)) {
+        each(file.size)?;
+        return Ok(Some(Digested {
+            length: file.size,
+            digest,
+            recalled: true,
+        }));
+    }
+    if how.recall_only {
+        return Ok(None);
+    }
+    if how.from_disk {
         file.drop_cache();
     }
     let mut hasher = blake3::Hasher::new();
@@ -221,5 +253,16 @@ pub(crate) fn digest_file(
         each(length)
     })?;
     let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
-    Ok((unchanged && length == file.size).then(|| (length, hasher.finalize().into())))
+    if !unchanged || length != file.size {
+        return Ok(None);
+    }
+    let digest = hasher.finalize().into();
+    if let Some(look) = how.look {
+        look.remember(path, &stamp, digest);
+    }
+    Ok(Some(Digested {
+        length,
+        digest,
+        recalled: false,
+    }))
 }

@@ -26,6 +26,7 @@ mod moto;
 mod movers;
 mod nodes;
 mod onlooker;
+mod postgres;
 mod processes;
 mod proxy;
 mod rights;

@@ -15,7 +15,7 @@ use crate::{
     engine::{Failure, Kind, Limited},
     transfer::{
         Activity, Control, ControlError, DEFAULT_CONNECTIONS, Finding, Inspection, Progress, Reach,
-        Relay, RoundKind, RoundSummary, Side, Verification, What,
+        Reading, Relay, RoundKind, RoundSummary, Side, Verification, What,
         archive::{Access, Archive, Objects},
     },
 };
@@ -234,7 +234,11 @@ impl Pair {
     }
 
     /// Reads both sides back and compares them.
-    pub async fn verify(&mut self, excused: &[What]) -> Result<Compared, ControlError> {
+    pub async fn verify(
+        &mut self,
+        excused: &[What],
+        reading: Reading,
+    ) -> Result<Compared, ControlError> {
         let (mut tell, seen) = (self.target.tell(), self.target.tell_source());
         let mut target = Activity::default();
         let mut hear = |progress: Progress| {
@@ -244,7 +248,7 @@ impl Pair {
         let Lone { run, control, .. } = &mut self.target;
         let (end, ended) = oneshot::channel::<()>();
         let verifying = async {
-            let verification = control.verify(run, excused, &mut hear).await;
+            let verification = control.verify(run, excused, reading, &mut hear).await;
             drop(end);
             verification
         };

@@ -9,6 +9,7 @@ use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::limit::Limiter;
 use crate::transfer::read::Piece;
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Phase, Verification, What};
 use crate::transfer::root::{Parents, Root};
 use crate::transfer::volume::Volume;
@@ -104,6 +105,7 @@ pub(super) fn compare(
         operation,
         operation.volume,
         excused,
+        Reading::Afresh,
         &Station::default(),
         || index.next(),
     )?;

@@ -15,7 +15,8 @@ use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, threads};
 use crate::transfer::metadata::{Before, Place, apply};
 use crate::transfer::path::TreePath;
-use crate::transfer::read::digest_file;
+use crate::transfer::read::{How, digest_file};
+use crate::transfer::recollection::{Look, Reading};
 use crate::transfer::remove;
 use crate::transfer::report::{Phase, RoundKind, RoundSummary, What};
 use crate::transfer::root::{Parents, Root};
@@ -39,6 +40,8 @@ struct Check {
     digest: Digest,
     /// What to set when the contents are the same; none if that is right already.
     metadata: Option<Metadata>,
+    /// What is there under its name, of one that goes by blocks where it was not read before.
+    by_blocks: Option<Metadata>,
 }
 
 /// Copies the source's tree. The first of the connections carries the listing, the others contents.
@@ -79,6 +82,10 @@ pub(crate) fn round(
         )?);
     }
     let own_writer = writers.pop();
+    let look = operation
+        .recollection
+        .look(operation.volume, Reading::Recall)
+        .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     let later = std::thread::scope(|scope| {
         for (channel, writer) in carriers.iter_mut().zip(writers) {
             let fetching = &fetching;
@@ -94,7 +101,7 @@ pub(crate) fn round(
                 scope.spawn(move || {
                     operation
                         .cancel
-                        .guard(|| check(operation, root, &checks, &producer))
+                        .guard(|| check(operation, root, look, &checks, &producer))
                 });
             }
         }
@@ -162,6 +169,7 @@ pub(crate) fn summarize(
 fn check(
     operation: &Operation<'_>,
     root: &Root,
+    look: Option<Look<'_>>,
     checks: &Mutex<Receiver<Check>>,
     queue: &Producer<'_>,
 ) -> Result<(), Fault> {
@@ -180,6 +188,7 @@ fn check(
             size,
             digest,
             metadata,
+            by_blocks,
         }) = next
         else {
             return Ok(());
@@ -189,12 +198,21 @@ fn check(
             operation.volume,
             &mut opener,
             &path,
-            false,
+            How {
+                look,
+                recall_only: by_blocks.is_some(),
+                ..How::default()
+            },
             &mut buffer,
             each,
         )?;
+        let same = read.is_some_and(|read| (read.length, read.digest) == (size, digest));
+        if !same && let Some(old) = by_blocks {
+            queue.large(Large::new(path, size, Some(old)))?;
+            continue;
+        }
         add(&operation.counters.files_checked, 1);
-        if read != Some((size, digest)) {
+        if !same {
             add(&operation.counters.files_to_move, 1);
             add(&operation.counters.bytes_to_move, size);
             queue.file(path, size)?;
@@ -255,7 +273,7 @@ impl Merge<'_> {
             RoundKind::Warm => Digests::No,
             RoundKind::Final => Digests::Small,
         };
-        let mut stream = Stream::begin(channel, digests)?;
+        let mut stream = Stream::begin(channel, digests, Reading::Recall)?;
         let mut walker = Walker::new(self.root, &work::name(self.operation.run));
         let (mut source, mut target) = (stream.next()?, walker.next()?);
         if !source
@@ -380,7 +398,8 @@ impl Merge<'_> {
                 let moved = size != old_size
                     || (self.kind == RoundKind::Warm
                         && entry.metadata.modified != old.metadata.modified);
-                if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) {
+                let known = !moved && digest.is_some();
+                if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) && !known {
                     let large = Large::new(entry.path, *size, Some(old.metadata.clone()));
                     return self.station.during(Doing::Idle, || self.queue.large(large));
                 }
@@ -392,6 +411,7 @@ impl Merge<'_> {
                             size: *size,
                             digest: *digest,
                             metadata,
+                            by_blocks: (*size >= BY_BLOCKS).then(|| old.metadata.clone()),
                         };
                         // Whoever compares may be slower.
                         let _at = self.station.at(Doing::Idle);

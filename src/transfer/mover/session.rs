@@ -113,7 +113,8 @@ fn run(
     counters: &Counters,
     cancel: &Cancel,
 ) -> Result<Reply, Fault> {
-    let operation = Operation::new(&state.volume, &state.run, counters, cancel);
+    let (volume, recollection) = (&state.volume, &state.recollection);
+    let operation = Operation::new(volume, &state.run, counters, cancel, recollection);
     let reply = match command {
         Command::Reach {
             address,
@@ -142,10 +143,14 @@ fn run(
                 Volume::Device(device) => device::round(&operation, device, kind, began, peers),
             })?)
         }
-        Command::Verify { run, excused } => {
+        Command::Verify {
+            run,
+            excused,
+            reading,
+        } => {
             target_of(state, &run)?;
             Reply::Verified(with_peers(state, cancel, |peers| {
-                verify::verify(&operation, &excused, peers)
+                verify::verify(&operation, &excused, reading, peers)
             })?)
         }
         Command::Finish { run } => {

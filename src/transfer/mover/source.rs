@@ -13,6 +13,7 @@ use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
 use crate::transfer::read::{OpenFile, Opened, Piece, hash_zeros};
+use crate::transfer::recollection::Reading;
 use crate::transfer::root::Root;
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk;
@@ -43,10 +44,10 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
         let _busy = state.busy();
         let _at = station.at(Doing::Computing);
         match request {
-            PeerRequest::List { digests } => {
+            PeerRequest::List { digests, reading } => {
                 // What the listing's own threads are at counts.
                 let _at = station.at(Doing::Idle);
-                list(state, digests, channel)?;
+                list(state, digests, reading, channel)?;
             }
             PeerRequest::Fetch { paths } => {
                 for path in &paths {
@@ -97,7 +98,12 @@ pub(super) fn pass<T>(result: Result<T, Failure>) -> Result<Result<T, Fault>, Ch
     }
 }
 
-fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), ChannelError> {
+fn list(
+    state: &State,
+    digests: Digests,
+    reading: Reading,
+    channel: &mut Channel,
+) -> Result<(), ChannelError> {
     let (volume, run) = (&state.volume, &state.run);
     if let Volume::Directory(root) = volume
         && let Err(fault) = name_is_free(root, run)
@@ -108,6 +114,8 @@ fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), Ch
     let options = Options {
         digests,
         without_sockets: true,
+        memory: Some(&state.recollection),
+        reading,
         ..Options::default()
     };
     std::thread::scope(|scope| {
@@ -124,6 +132,7 @@ fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), Ch
         channel.send_now(&PeerReply::Listed {
             sockets: sockets.examples,
             socket_count: sockets.count,
+            recalled: counters.recalled(&state.recollection),
         })
     })
 }

@@ -4,6 +4,7 @@ use super::{store, tree};
 use crate::transfer::archive::{Access, Archive, Objects};
 use crate::transfer::control::ControlError;
 use crate::transfer::fault::Fault;
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::RoundKind;
 use crate::transfer::side::Side;
 use std::os::unix::fs::symlink;
@@ -60,7 +61,11 @@ async fn what_comes_out_of_an_archive_is_what_went_into_it() {
     assert_eq!(compared.target.digest, archive.tree.digest);
     drop(target);
     // And so say the two movers of each other, but for the socket.
-    let verified = pair.connected().await.verify(RUN, &[], &mut |_| {}).await;
+    let verified = pair
+        .connected()
+        .await
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await;
     assert_eq!(verified.unwrap().source.digest, archive.tree.digest);
 
     // A file that became another since is found.

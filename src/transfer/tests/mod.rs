@@ -7,6 +7,7 @@ mod blocks;
 mod copying;
 mod limiting;
 mod pair;
+mod recalling;
 mod refusing;
 mod relaying;
 mod snapshot;

@@ -201,7 +201,12 @@ fn copied(report: &Report) -> Table {
 }
 
 fn compared(report: &Report) -> Table {
-    let mut table = Table::new(vec![
+    let verified = report.verified();
+    // Only where some of it was read before writes stopped.
+    let before = verified
+        .iter()
+        .any(|volume| volume.compared_before.is_some());
+    let mut columns = vec![
         Column::text("SOURCE", 10),
         Column::text("TARGET", 10).expendable(1),
         Column::whole("FILES").right().expendable(2),
@@ -213,14 +218,18 @@ fn compared(report: &Report) -> Table {
         Column::text("TARGET DIGEST", 14).expendable(4),
         Column::whole("RATE").right().expendable(5),
         Column::whole("LIMITED BY").expendable(6),
-    ]);
-    for volume in report.verified() {
+    ];
+    if before {
+        columns.insert(6, Column::whole("COMPARED BEFORE").right());
+    }
+    let mut table = Table::new(columns);
+    for volume in verified {
         let tone = if volume.differences == 0 {
             Tone::Good
         } else {
             Tone::Bad
         };
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             volume.source.into(),
             volume.target.into(),
             amount::count(volume.files).into(),
@@ -240,7 +249,12 @@ fn compared(report: &Report) -> Table {
             }
             .into(),
             limited(volume.limited.as_ref()).into(),
-        ]);
+        ];
+        if before {
+            let before = volume.compared_before;
+            row.insert(6, before.map_or_else(nothing, amount::bytes).into());
+        }
+        table.row(row);
     }
     table
 }
