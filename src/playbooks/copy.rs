@@ -53,6 +53,7 @@ pub(super) async fn build(
         Arc::new(Verify {
             movers: movers.clone(),
             guard: None,
+            warm: false,
         }),
         Arc::new(Release {
             movers: movers.clone(),

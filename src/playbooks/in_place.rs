@@ -73,6 +73,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             verify: Verify {
                 movers: movers.clone(),
                 guard: guard.clone(),
+                warm: plan.spec.verify == plan::Verify::Warm,
             },
             in_place: of.clone(),
         }),

@@ -72,6 +72,7 @@ pub(super) async fn build(
         Arc::new(Verify {
             movers: movers.clone(),
             guard: guard.clone(),
+            warm: plan.spec.verify == plan::Verify::Warm,
         }),
         Arc::new(Release {
             movers: movers.clone(),

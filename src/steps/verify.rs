@@ -24,6 +24,8 @@ pub struct Verify {
     pub movers: Movers,
     /// What tells when the freeze is broken; none where nothing is frozen.
     pub guard: Option<Watched>,
+    /// Both sides were compared before: what did not change since is not read again.
+    pub warm: bool,
 }
 
 /// What verification leaves in the journal: the receipt.
@@ -145,10 +147,10 @@ const TOLD: usize = 50;
 
 impl Verify {
     /// `excused` is by volume: what one of them could not keep is still a difference on the others.
-    fn work(excused: Vec<Vec<What>>) -> Work<Compared> {
+    fn work(excused: Vec<Vec<What>>, reading: Reading) -> Work<Compared> {
         Arc::new(move |pair| {
             let excused = excused.get(pair.index).cloned().unwrap_or_default();
-            Box::pin(async move { pair.verify(&excused, Reading::Recall).await })
+            Box::pin(async move { pair.verify(&excused, reading).await })
         })
     }
 }
@@ -160,7 +162,12 @@ impl Step for Verify {
     }
 
     fn title(&self) -> String {
-        "read both sides back and compare every file by content".to_owned()
+        let what = if self.warm {
+            "read back what changed since, and compare every file by content"
+        } else {
+            "read both sides back and compare every file by content"
+        };
+        what.to_owned()
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -177,7 +184,12 @@ impl Step for Verify {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
-        let work = Self::work(excused(&copied, &self.movers.volumes));
+        let reading = if self.warm {
+            Reading::Recall
+        } else {
+            Reading::Afresh
+        };
+        let work = Self::work(excused(&copied, &self.movers.volumes), reading);
         let found = tokio::select! {
             found = self.movers.each(cx, &meter, &expected, &work) => found?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),

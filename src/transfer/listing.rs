@@ -6,12 +6,13 @@ use super::counters::{Counters, add};
 use super::entry::{Entry, Kind};
 use super::fault::Fault;
 use super::path::TreePath;
-use super::read::{How, digest_file};
+use super::read::{AHEAD, How, ToDigest};
 use super::recollection::{Look, Reading, Recollection};
 use super::report::EXAMPLES;
 use super::volume::Volume;
 use super::walk::Walker;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -24,7 +25,7 @@ const BATCH_BYTES: usize = 128 << 10;
 /// and, with digests, no more to read than this and one file: large files are digested side by side.
 const BATCH_READ: u64 = 4 << 20;
 /// So many batches are made ahead of the one that is taken: about 16,000 entries, a few MiB.
-const AHEAD: usize = 64;
+const BATCHES: usize = 64;
 
 /// Which files are digested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -105,8 +106,8 @@ impl Listing {
         options: Options<'scope>,
         counters: &'scope Counters,
     ) -> Self {
-        let (order_sender, order) = sync_channel(AHEAD);
-        let (job_sender, jobs) = sync_channel::<Job<'scope>>(AHEAD);
+        let (order_sender, order) = sync_channel(BATCHES);
+        let (job_sender, jobs) = sync_channel::<Job<'scope>>(BATCHES);
         let jobs = Arc::new(Mutex::new(jobs));
         let abandoned = Arc::new(Cancel::default());
         let sockets = Arc::new(Mutex::new(Sockets::default()));
@@ -273,41 +274,38 @@ fn digest_batches(
         else {
             return;
         };
-        let digested = entries.iter_mut().try_for_each(|entry| {
+        let each = |length| {
+            add(&counters.bytes_checked, length);
+            abandoned.check()
+        };
+        let mut ahead = VecDeque::with_capacity(AHEAD);
+        let mut next = 0;
+        let digested = (0..entries.len()).try_for_each(|index| {
+            while next < entries.len() && ahead.len() < AHEAD {
+                if let Some(how) = how(&entries[next].kind, options, look) {
+                    let path = &entries[next].path;
+                    let open = station.during(Doing::Reading, || {
+                        ToDigest::open(volume, &mut opener, path, how)
+                    });
+                    ahead.push_back((next, how, open?));
+                }
+                next += 1;
+            }
+            let Some((_, how, file)) = ahead.pop_front_if(|(of, ..)| *of == index) else {
+                return Ok(());
+            };
+            let entry = &mut entries[index];
+            let read = file.digest(&station, volume, &entry.path, how, &mut buffer, each)?;
             let Kind::File { size, digest } = &mut entry.kind else {
                 return Ok(());
             };
-            let how = How {
-                from_disk: options.from_disk,
-                look,
-                // What goes by blocks is not read for its digest, but taken for the same by it.
-                recall_only: !options.digests.include(*size),
-            };
-            if how.recall_only && look.is_none() {
-                return Ok(());
-            }
-            let each = |length| {
-                add(&counters.bytes_checked, length);
-                abandoned.check()
-            };
-            let read = digest_file(
-                &station,
-                volume,
-                &mut opener,
-                &entry.path,
-                how,
-                &mut buffer,
-                each,
-            )?;
             // A length other than the listed one: it changed in between, and its digest would not belong to the entry.
-            let Some(read) = read.filter(|read| read.length == *size) else {
-                *digest = None;
-                add(&counters.files_checked, u64::from(!how.recall_only));
-                return Ok(());
-            };
-            *digest = Some(read.digest);
-            add(&counters.files_checked, 1);
-            if read.recalled {
+            let read = read.filter(|read| read.length == *size);
+            *digest = read.as_ref().map(|read| read.digest);
+            if read.is_some() || !how.recall_only {
+                add(&counters.files_checked, 1);
+            }
+            if read.is_some_and(|read| read.recalled) {
                 add(&counters.files_recalled, 1);
                 add(&counters.bytes_recalled, *size);
             }
@@ -316,4 +314,18 @@ fn digest_batches(
         // Whoever listed may have gone.
         let _ = result.send(digested.map(|()| entries));
     }
+}
+
+/// How an entry is digested; none where it is not.
+fn how<'a>(kind: &Kind, options: &Options<'_>, look: Option<Look<'a>>) -> Option<How<'a>> {
+    let Kind::File { size, .. } = kind else {
+        return None;
+    };
+    // What goes by blocks is not read for its digest, but taken for the same by it.
+    let recall_only = !options.digests.include(*size);
+    (!recall_only || look.is_some()).then_some(How {
+        from_disk: options.from_disk,
+        look,
+        recall_only,
+    })
 }

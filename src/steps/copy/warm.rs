@@ -254,7 +254,8 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        "copy while the source runs, until little is left".to_owned()
+        let compare = if self.verify { " and compare" } else { "" };
+        format!("copy{compare} while the source runs, until little is left")
     }
 
     fn undo_plan(&self) -> UndoPlan {

@@ -15,7 +15,7 @@ use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, threads};
 use crate::transfer::metadata::{Before, Place, apply};
 use crate::transfer::path::TreePath;
-use crate::transfer::read::{How, digest_file};
+use crate::transfer::read::{AHEAD, How, ToDigest};
 use crate::transfer::recollection::{Look, Reading};
 use crate::transfer::remove;
 use crate::transfer::report::{Phase, RoundKind, RoundSummary, What};
@@ -182,47 +182,55 @@ fn check(
     };
     loop {
         operation.cancel.check()?;
-        let next = checks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Check {
-            path,
-            size,
-            digest,
-            metadata,
-            by_blocks,
-        }) = next
-        else {
+        // More than one where more wait already: the disk is asked for all of them.
+        let waiting = checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(first) = waiting.recv() else {
             return Ok(());
         };
-        let read = digest_file(
-            &station,
-            operation.volume,
-            &mut opener,
-            &path,
-            How {
-                look,
-                recall_only: by_blocks.is_some(),
-                ..How::default()
-            },
-            &mut buffer,
-            each,
-        )?;
-        let same = read.is_some_and(|read| (read.length, read.digest) == (size, digest));
-        if !same && let Some(old) = by_blocks {
-            queue.large(Large::new(path, size, Some(old)))?;
-            continue;
+        let batch: Vec<_> = std::iter::once(first)
+            .chain(waiting.try_iter().take(AHEAD - 1))
+            .collect();
+        drop(waiting);
+        let how = |check: &Check| How {
+            look,
+            recall_only: check.by_blocks.is_some(),
+            ..How::default()
+        };
+        let mut open = Vec::with_capacity(batch.len());
+        for check in &batch {
+            let opened = station.during(Doing::Reading, || {
+                ToDigest::open(operation.volume, &mut opener, &check.path, how(check))
+            });
+            open.push(opened?);
         }
-        add(&operation.counters.files_checked, 1);
-        if !same {
-            add(&operation.counters.files_to_move, 1);
-            add(&operation.counters.bytes_to_move, size);
-            queue.file(path, size)?;
-            continue;
-        }
-        add(&operation.counters.files_same, 1);
-        if let Some(metadata) = metadata {
-            station.during(Doing::Writing, || {
-                fix(operation, root, &mut parents, &path, &metadata, Before::Any)
-            })?;
+        for (check, file) in batch.into_iter().zip(open) {
+            let (volume, how) = (operation.volume, how(&check));
+            let read = file.digest(&station, volume, &check.path, how, &mut buffer, each)?;
+            let Check {
+                path,
+                size,
+                digest,
+                metadata,
+                by_blocks,
+            } = check;
+            let same = read.is_some_and(|read| (read.length, read.digest) == (size, digest));
+            if !same && let Some(old) = by_blocks {
+                queue.large(Large::new(path, size, Some(old)))?;
+                continue;
+            }
+            add(&operation.counters.files_checked, 1);
+            if !same {
+                add(&operation.counters.files_to_move, 1);
+                add(&operation.counters.bytes_to_move, size);
+                queue.file(path, size)?;
+                continue;
+            }
+            add(&operation.counters.files_same, 1);
+            if let Some(metadata) = metadata {
+                station.during(Doing::Writing, || {
+                    fix(operation, root, &mut parents, &path, &metadata, Before::Any)
+                })?;
+            }
         }
     }
 }
