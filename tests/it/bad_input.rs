@@ -86,6 +86,11 @@ fn plans() -> Result<()> {
         ("bad-user", more("  mover: {runAs: postgres}")),
         ("bad-objects", more("  objects: move")),
         ("bad-limit", more("  mover: {limit: 50Mb/s}")),
+        ("bad-verify", more("  verify: size")),
+        (
+            "verify-without-rounds",
+            more("  verify: warm\n  warm: {rounds: 0}"),
+        ),
     ];
     for (name, text) in &cases {
         world.write(&format!("{name}.yaml"), text)?;
