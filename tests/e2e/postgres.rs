@@ -51,10 +51,12 @@ impl Database {
         ];
         server["readinessProbe"] =
             json!({"exec": {"command": ready}, "periodSeconds": 1, "timeoutSeconds": 10});
+        // It refuses to be root.
+        server["securityContext"] = json!({"runAsUser": 65534, "runAsGroup": 65534});
         server["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
         let owner = json!({
             "name": "owner", "image": "localhost/busybox:1",
-            "command": ["sh", "-ec", "mkdir -p /data/postgres; chown 65534:65534 /data/postgres"],
+            "command": ["sh", "-ec", "mkdir -p /data/postgres; chown 65534:65534 /data /data/postgres"],
             "securityContext": {"runAsUser": 0}, "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         });
         let labels = json!({"app": "db"});

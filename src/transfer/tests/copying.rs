@@ -175,7 +175,7 @@ async fn progress_is_told_while_it_goes() {
     round(&mut client, RoundKind::Warm).await.unwrap();
     client
         .verify(RUN, &[], Reading::Afresh, &mut |progress| {
-            told.push(progress)
+            told.push(progress);
         })
         .await
         .unwrap();

@@ -146,7 +146,7 @@ async fn a_newer_connection_stops_the_operation_of_an_older_one() {
     let seen = working.clone();
     let running = tokio::spawn(async move {
         old.verify(RUN, &[], Reading::Afresh, &mut |_| {
-            seen.store(true, Ordering::Release)
+            seen.store(true, Ordering::Release);
         })
         .await
     });
