@@ -3,6 +3,8 @@
     clippy::print_stdout,
     reason = "a test tells its figures, such as how many cuts it made"
 )]
+mod archive_kills;
+mod archive_ways;
 mod archives;
 mod bad;
 mod blocks;
@@ -28,6 +30,7 @@ mod nodes;
 mod onlooker;
 mod processes;
 mod proxy;
+mod prune;
 mod rights;
 mod runners;
 mod s3;
