@@ -171,6 +171,7 @@ fn a_device_goes_into_a_bucket_as_one_file_and_onto_a_device_again() -> Result<(
         block_claim("used", "40Mi"),
     ])?;
     let device = namespace.folder("from")?;
+    ensure!(device == from.path()?);
     tree::noise(&device, 40 << 20)?;
     end(migrate(
         &namespace,

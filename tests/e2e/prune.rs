@@ -91,7 +91,7 @@ fn what_no_rule_keeps_goes_and_nothing_else() -> Result<()> {
         "--keep-monthly",
         "1",
     ];
-    let with = |more: &[&str]| [&rules[..], more].concat();
+    let with = |more: &[&'static str]| [&rules[..], more].concat();
     let goes = [
         "20261101T040000Z",
         "20261101T160000Z",

@@ -14,9 +14,6 @@ use crate::{
 };
 
 /// Delete the snapshots of a bucket that no rule keeps, of each workload by itself
-///
-/// A snapshot stays when any of the rules keeps it, and the last good one of a workload always does. Days, weeks and
-/// months are those of UTC. What is unfinished, damaged or not readable is left as it is.
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::super::examples::SNAPSHOT_PRUNE)]
 pub(crate) struct Args {
