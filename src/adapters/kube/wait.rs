@@ -110,7 +110,6 @@ where
     let deadline = Instant::now() + wait.bound;
     let mut changes = std::pin::pin!(watch(api.clone(), selector.clone()));
     let mut watching = wait.only_read.is_none();
-    let poll = wait.only_read.unwrap_or(POLL);
     let mut polled = false;
     let mut last_seen = "nothing yet".to_owned();
     loop {
@@ -136,7 +135,7 @@ where
             ));
         }
         last_seen = seen;
-        let next_read = deadline.min(Instant::now() + poll);
+        let next_read = deadline.min(Instant::now() + wait.only_read.unwrap_or(POLL));
         let news = async {
             if !watching {
                 return std::future::pending().await;

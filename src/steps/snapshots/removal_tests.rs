@@ -218,7 +218,7 @@ async fn what_a_run_left_is_all_but_the_snapshot_that_it_made() {
     }
     let left = world.repository.left_by("t1", "r1", Some(&made)).await;
     let left = left.expect("listed");
-    assert_eq!(left.snapshots, [begun.clone()]);
+    assert_eq!(left.snapshots, std::slice::from_ref(&begun));
     let uploads: Vec<_> = left.uploads.iter().map(|upload| &upload.key).collect();
     assert_eq!(uploads, [&upload]);
     let all = world.repository.left_by("t1", "r1", None).await;

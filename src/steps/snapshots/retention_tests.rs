@@ -175,7 +175,7 @@ fn what_stays_is_what_the_rules_say_and_nothing_else() {
                 }
             }
             let newer = newer.collect::<Vec<_>>();
-            if !one.changed && !newer.is_empty() && !newer.iter().any(|other| unchanged(other)) {
+            if !one.changed && !newer.is_empty() && !newer.iter().any(unchanged) {
                 wanted.push(Rule::Unchanged);
             }
             if wanted.is_empty() && newer.is_empty() {
