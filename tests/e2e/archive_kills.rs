@@ -195,6 +195,9 @@ fn without_the_bucket_s_credentials_a_rollback_wakes_the_workload_first() -> Res
     ];
     let mut client = Running::start(migrate(&namespace, &take)?)?;
     client.until("upload: started")?;
+    wait_for("parts in the bucket", || {
+        Ok((parts(&server)? > 0).then_some(()))
+    })?;
     client.kill()?;
     namespace.kubectl(&["delete", "secret", "backups"])?;
     let rollback = || end(namespace.migrate(&["rollback", name, "--yes"])?);

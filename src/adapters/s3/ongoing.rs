@@ -104,8 +104,11 @@ impl Bucket {
             let page = match page.await {
                 Ok(page) => page,
                 Err((S3Error::NotFound { .. }, _) | (_, Meaning::NoUpload)) => return Ok(None),
-                // Where it cannot be told what is there, all of it is sent again.
-                Err((S3Error::Forbidden { .. }, _) | (_, Meaning::Unknown)) => {
+                // Where it cannot be told what is there, all of it is sent again. Not every server calls its list
+                // what S3 calls it.
+                Err(
+                    (S3Error::Forbidden { .. }, _) | (_, Meaning::Unknown | Meaning::Unreadable),
+                ) => {
                     return Ok(Some(BTreeMap::new()));
                 }
                 Err((error, _)) => return Err(error),
