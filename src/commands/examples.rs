@@ -145,6 +145,16 @@ Examples:
   # In a script its name stands in a flag
   kubectl migrate snapshot delete s3://backups/t1/20261128T041500Z --confirm t1/20261128T041500Z";
 
+pub(super) const SNAPSHOT_PRUNE: &str = "\
+Examples:
+  # Which would stay and which would go, and why
+  kubectl migrate snapshot prune s3://backups/prod --keep-last 3 --keep-daily 7 --keep-weekly 4 --dry-run
+  # Every night, by a script
+  kubectl migrate snapshot prune s3://backups/prod --keep-daily 7 --keep-monthly 12 --confirm s3://backups/prod
+
+A snapshot stays when any rule keeps it, and the last good one of a workload always does. Days, weeks and months
+are those of UTC. What is unfinished, damaged or not readable is left as it is.";
+
 pub(super) const RESTORE_CHECK: &str = "\
 Examples:
   # Read everything, and compare each file with the digest that it had

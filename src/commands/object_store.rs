@@ -26,6 +26,7 @@ pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> 
         .map_err(|error| StoreError {
             why: format!("failed to start threads for the bucket: {error}"),
             failure: StoreFailure::Passing,
+            next: None,
         })?;
     let settings = Settings::of(s3::Access {
         endpoint: access.endpoint.clone(),
@@ -100,12 +101,12 @@ impl Upload for BucketUpload {
 }
 
 fn failed(error: S3Error) -> StoreError {
-    let why = error.to_string();
+    let (why, next) = (error.to_string(), error.next());
     let failure = match error {
         S3Error::Damaged { .. } | S3Error::NotFound { .. } => StoreFailure::Damaged,
         error if error.is_about_credentials() => StoreFailure::Credentials,
         error if error.is_refusal() => StoreFailure::Refused,
         _ => StoreFailure::Passing,
     };
-    StoreError { why, failure }
+    StoreError { why, failure, next }
 }

@@ -16,9 +16,9 @@ use crate::{
     },
     transfer::{
         Fault,
-        archive::{self, Objects, StoreFailure},
+        archive::{self, Objects, StoreError, StoreFailure},
     },
-    ui::amount::{bytes, count},
+    ui::amount::bytes,
 };
 
 /// How often it is told how much was read.
@@ -40,6 +40,11 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let checked = check(cx, &args).await;
+    checked.map_err(|error| with_others(cx, &args, error))
+}
+
+async fn check(cx: &Context, args: &Args) -> Result<Kind> {
     let repository = args.server.open(cx, &args.snapshot.repository).await?;
     let id = &args.snapshot.id;
     let address = repository.address_of(id);
@@ -62,7 +67,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
                 .check()
                 .await
                 .context("restore-check level 2: no")?;
-            format!("{} records, {}", count(end.records), bytes(end.bytes))
+            format!("{} records, {}", end.records, bytes(end.bytes))
         }
         Contents::Volumes(manifest) => volumes(cx, &repository, &args.snapshot, *manifest).await?,
     };
@@ -86,7 +91,7 @@ async fn volumes(
         total += tree.bytes;
         one(cx, repository, snapshot, volume).await?;
     }
-    Ok(format!("{} files, {}", count(files), bytes(total)))
+    Ok(format!("{files} files, {}", bytes(total)))
 }
 
 async fn one(
@@ -121,6 +126,7 @@ async fn one(
 fn refused(fault: &Fault) -> Failure {
     let kind = match fault {
         Fault::Damaged { .. } => FailureKind::Difference,
+        Fault::Newer { .. } => FailureKind::Blocked,
         Fault::Store(error) => match error.failure {
             StoreFailure::Damaged => FailureKind::Difference,
             StoreFailure::Refused | StoreFailure::Credentials => FailureKind::Blocked,
@@ -132,5 +138,30 @@ fn refused(fault: &Fault) -> Failure {
         FailureKind::Difference => format!("restore-check level 2: no: {fault}"),
         _ => fault.to_string(),
     };
-    Failure::new(kind, why)
+    let failure = Failure::new(kind, why);
+    match fault {
+        Fault::Store(StoreError {
+            next: Some((command, what)),
+            ..
+        }) => failure.with_next(command, what),
+        _ => failure,
+    }
+}
+
+/// Where a snapshot is none, another may be.
+fn with_others(cx: &Context, args: &Args, error: anyhow::Error) -> anyhow::Error {
+    if Kind::of(&error) != Kind::Difference {
+        return error;
+    }
+    let list = format!(
+        "snapshot list {}{}",
+        args.snapshot.repository,
+        args.server.words()
+    );
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure
+            .with_next(cx.command(&list), "shows which others there are")
+            .into(),
+        Err(error) => error,
+    }
 }

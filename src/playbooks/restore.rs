@@ -9,8 +9,9 @@ use crate::{
     engine::{Failure, Kind, Step},
     plan::{Objects, Plan},
     steps::{
-        About, archives,
-        inventory::{Inventory, Mode, Volume},
+        About, OfSnapshot,
+        archives::Remote,
+        inventory::{Inventory, Volume},
         prepare::Prepare,
         restores::{Compare, Fill, Hand, Restoring},
         rights,
@@ -23,10 +24,11 @@ pub(super) async fn build(
     plan: &Plan,
     sides: &Sides,
     recorded: Option<Inventory>,
+    kept: Option<VolumesManifest>,
 ) -> Result<Playbook> {
     let bucket = plan.spec.source.bucket.as_ref();
     let bucket = bucket.context("the plan names no snapshot")?;
-    let repository = archives::repository(bucket, &sides.source).await?;
+    let repository = Remote::new(bucket, &sides.source)?;
     let id: SnapshotId = plan
         .spec
         .source
@@ -35,7 +37,11 @@ pub(super) async fn build(
         .unwrap_or_default()
         .parse()
         .map_err(|why: String| Failure::new(Kind::Blocked, why))?;
-    let manifest = repository.volumes(&id).await?;
+    let manifest = match kept {
+        // The snapshot, or the credentials for it, may be gone: what is here can be taken back all the same.
+        Some(manifest) => manifest,
+        None => repository.open().await?.volumes(&id).await?,
+    };
     let inventory = match recorded {
         Some(inventory) => inventory,
         None => inventory(plan, &manifest)?,
@@ -56,7 +62,7 @@ pub(super) async fn build(
         movers: movers.clone(),
         repository,
         id,
-        manifest,
+        manifest: manifest.clone(),
     };
     let steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(Prepare {
@@ -94,7 +100,10 @@ pub(super) async fn build(
         summary: format!("{address} → {}, {count} {volumes}", sides.target),
         allowed_freeze: None,
         ending: None,
-        about: About::Volumes(inventory),
+        about: About::Snapshot(Box::new(OfSnapshot {
+            inventory,
+            manifest,
+        })),
     };
     Ok(parts.with_preflight(sides))
 }
@@ -127,7 +136,7 @@ fn inventory(plan: &Plan, manifest: &VolumesManifest) -> Result<Inventory> {
             uid: String::new(),
             volume: String::new(),
             target: name,
-            mode: Mode::Filesystem,
+            mode: volume.mode,
             access: volume.access.clone(),
             capacity: volume.archive.tree.bytes,
             size: size.unwrap_or_else(|| volume.size.clone()),

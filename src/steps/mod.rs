@@ -24,7 +24,7 @@ mod users;
 mod verified_claims;
 pub mod verify;
 
-pub use about::About;
+pub use about::{About, OfSnapshot};
 pub use place::Place;
 use users::Users;
 

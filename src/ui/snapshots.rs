@@ -87,6 +87,8 @@ pub enum SnapshotState {
     Whole,
     /// It was never finished, or is being made.
     Unfinished,
+    /// Its deletion was begun and not ended.
+    HalfDeleted,
     /// Something of it is gone or changed.
     Damaged,
     /// Nobody can tell: its manifest is of another version, or broken.
@@ -98,6 +100,7 @@ impl SnapshotState {
         match self {
             Self::Whole => "whole",
             Self::Unfinished => "unfinished",
+            Self::HalfDeleted => "half deleted",
             Self::Damaged => "damaged",
             Self::Unreadable => "unreadable",
         }
@@ -106,7 +109,7 @@ impl SnapshotState {
     const fn tone(self) -> Tone {
         match self {
             Self::Whole => Tone::Good,
-            Self::Unfinished => Tone::Notice,
+            Self::Unfinished | Self::HalfDeleted => Tone::Notice,
             Self::Damaged | Self::Unreadable => Tone::Bad,
         }
     }
@@ -158,7 +161,7 @@ fn lines(rows: &[SnapshotRow], look: Look, now: Timestamp) -> Vec<String> {
     table.lines(look)
 }
 
-fn age(taken: Timestamp, now: Timestamp) -> String {
+pub(super) fn age(taken: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(taken).as_secs_f64().max(0.0);
     Duration::try_from_secs_f64(seconds).map_or_else(|_| "<invalid>".to_owned(), amount::age)
 }

@@ -11,24 +11,24 @@ use super::{
     workload::{self, Client, records},
 };
 
-const REPOSITORY: &str = "s3://backups/prod";
+pub const REPOSITORY: &str = "s3://backups/prod";
 
 /// The program with the bucket's Secret and the tests' mover image.
-fn migrate(namespace: &Namespace, args: &[&str]) -> Result<Command> {
+pub fn migrate(namespace: &Namespace, args: &[&str]) -> Result<Command> {
     let image = mover_image()?;
     let flags = ["--s3-secret", "backups", "--mover-image", &image, "--yes"];
     namespace.migrate(&[args, &flags].concat())
 }
 
 /// A server, and a Secret that is enough to use it.
-fn server(namespace: &Namespace) -> Result<Server> {
+pub fn server(namespace: &Namespace) -> Result<Server> {
     let server = Server::for_pods(On::A)?;
     namespace.apply(&[server.secret("backups")])?;
     Ok(server)
 }
 
 /// The only snapshot of the bucket, as `NAME/TIME`, and how it is.
-fn only(server: &Server) -> Result<(String, String)> {
+pub fn only(server: &Server) -> Result<(String, String)> {
     let list = ["snapshot", "list", REPOSITORY, "-o", "json"];
     let told = end(server.migrate(ROOT, &list)?)?.with_code(0)?;
     let list: serde_json::Value = serde_json::from_str(&told.out)?;
@@ -39,7 +39,7 @@ fn only(server: &Server) -> Result<(String, String)> {
 }
 
 /// Restores an object of the bucket by the system's own programs.
-fn untar(object: &Path, folder: &Path) -> Result<()> {
+pub fn untar(object: &Path, folder: &Path) -> Result<()> {
     let command =
         "zstd -dc -- \"$1\" | tar -xp --numeric-owner --xattrs --xattrs-include='*' -C \"$2\"";
     let mut bash = Command::new("bash");

@@ -3,6 +3,8 @@
     clippy::print_stdout,
     reason = "a test tells its figures, such as how many cuts it made"
 )]
+mod archive_kills;
+mod archive_ways;
 mod archives;
 mod bad;
 mod blocks;
@@ -29,6 +31,7 @@ mod onlooker;
 mod postgres;
 mod processes;
 mod proxy;
+mod prune;
 mod rights;
 mod runners;
 mod s3;

@@ -18,6 +18,10 @@ use super::{
 pub const ROOT: [&str; 2] = ["root", "root-secret"];
 /// Who may read and list, and nothing else.
 pub const READER: [&str; 2] = ["reader", "reader-secret"];
+/// Whose credentials are taken back in the middle of something,
+pub const OLD: [&str; 2] = ["old", "old-secret"];
+/// and by whose they are replaced. Both may do everything.
+pub const NEW: [&str; 2] = ["new", "new-secret"];
 /// The region that it says it is in.
 pub const REGION: &str = "us-east-1";
 /// The bucket that it has.
@@ -47,20 +51,7 @@ impl Server {
 
     /// One with a certificate that this machine and the cluster's pods reach.
     pub fn for_pods(on: On) -> Result<Self> {
-        // The machine is the pods' gateway, the address before that of the node.
-        let config = std::fs::read_to_string(on.kubeconfig()?)?;
-        let config: Value = serde_yaml::from_str(&config)?;
-        let server = config["clusters"][0]["cluster"]["server"]
-            .as_str()
-            .context("a server")?;
-        let node: Ipv4Addr = server
-            .trim_start_matches("https://")
-            .split(':')
-            .next()
-            .context("a host")?
-            .parse()?;
-        let host = Ipv4Addr::from_bits(node.to_bits() - 1);
-        Self::start(true, &host.to_string())
+        Self::start(true, &host_for_pods(on)?)
     }
 
     fn start(tls: bool, host: &str) -> Result<Self> {
@@ -68,11 +59,9 @@ impl Server {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("data").join(BUCKET))?;
         std::fs::create_dir(at("users"))?;
-        let [access, secret] = READER;
-        let reader = json!({"access": access, "secret": secret, "role": "user", "userID": 0, "groupID": 0, "projectID": 0});
-        std::fs::write(
-            at("users/users.json"),
-            json!({"accessAccounts": {access: reader}}).to_string(),
+        let_in(
+            &at("users"),
+            &[(READER, "user"), (OLD, "admin"), (NEW, "admin")],
         )?;
         let authority = if tls {
             Some(certificates(folder.path(), host)?)
@@ -84,6 +73,8 @@ impl Server {
         let mut command = Command::new("versitygw");
         command.args(["--quiet", "--region", REGION, "--port"]);
         command.arg(format!("{host}:{port}"));
+        // Whose key is taken back is refused from the next request on.
+        command.arg("--iam-cache-disable");
         command.arg("--iam-dir").arg(at("users"));
         if tls {
             command
@@ -177,10 +168,21 @@ impl Server {
         Ok(command)
     }
 
+    /// Takes back the key of [`OLD`].
+    pub fn refuse_old(&self) -> Result<()> {
+        let users = self.folder.path().join("users");
+        let_in(&users, &[(READER, "user"), (NEW, "admin")])
+    }
+
     /// What a Secret holds that is enough to use it.
     pub fn secret(&self, name: &str) -> Value {
+        self.secret_of(name, ROOT)
+    }
+
+    /// The same as this user.
+    pub fn secret_of(&self, name: &str, [access, secret]: [&str; 2]) -> Value {
         let mut data = json!({
-            "AWS_ACCESS_KEY_ID": ROOT[0], "AWS_SECRET_ACCESS_KEY": ROOT[1],
+            "AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint(),
         });
         if let Some(authority) = &self.authority {
@@ -222,6 +224,35 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The address of this machine that a cluster's pods reach: it is their gateway, the address before that of the node.
+pub fn host_for_pods(on: On) -> Result<String> {
+    let config = std::fs::read_to_string(on.kubeconfig()?)?;
+    let config: Value = serde_yaml::from_str(&config)?;
+    let server = config["clusters"][0]["cluster"]["server"]
+        .as_str()
+        .context("a server")?;
+    let node: Ipv4Addr = server
+        .trim_start_matches("https://")
+        .split(':')
+        .next()
+        .context("a host")?
+        .parse()?;
+    Ok(Ipv4Addr::from_bits(node.to_bits() - 1).to_string())
+}
+
+/// Writes down who may log in, each with what he may do. It is a file of its own until it is whole.
+fn let_in(users: &Path, all: &[([&str; 2], &str)]) -> Result<()> {
+    let accounts = all.iter().map(|([access, secret], role)| {
+        let account = json!({"access": access, "secret": secret, "role": role, "userID": 0, "groupID": 0, "projectID": 0});
+        ((*access).to_owned(), account)
+    });
+    let accounts: serde_json::Map<_, _> = accounts.collect();
+    let draft = users.join("draft");
+    std::fs::write(&draft, json!({"accessAccounts": accounts}).to_string())?;
+    std::fs::rename(draft, users.join("users.json"))?;
+    Ok(())
 }
 
 /// Makes an authority and a certificate of it for this machine; the authority's, in PEM.

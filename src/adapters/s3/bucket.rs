@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Address, S3Error, Settings,
-    client::{LONG, Session, http, timeouts},
+    client::{Session, http, long, timeouts},
     draft::{Draft, MARK, mark},
     error::{AWS, Request},
     fault::{self, Meaning},
@@ -321,7 +321,9 @@ impl Bucket {
                 .content_md5(&digest)
                 .body(ByteStream::from(content.clone()))
                 .customize()
-                .config_override(Config::builder().timeout_config(timeouts(LONG)))
+                .config_override(
+                    Config::builder().timeout_config(timeouts(long(content.len() as u64))),
+                )
                 .send()
         })
         .await?;

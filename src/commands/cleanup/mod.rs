@@ -1,3 +1,4 @@
+mod bucket;
 mod in_place;
 mod item;
 mod kamaji;
@@ -15,7 +16,9 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::{in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore};
+use self::{
+    bucket::LeftInBucket, in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore,
+};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -65,6 +68,8 @@ pub(crate) struct Args {
 /// What is to be deleted, in this order.
 struct Items {
     left: Vec<Item>,
+    /// What a snapshot left in its bucket.
+    bucket: Option<LeftInBucket>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
     old_data: Vec<Item>,
@@ -91,6 +96,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         cx.ui.removals(&items.shown(), true);
         for item in items.all() {
             item.delete(cx, args.dry_run).await?;
+        }
+        if let Some(bucket) = &items.bucket {
+            bucket.delete(cx, args.dry_run).await?;
         }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
@@ -143,6 +151,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     for item in &items.left {
         item.delete(cx, DryRun::None).await?;
+    }
+    if let Some(bucket) = &items.bucket {
+        bucket.delete(cx, DryRun::None).await?;
     }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
@@ -251,6 +262,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
             break;
         }
     }
+    let bucket = Box::pin(LeftInBucket::of(cx, seen, &report, sides)).await?;
     let mut one_shot = None;
     if is_switch(seen) {
         let (more, annotations) = Box::pin(kamaji::left(cx, seen, sides, &selector)).await?;
@@ -297,6 +309,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     }
     Ok(Items {
         left,
+        bucket,
         one_shot,
         old_data,
         volumes,
@@ -350,6 +363,7 @@ impl Items {
         self.all().next().is_none()
             && self.store.is_none()
             && self.volumes.is_none()
+            && self.bucket.is_none()
             && self.one_shot.is_none()
             && self.file.is_none()
     }
@@ -365,6 +379,7 @@ impl Items {
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
+            .chain(self.bucket.iter().flat_map(LeftInBucket::shown))
             .chain(one_shot)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)

@@ -48,6 +48,10 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
             SnapshotState::Unfinished,
             "it has no manifest, which is written last",
         ),
+        State::HalfDeleted => (
+            SnapshotState::HalfDeleted,
+            "its deletion was begun: `snapshot prune` ends it",
+        ),
         State::Damaged(why) => (SnapshotState::Damaged, why.as_str()),
         State::Unreadable(why) => (SnapshotState::Unreadable, why.as_str()),
     };
@@ -61,9 +65,7 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
         tenant.map(|manifest| &manifest.head),
         tenant.map(|manifest| &manifest.end),
     );
-    let source = head
-        .map(|head| format!("tcp {}", head.tenant))
-        .or_else(|| volumes.map(|manifest| manifest.source.clone()));
+    let source = manifest.map(Contents::source);
     let stored = volumes.map_or(&[][..], |manifest| &manifest.volumes);
     SnapshotRow {
         name: found.id.to_string(),

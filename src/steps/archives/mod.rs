@@ -6,6 +6,7 @@ mod away;
 mod hold;
 mod names;
 mod read_back;
+mod remote;
 mod reserve;
 mod seal;
 mod upload;
@@ -32,6 +33,7 @@ pub use away::Away;
 pub use hold::Hold;
 pub use names::{Named, named};
 pub use read_back::{READ_BACK, ReadBack};
+pub use remote::Remote;
 pub use reserve::{RESERVED, Reserve, Reserved};
 pub use seal::{SEALED, Seal};
 pub use upload::{UPLOADED, Upload, Uploaded, UploadedVolume};
@@ -43,7 +45,7 @@ pub struct Archiving {
     /// The movers; only those of the source are made.
     pub movers: Movers,
     /// Where the snapshot goes.
-    pub repository: Repository,
+    pub repository: Remote,
     /// What it is of.
     pub inventory: Inventory,
     /// The same for people and as an argument: `statefulset/db`.
@@ -52,12 +54,17 @@ pub struct Archiving {
     pub guard: Option<Watched>,
 }
 
+fn address(bucket: &BucketPlace) -> Result<Address> {
+    let address: Result<Address, String> = bucket.address.parse();
+    address.map_err(|why| {
+        let why = format!("`{}` is no place in a bucket: {why}", bucket.address);
+        Failure::new(Kind::Blocked, why).into()
+    })
+}
+
 /// Opens the repository of a plan, with the credentials of the Secret that it names, or of whoever runs this.
 pub async fn repository(bucket: &BucketPlace, home: &Place) -> Result<Repository> {
-    let address: Address = bucket.address.parse().map_err(|why| {
-        let why = format!("`{}` is no place in a bucket: {why}", bucket.address);
-        Failure::new(Kind::Blocked, why)
-    })?;
+    let address = address(bucket)?;
     let given = Given {
         endpoint: bucket.endpoint.clone(),
         region: bucket.region.clone(),

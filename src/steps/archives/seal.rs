@@ -31,6 +31,7 @@ impl Seal {
             size: volume.size.clone(),
             capacity: volume.capacity,
             class: volume.class.clone(),
+            mode: volume.mode,
             access: volume.access.clone(),
             archive: uploaded.archive,
         });
@@ -64,7 +65,12 @@ impl Step for Seal {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let (id, manifest) = self.manifest(cx)?;
-        self.0.repository.seal_volumes(&id, &manifest).await?;
+        self.0
+            .repository
+            .open()
+            .await?
+            .seal_volumes(&id, &manifest)
+            .await?;
         let trees = manifest.volumes.iter().map(|volume| &volume.archive.tree);
         let (files, bytes) = trees.fold((0, 0), |(files, bytes), tree| {
             (files + tree.files, bytes + tree.bytes)
@@ -79,7 +85,8 @@ impl Step for Seal {
 
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
         if let Some(reserved) = cx.find(&RESERVED)? {
-            self.0.repository.unseal(&reserved.id()?).await?;
+            let repository = self.0.repository.open().await?;
+            repository.unseal(&reserved.id()?).await?;
         }
         Ok(Undone::Restored)
     }

@@ -42,10 +42,11 @@ pub struct Volume {
 }
 
 /// A file system or a block device.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Mounted as a directory tree.
+    #[default]
     Filesystem,
     /// Given as a device; copied as one file.
     Block,

@@ -6,8 +6,9 @@ mod hand;
 use crate::{
     engine::Cx,
     steps::{
+        archives::Remote,
         movers::{Doing, Meter, Movers},
-        snapshots::{Repository, SnapshotId, VolumesManifest},
+        snapshots::{SnapshotId, VolumesManifest},
     },
     transfer::archive::{Archive, Objects},
 };
@@ -22,7 +23,7 @@ pub struct Restoring {
     /// The movers; only those of the target are made.
     pub movers: Movers,
     /// Where the snapshot is.
-    pub repository: Repository,
+    pub repository: Remote,
     /// What it is called there.
     pub id: SnapshotId,
     /// What is in it, in the order of the movers' volumes.

@@ -6,14 +6,19 @@
 //! | `POD/VOLUME.tar.zst` | of a workload: a volume, as [`transfer::archive`](crate::transfer::archive) has it |
 //! | `POD/VOLUME.index.zst` | every entry of it with its digest |
 //! | `manifest.json` | what it is of, how large, with digests; written last. Without it a snapshot is unfinished |
+//! | `deleted.json` | while it is being pruned: from before its first object goes until after the last |
 mod contents;
 mod id;
 mod manifest;
+mod removal;
 mod repository;
+mod retention;
 mod volumes;
 
 pub use contents::Contents;
 pub use id::SnapshotId;
 pub use manifest::{Data, FORMAT, Kind, Manifest};
+pub use removal::Left;
 pub use repository::{Found, Repository, State, Stored};
+pub use retention::{Fate, Judged, Keep, Reason, Rule, Subject, judge};
 pub use volumes::{StoredVolume, VolumesManifest};

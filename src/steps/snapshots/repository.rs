@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Contents, Manifest, SnapshotId, VolumesManifest, volumes::is_object};
+use super::{Contents, Manifest, SnapshotId, VolumesManifest};
 use crate::{
     adapters::s3::{Address, Bucket, Draft, S3Error, Unfinished, Version},
     engine::{Failure, Kind},
@@ -14,6 +14,8 @@ use crate::{
 pub(super) const DATA: &str = "data.jsonl.zst";
 /// The object that makes a snapshot whole.
 const MANIFEST: &str = "manifest.json";
+/// The object that says that a snapshot is being deleted: it is there before anything is gone, and goes last.
+pub(super) const TOMBSTONE: &str = "deleted.json";
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
 
@@ -44,6 +46,8 @@ pub enum State {
     Whole,
     /// It has no manifest: whoever made it was cut off, or is at work.
     Unfinished,
+    /// Its deletion was begun: what is left of it is to go, too.
+    HalfDeleted,
     /// Its data is not what the manifest says.
     Damaged(String),
     /// Its manifest cannot be read.
@@ -110,7 +114,7 @@ impl Repository {
         self.address_of(id).join(DATA).key
     }
 
-    fn manifest_address(&self, id: &SnapshotId) -> Address {
+    pub(super) fn manifest_address(&self, id: &SnapshotId) -> Address {
         self.address_of(id).join(MANIFEST)
     }
 
@@ -205,11 +209,19 @@ impl Repository {
         text: Option<Bytes>,
         objects: &BTreeMap<String, u64>,
     ) -> (State, Option<Contents>) {
+        let deleted = objects.contains_key(TOMBSTONE);
         let Some(text) = text else {
-            return (State::Unfinished, None);
+            let state = if deleted {
+                State::HalfDeleted
+            } else {
+                State::Unfinished
+            };
+            return (state, None);
         };
         match Contents::decode(&self.manifest_address(id), &text) {
+            Ok(manifest) if deleted => (State::HalfDeleted, Some(manifest)),
             Ok(manifest) => (compare(&manifest, objects), Some(manifest)),
+            Err(_) if deleted => (State::HalfDeleted, None),
             Err(error) => (State::Unreadable(format!("{error:#}")), None),
         }
     }
@@ -248,8 +260,8 @@ impl Repository {
                 data = version;
             }
         }
-        if text.is_none() && objects.is_empty() {
-            objects = self.objects_of(id).await?;
+        if text.is_none() {
+            objects.extend(self.objects_of(id).await?);
             if objects.is_empty() && self.uploads_of(id).await?.is_empty() {
                 return Err(self.missing(id));
             }
@@ -266,7 +278,10 @@ impl Repository {
     }
 
     /// A snapshot's objects besides the manifest, as the bucket lists them. Who may not list sees none.
-    async fn objects_of(&self, id: &SnapshotId) -> Result<BTreeMap<String, u64>, S3Error> {
+    pub(super) async fn objects_of(
+        &self,
+        id: &SnapshotId,
+    ) -> Result<BTreeMap<String, u64>, S3Error> {
         let below = self.address_of(id).join("").key;
         let listed = match self.bucket.list(&below).await {
             Err(S3Error::Forbidden { .. }) => Vec::new(),
@@ -279,7 +294,7 @@ impl Repository {
         Ok(objects.collect())
     }
 
-    async fn uploads_of(&self, id: &SnapshotId) -> Result<Vec<Unfinished>, S3Error> {
+    pub(super) async fn uploads_of(&self, id: &SnapshotId) -> Result<Vec<Unfinished>, S3Error> {
         self.uploads(&self.address_of(id).join("").key).await
     }
 
@@ -311,6 +326,7 @@ impl Repository {
             ),
             (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
             (State::Unreadable(why), _) => (Kind::Blocked, why),
+            (State::HalfDeleted, _) => (Kind::Blocked, self.half_deleted(id)),
             (State::Whole | State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
         };
         Err(Failure::new(kind, why).into())
@@ -390,6 +406,7 @@ impl Repository {
             ),
             (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
             (State::Unreadable(why), _) => (Kind::Blocked, why),
+            (State::HalfDeleted, _) => (Kind::Blocked, self.half_deleted(id)),
             (State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
         };
         Err(Failure::new(kind, why).into())
@@ -414,10 +431,14 @@ impl Repository {
                 return Err(no(format!("{address} is damaged: {why}")).into());
             }
             (State::Unreadable(why), _) => return Err(no(why).into()),
+            (State::HalfDeleted, _) => return Err(no(self.half_deleted(id)).into()),
             (State::Whole | State::Unfinished, _) => return Err(no(self.unfinished(id)).into()),
         };
         let wanted = contents.objects();
         for object in self.objects_of(id).await?.into_keys() {
+            if object == TOMBSTONE {
+                return Err(no(self.half_deleted(id)).into());
+            }
             if !wanted.iter().any(|(name, _)| *name == object) {
                 let object = address.join(&object);
                 return Err(no(format!("{object} is not one of its objects")).into());
@@ -451,25 +472,11 @@ impl Repository {
         )
     }
 
-    /// Removes a snapshot, the manifest first: what is left of one that was cut off counts as unfinished. What somebody
-    /// else has put beside its objects stays.
-    ///
-    /// # Errors
-    ///
-    /// The server does not do it.
-    pub async fn delete(&self, id: &SnapshotId) -> Result<()> {
-        self.bucket.delete(&self.manifest_address(id).key).await?;
-        self.bucket.delete(&self.data_key(id)).await?;
-        // An upload may become an object in the moment between.
-        for upload in self.uploads_of(id).await? {
-            self.bucket.abort(&upload).await?;
-        }
-        for object in self.objects_of(id).await?.keys() {
-            if is_object(object) {
-                self.bucket.delete(&self.key_of(id, object)).await?;
-            }
-        }
-        Ok(())
+    fn half_deleted(&self, id: &SnapshotId) -> String {
+        let address = self.address_of(id);
+        format!(
+            "{address} is half deleted: it has a {TOMBSTONE}, which is written before anything of it goes"
+        )
     }
 }
 

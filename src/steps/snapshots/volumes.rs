@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Kind;
-use crate::{adapters::s3::Address, transfer::archive::Archive};
+use crate::{adapters::s3::Address, steps::inventory::Mode, transfer::archive::Archive};
 
 /// What makes a snapshot of volumes whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,17 @@ pub struct StoredVolume {
     pub class: Option<String>,
     /// Its access modes.
     pub access: Vec<String>,
+    /// Whether it is a file system or a device.
+    #[serde(default, skip_serializing_if = "is_file_system")]
+    pub mode: Mode,
     /// What is in it.
     pub archive: Archive,
+}
+
+/// The mode of most, of which nothing is said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_file_system(mode: &Mode) -> bool {
+    *mode == Mode::Filesystem
 }
 
 impl VolumesManifest {

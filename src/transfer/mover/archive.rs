@@ -12,11 +12,15 @@ use crate::transfer::read::Piece;
 use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Phase, Verification, What};
 use crate::transfer::root::{Parents, Root};
-use crate::transfer::volume::Volume;
+use crate::transfer::volume::{Device, Volume};
 use crate::transfer::work::Work;
-use crate::transfer::write::Writer;
+use crate::transfer::write::{Writer, write_at};
+use rustix::fd::AsFd as _;
 use rustix::fs::Mode;
 use rustix::io::Errno;
+
+/// Zeros are written in pieces of so many bytes.
+const ZEROS: usize = 1 << 20;
 
 /// What a client wants of an archive.
 pub(super) struct Making<'a> {
@@ -62,8 +66,9 @@ pub(super) fn extract(
     objects: &Objects,
     archive: &Archive,
 ) -> Result<(), Fault> {
-    let Volume::Directory(root) = operation.volume else {
-        return Err(Fault::Device);
+    let root = match operation.volume {
+        Volume::Directory(root) => root,
+        Volume::Device(device) => return fill(operation, device, store, objects, archive),
     };
     let work = Work::open_or_make(root, operation.run, operation.cancel)?;
     let (cancel, counters) = (operation.cancel, operation.counters);
@@ -83,6 +88,10 @@ pub(super) fn extract(
         cancel,
         counters,
         |entry, contents| match &entry.kind {
+            Kind::File { .. } if entry.path.is_root() => Err(Fault::ShapeDiffers {
+                source_shape: "device".into(),
+                target_shape: "directory".into(),
+            }),
             Kind::File { size, .. } => extracting.file(entry, *size, |each| contents.read(each)),
             _ => extracting.other(entry),
         },
@@ -90,6 +99,70 @@ pub(super) fn extract(
     extracting.writer.commit()?;
     counters.set_phase(Phase::Settling);
     settle(operation, root, &extracting.later, &mut extracting.writer)
+}
+
+/// Fills a device, which the client has seen to be empty before the first byte.
+fn fill(
+    operation: &Operation<'_>,
+    device: &Device,
+    store: &dyn ObjectStore,
+    objects: &Objects,
+    archive: &Archive,
+) -> Result<(), Fault> {
+    let (cancel, counters) = (operation.cancel, operation.counters);
+    let source_bytes = archive.tree.bytes;
+    if source_bytes > device.bytes {
+        return Err(Fault::TooSmall {
+            source_bytes,
+            target_bytes: device.bytes,
+        });
+    }
+    let file = device
+        .reopen(true)
+        .map_err(|errno| device.fault("open", errno))?;
+    let write = |offset: u64, bytes: &[u8]| {
+        cancel.check()?;
+        write_at(file.as_fd(), offset, bytes).map_err(|errno| device.fault("write", errno))
+    };
+    add(&counters.files_to_move, 1);
+    add(&counters.bytes_to_move, source_bytes);
+    let zeros = vec![0; ZEROS];
+    members(
+        store,
+        objects,
+        archive,
+        cancel,
+        counters,
+        |entry, contents| {
+            if !(entry.path.is_root() && matches!(entry.kind, Kind::File { .. })) {
+                return Err(Fault::ShapeDiffers {
+                    source_shape: "directory".into(),
+                    target_shape: "device".into(),
+                });
+            }
+            let mut position = 0;
+            contents.read(|piece| match piece {
+                Piece::Data { offset, bytes } => {
+                    position = offset + bytes.len() as u64;
+                    add(&counters.bytes_moved, bytes.len() as u64);
+                    write(offset, bytes)
+                }
+                // What a device holds where nothing was written is not known.
+                Piece::Hole { mut length } => {
+                    add(&counters.bytes_moved, length);
+                    while length > 0 {
+                        let now = length.min(ZEROS as u64);
+                        write(position, &zeros[..usize::try_from(now).unwrap_or(ZEROS)])?;
+                        (position, length) = (position + now, length - now);
+                    }
+                    Ok(())
+                }
+            })
+        },
+    )?;
+    add(&counters.files_moved, 1);
+    counters.set_phase(Phase::Settling);
+    rustix::fs::fsync(&file).map_err(|errno| device.fault("fsync", errno))
 }
 
 /// Compares what the volume holds with an archive's index.
@@ -101,9 +174,14 @@ pub(super) fn compare(
     excused: &[What],
 ) -> Result<Verification, Fault> {
     let mut index = IndexReader::open(store, &objects.index, archive)?;
+    // A device may be larger than what it was filled with.
+    let front = match operation.volume {
+        Volume::Directory(_) => None,
+        Volume::Device(device) => Some(Volume::Device(device.front(archive.tree.bytes))),
+    };
     let compared = verify::against(
         operation,
-        operation.volume,
+        front.as_ref().unwrap_or(operation.volume),
         excused,
         Reading::Afresh,
         &Station::default(),

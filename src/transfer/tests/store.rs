@@ -26,6 +26,7 @@ pub fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
         return Err(StoreError {
             why: "no folder is named".to_owned(),
             failure: StoreFailure::Refused,
+            next: None,
         });
     };
     Ok(Arc::new(Folder(folder.into())))
@@ -37,6 +38,7 @@ fn error(error: &std::io::Error) -> StoreError {
     StoreError {
         why: error.to_string(),
         failure: StoreFailure::Damaged,
+        next: None,
     }
 }
 
@@ -47,6 +49,7 @@ impl ObjectStore for Folder {
             return Err(StoreError {
                 why: format!("{key} is there already"),
                 failure: StoreFailure::Refused,
+                next: None,
             });
         }
         let parts = self.0.join(format!("{key}.{mark}"));

@@ -1,5 +1,5 @@
 //! The client against a server with faults.
-mod fake;
+pub(crate) mod fake;
 mod faults;
 mod ongoing;
 mod refusals;
@@ -41,7 +41,9 @@ async fn bucket_of(endpoint: String, home: &Path) -> Bucket {
 }
 
 /// A server with these faults, and its bucket.
-async fn server(faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> (Fake, Bucket) {
+pub(crate) async fn server(
+    faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static,
+) -> (Fake, Bucket) {
     let fake = Fake::start(faults).await;
     let bucket = bucket_of(format!("http://{}", fake.address), fake.home.path()).await;
     (fake, bucket)
