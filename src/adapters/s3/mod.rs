@@ -27,4 +27,4 @@ pub use ongoing::Ongoing;
 pub use settings::{Given, Settings, Source};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

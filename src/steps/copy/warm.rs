@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{
     Copied, CopiedVolume,
     forecast::{Pace, forecast},
-    round, target,
+    round, target, went_through,
 };
 use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
@@ -128,20 +128,42 @@ impl WarmCopy {
         }
         let left: u64 = volumes.iter().map(|volume| volume.left).sum();
         let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let forecast = Span::rounded(forecast);
+        let whole = volumes.iter().filter(|volume| volume.goes_whole());
+        let whole: u64 = whole.map(|volume| volume.bytes).sum();
+        let (what, cure) = if whole > 0 {
+            let what = format!(
+                "{} have to go through the bucket once more, all of them, and be read on both sides",
+                Size(whole)
+            );
+            let cure = "allow more, or let the movers reach each other: by every other way only what changed has to go again";
+            (what, cure)
+        } else {
+            let what = format!(
+                "{} have to be read twice on both sides, and the last warm round still moved {}",
+                Size(all),
+                Size(left)
+            );
+            (what, "allow more, or run again when less is written")
+        };
         let why = format!(
-            "writes would have to stop for about {}, and {max} is allowed (spec.freeze.max): {} have to be read twice on both sides, and the last warm round still moved {}; allow more, or run again when less is written",
-            Span::rounded(forecast),
-            Size(all),
-            Size(left)
+            "writes would have to stop for about {forecast}, and {max} is allowed (spec.freeze.max): {what}; {cure}"
         );
         Err(Failure::new(Kind::Blocked, why))
     }
 
     fn enough(volumes: &[CopiedVolume], before: u64) -> bool {
-        let left: u64 = volumes.iter().map(|volume| volume.left).sum();
-        let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let left = left(volumes);
+        let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+        let all: u64 = nearing.map(|volume| volume.bytes).sum();
         left <= all / LITTLE || left >= before
     }
+}
+
+/// What another round may bring nearer.
+fn left(volumes: &[CopiedVolume]) -> u64 {
+    let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+    nearing.map(|volume| volume.left).sum()
 }
 
 #[async_trait]
@@ -151,7 +173,14 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        "copy while the source runs, until little is left".to_owned()
+        match self.movers.only_through() {
+            Some(bucket) => {
+                format!(
+                    "copy all through {bucket} while the source runs, to measure how long it takes"
+                )
+            }
+            None => "copy while the source runs, until little is left".to_owned(),
+        }
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -200,7 +229,8 @@ impl Step for WarmCopy {
         let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
         let mut paces = vec![Pace::default(); volumes.len()];
         // The others are copied by the final round, when their pods are gone.
-        let shared = self.shared();
+        let mut shared = self.shared();
+        let all = shared.clone();
         let mut before = u64::MAX;
         let mut number = 0;
         while number < self.rounds && !shared.is_empty() {
@@ -218,12 +248,14 @@ impl Step for WarmCopy {
                 paces[*index].round(&round);
                 volumes[*index].add(round, self.movers.ways.of(*index));
             }
+            // What goes whole each time comes no nearer.
+            shared.retain(|index| !volumes[*index].goes_whole());
             let enough = Self::enough(&volumes, before) || number == self.rounds;
-            before = volumes.iter().map(|volume| volume.left).sum();
+            before = left(&volumes);
             if !enough {
                 continue;
             }
-            let unknown: Vec<_> = shared
+            let unknown: Vec<_> = all
                 .iter()
                 .copied()
                 .filter(|index| !paces[*index].is_known())
@@ -258,6 +290,8 @@ impl Step for WarmCopy {
             self.movers.forget(&adopted).await?;
         }
         self.movers.remove().await?;
+        // Last: the source is awake, and nobody sends any more.
+        self.movers.sweep(went_through(cx)?, &cx.sink).await?;
         Ok(Undone::Restored)
     }
 }
@@ -271,6 +305,7 @@ fn found(cx: &Cx) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::movers::Way;
 
     fn volume(bytes: u64, left: u64) -> CopiedVolume {
         serde_json::from_value(serde_json::json!({
@@ -286,5 +321,11 @@ mod tests {
         assert!(!WarmCopy::enough(&[volume(1000, 11)], u64::MAX));
         assert!(WarmCopy::enough(&[volume(1000, 500)], 500));
         assert!(!WarmCopy::enough(&[volume(1000, 400)], 500));
+        let mut whole = volume(1000, 1000);
+        whole.way = Some(Way::Bucket {
+            because: Vec::new(),
+        });
+        assert!(WarmCopy::enough(&[whole.clone()], u64::MAX));
+        assert!(!WarmCopy::enough(&[whole, volume(1000, 400)], 500));
     }
 }
