@@ -108,7 +108,7 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         Command::Status(args) => commands::status::run(&cx, args).await,
         Command::Limit(args) => commands::limit::run(&cx, args).await,
         Command::Mark(args) => commands::mark::run(&cx, args).await,
-        Command::Rollback(args) => commands::rollback::run(&cx, args).await,
+        Command::Rollback(args) => Box::pin(commands::rollback::run(&cx, args)).await,
         Command::Cleanup(args) => Box::pin(commands::cleanup::run(&cx, args)).await,
         Command::Report(args) => commands::report::run(&cx, args).await,
         Command::Freeze(args) => commands::freeze::run(&cx, args).await,

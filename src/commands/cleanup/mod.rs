@@ -1,3 +1,4 @@
+mod bucket;
 mod in_place;
 mod item;
 mod kamaji;
@@ -15,7 +16,9 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::{in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore};
+use self::{
+    bucket::LeftInBucket, in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore,
+};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -67,6 +70,8 @@ struct Items {
     left: Vec<Item>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
+    /// What bytes went through.
+    bucket: Option<LeftInBucket>,
     old_data: Vec<Item>,
     /// The volumes of before a move in place.
     volumes: Option<OldVolumes>,
@@ -94,6 +99,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
+        }
+        if let Some(bucket) = &items.bucket {
+            bucket.delete(cx, args.dry_run).await?;
         }
         if let Some(store) = &items.store {
             store.delete(cx, args.dry_run).await?;
@@ -146,6 +154,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
+    }
+    if let Some(bucket) = &items.bucket {
+        bucket.delete(cx, DryRun::None).await?;
     }
     if !items.old_data.is_empty() {
         delete_source(cx, begun, &items.old_data).await?;
@@ -257,6 +268,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         left.extend(more);
         one_shot = annotations;
     }
+    let bucket = Box::pin(LeftInBucket::of(cx, seen, sides)).await?;
     if args.forget
         && !args.old_data
         && report.state == State::Done
@@ -298,6 +310,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     Ok(Items {
         left,
         one_shot,
+        bucket,
         old_data,
         volumes,
         store,
@@ -351,6 +364,7 @@ impl Items {
             && self.store.is_none()
             && self.volumes.is_none()
             && self.one_shot.is_none()
+            && self.bucket.is_none()
             && self.file.is_none()
     }
 
@@ -362,10 +376,12 @@ impl Items {
             why: "the journal".to_owned(),
         });
         let one_shot = self.one_shot.iter().map(OneShot::shown);
+        let bucket = self.bucket.iter().flat_map(LeftInBucket::shown);
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
             .chain(one_shot)
+            .chain(bucket)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)
             .chain(file)
