@@ -3,6 +3,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
@@ -27,6 +28,8 @@ pub const BUCKET: &str = "backups";
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
+    /// The way of other pods to it.
+    route: Option<Route>,
     port: u16,
     /// The address that it listens on.
     host: String,
@@ -47,20 +50,16 @@ impl Server {
 
     /// One with a certificate that this machine and the cluster's pods reach.
     pub fn for_pods(on: On) -> Result<Self> {
-        // The machine is the pods' gateway, the address before that of the node.
-        let config = std::fs::read_to_string(on.kubeconfig()?)?;
-        let config: Value = serde_yaml::from_str(&config)?;
-        let server = config["clusters"][0]["cluster"]["server"]
-            .as_str()
-            .context("a server")?;
-        let node: Ipv4Addr = server
-            .trim_start_matches("https://")
-            .split(':')
-            .next()
-            .context("a host")?
-            .parse()?;
-        let host = Ipv4Addr::from_bits(node.to_bits() - 1);
+        let [_, host] = addresses(on)?;
         Self::start(true, &host.to_string())
+    }
+
+    /// The same that the pods of cluster b reach as well, for as long as it is there: by an address of the machine that
+    /// is another cluster's gateway.
+    pub fn for_pods_of_both() -> Result<Self> {
+        let mut this = Self::for_pods(On::A)?;
+        this.route = Some(Route::new(On::B, addresses(On::A)?[1])?);
+        Ok(this)
     }
 
     fn start(tls: bool, host: &str) -> Result<Self> {
@@ -81,45 +80,44 @@ impl Server {
         };
         // Nobody else takes a port in the moment between.
         let port = TcpListener::bind((host, 0))?.local_addr()?.port();
-        let mut command = Command::new("versitygw");
-        command.args(["--quiet", "--region", REGION, "--port"]);
-        command.arg(format!("{host}:{port}"));
-        command.arg("--iam-dir").arg(at("users"));
-        if tls {
-            command
-                .arg("--cert")
-                .arg(at("server.crt"))
-                .arg("--key")
-                .arg(at("server.key"));
-        }
-        command.arg("posix").arg(at("data"));
-        let log = std::fs::File::create(at("log"))?;
-        command
-            .env("ROOT_ACCESS_KEY", ROOT[0])
-            .env("ROOT_SECRET_KEY", ROOT[1])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let child = command
-            .spawn()
-            .context("versitygw, which `tests/cluster/cluster install` builds")?;
+        let child = spawn(folder.path(), tls, &format!("{host}:{port}"))?;
         let mut this = Self {
             child,
             folder,
+            route: None,
             port,
             host: host.to_owned(),
             authority,
         };
-        let address = format!("{host}:{port}");
+        this.wait()?;
+        this.let_reader_read()?;
+        Ok(this)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let address = format!("{}:{}", self.host, self.port);
         wait_for("the S3 server", || {
-            if let Some(ended) = this.child.try_wait()? {
-                let log = std::fs::read_to_string(this.folder.path().join("log"))?;
+            if let Some(ended) = self.child.try_wait()? {
+                let log = std::fs::read_to_string(self.folder.path().join("log"))?;
                 anyhow::bail!("it ended with {ended}: {log}");
             }
             Ok(TcpStream::connect(&address).ok())
         })?;
-        this.let_reader_read()?;
-        Ok(this)
+        Ok(())
+    }
+
+    /// Ends it as a machine that loses its power does; what it has on its disk stays.
+    pub fn lose(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again where it was.
+    pub fn find_again(&mut self) -> Result<()> {
+        let address = format!("{}:{}", self.host, self.port);
+        self.child = spawn(self.folder.path(), self.authority.is_some(), &address)?;
+        self.wait()
     }
 
     /// Its policy stands in an attribute of the bucket's folder.
@@ -221,6 +219,85 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// Starts the program on what is in a folder.
+fn spawn(folder: &Path, tls: bool, address: &str) -> Result<Child> {
+    let at = |name: &str| folder.join(name);
+    let mut command = Command::new("versitygw");
+    command.args(["--quiet", "--region", REGION, "--port", address]);
+    command.arg("--iam-dir").arg(at("users"));
+    if tls {
+        command
+            .arg("--cert")
+            .arg(at("server.crt"))
+            .arg("--key")
+            .arg(at("server.key"));
+    }
+    command.arg("posix").arg(at("data"));
+    let log = std::fs::File::create(at("log"))?;
+    command
+        .env("ROOT_ACCESS_KEY", ROOT[0])
+        .env("ROOT_SECRET_KEY", ROOT[1])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    command
+        .spawn()
+        .context("versitygw, which `tests/cluster/cluster install` builds")
+}
+
+/// The address of a cluster's node, and that of this machine as its pods reach it, which is the one before.
+fn addresses(on: On) -> Result<[Ipv4Addr; 2]> {
+    let config = std::fs::read_to_string(on.kubeconfig()?)?;
+    let config: Value = serde_yaml::from_str(&config)?;
+    let server = config["clusters"][0]["cluster"]["server"]
+        .as_str()
+        .context("a server")?;
+    let node: Ipv4Addr = server
+        .trim_start_matches("https://")
+        .split(':')
+        .next()
+        .context("a host")?
+        .parse()?;
+    Ok([node, Ipv4Addr::from_bits(node.to_bits() - 1)])
+}
+
+/// A way for a cluster's pods to one more address of this machine, until it is dropped.
+struct Route {
+    on: On,
+    to: String,
+}
+
+/// How many tests use the way at once.
+static ROUTES: Mutex<u32> = Mutex::new(0);
+
+impl Route {
+    fn new(on: On, to: Ipv4Addr) -> Result<Self> {
+        let mut used = ROUTES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (to, via) = (to.to_string(), addresses(on)?[1].to_string());
+        Self::ip(on, &["replace", &to, "via", &via])?;
+        *used += 1;
+        Ok(Self { on, to })
+    }
+
+    fn ip(on: On, args: &[&str]) -> Result<()> {
+        let inside = format!("kmig-{}", on.letter());
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &inside, "route"]).args(args);
+        output_of(&mut ip)?;
+        Ok(())
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        let mut used = ROUTES.lock().unwrap_or_else(PoisonError::into_inner);
+        *used -= 1;
+        if *used == 0 {
+            Self::ip(self.on, &["del", &self.to]).ok();
+        }
     }
 }
 
