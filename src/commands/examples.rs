@@ -89,7 +89,9 @@ Examples:
   # To a new claim of another class and size
   kubectl migrate copy pvc/data pvc/data-new --storage-class fast --size 20Gi
   # To another namespace, and no faster than this
-  kubectl migrate copy pvc/data pvc/data --to-namespace archive --limit 50MiB/s";
+  kubectl migrate copy pvc/data pvc/data --to-namespace archive --limit 50MiB/s
+  # To a cluster that this one never meets, and never through this machine
+  kubectl migrate copy pvc/data pvc/data --to-context eu --through s3://backups/moving --way direct,bucket";
 
 pub(super) const COMPLETION: &str = "\
 Examples:

@@ -11,7 +11,7 @@ pub use amount::{Quantity, Rate, Size, Span};
 pub use changes::{changes, digest};
 pub use read::{PlanError, check, parse, read};
 pub use types::{
-    API_VERSION, BucketPlace, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, Objects, Plan,
-    Playbook, RunAs, Source, Spec, Target, TenantFreeze, TenantWay, Verify, Warm, Workload,
+    API_VERSION, BucketPlace, Claims, Freeze, FreezeMode, KIND, Metadata, Mover, MoverWay, Objects,
+    Plan, Playbook, RunAs, Source, Spec, Target, TenantFreeze, TenantWay, Verify, Warm, Workload,
 };
 pub use validate::short_name;

@@ -159,6 +159,37 @@ spec:
     }
 
     #[test]
+    fn a_bucket_is_a_way_when_it_is_named_and_only_of_what_is_copied() {
+        use crate::plan::MoverWay::{Bucket, Client, Direct};
+        let ways = |mover: &str| {
+            let plan = parse("m.yaml", &format!("{GOOD}  mover: {mover}\n"));
+            plan.map(|plan| plan.spec.mover.ways())
+        };
+        let bucket = "bucket: {address: 's3://backups/moving'}";
+        let given = |mover: &str| ways(mover).expect("it is good");
+        assert_eq!(given("{limit: 1MiB/s}"), [Direct, Client]);
+        assert_eq!(given(&format!("{{{bucket}}}")), [Direct, Client, Bucket]);
+        // They are tried in one order, however they are named.
+        let named = format!("{{ways: [bucket, direct], {bucket}}}");
+        assert_eq!(given(&named), [Direct, Bucket]);
+        let freeze = GOOD.replace("playbook: statefulset", "playbook: freeze");
+        let freeze = freeze.replace("  target:\n    namespace: store\n", "");
+        let refused = [
+            ways("{ways: [bucket]}").expect_err("none is named"),
+            ways(&format!("{{ways: [direct], {bucket}}}")).expect_err("it is never used"),
+            ways("{ways: [rsync]}").expect_err("there is none"),
+            parse("m.yaml", &format!("{freeze}  mover: {{ways: [direct]}}\n"))
+                .map(drop)
+                .expect_err("it copies nothing"),
+            parse("m.yaml", &format!("{freeze}  mover: {{{bucket}}}\n"))
+                .map(drop)
+                .expect_err("it copies nothing"),
+        ];
+        let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_file_line_field_and_what_is_allowed() {
         let cases = [
             GOOD.replace("  playbook: statefulset", "  playbook: mysql"),

@@ -371,6 +371,50 @@ pub struct Mover {
     /// How long one may take to run: more where the cluster first adds a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_within: Option<Span>,
+    /// The ways that bytes may go between two of them; every one that can be when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<MoverWay>,
+    /// The bucket that they may go through, for as long as that takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Box<BucketPlace>>,
+}
+
+impl Mover {
+    /// The ways that may be taken, in the order in which they are tried.
+    #[must_use]
+    pub fn ways(&self) -> Vec<MoverWay> {
+        let all = [MoverWay::Direct, MoverWay::Client, MoverWay::Bucket];
+        let may = |way: &MoverWay| match way {
+            _ if !self.ways.is_empty() => self.ways.contains(way),
+            MoverWay::Bucket => self.bucket.is_some(),
+            MoverWay::Direct | MoverWay::Client => true,
+        };
+        all.into_iter().filter(may).collect()
+    }
+}
+
+/// A way that the bytes of a volume may go from one mover to the other.
+#[derive(
+    Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoverWay {
+    /// Straight, by the pods' addresses
+    Direct,
+    /// Through this machine, by port-forwards to both
+    Client,
+    /// Through a bucket that both reach
+    Bucket,
+}
+
+impl fmt::Display for MoverWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Direct => "direct",
+            Self::Client => "client",
+            Self::Bucket => "bucket",
+        })
+    }
 }
 
 /// The user that movers run as.

@@ -1,6 +1,6 @@
 use super::{
-    API_VERSION, FreezeMode, KIND, Mover, Objects, Plan, Playbook, Source, TenantFreeze, TenantWay,
-    Verify, Warm,
+    API_VERSION, FreezeMode, KIND, Mover, MoverWay, Objects, Plan, Playbook, Source, TenantFreeze,
+    TenantWay, Verify, Warm,
 };
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
@@ -112,7 +112,35 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
+    its_ways(plan)?;
     its_target(plan, kind, source)
+}
+
+/// The ways of a copy, and the bucket that is one of them.
+fn its_ways(plan: &Plan) -> Result<(), (String, String)> {
+    let (playbook, mover) = (plan.spec.playbook, &plan.spec.mover);
+    let refuse = |field: &str, problem: String| Err((format!("spec.mover.{field}"), problem));
+    let copies = matches!(playbook, Playbook::StatefulSet | Playbook::Copy);
+    for (field, given) in [
+        ("ways", !mover.ways.is_empty()),
+        ("bucket", mover.bucket.is_some()),
+    ] {
+        if given && !copies {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(field, problem);
+        }
+    }
+    match (&mover.bucket, mover.ways().contains(&MoverWay::Bucket)) {
+        (None, true) => refuse(
+            "ways",
+            "has `bucket`, and spec.mover.bucket names none".to_owned(),
+        ),
+        (Some(_), false) => refuse(
+            "bucket",
+            "would never be used: spec.mover.ways leaves `bucket` out".to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A snapshot needs a bucket; and what is its own target makes no sense, but for a StatefulSet that gets other volumes.

@@ -72,6 +72,7 @@ pub(super) async fn build(
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_movers(&movers, Side::Source),
+            rights::for_way(from, &plan.spec.mover),
             rights::for_namespace(from),
             rights::for_source_claims(from),
         ]

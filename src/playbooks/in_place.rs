@@ -100,6 +100,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_movers(&movers, Side::Source),
+            rights::for_way(namespace, &plan.spec.mover),
             rights::for_namespace(namespace),
             freeze::rules(&of.freeze),
             rights::for_source_claims(namespace),

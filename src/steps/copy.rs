@@ -98,6 +98,11 @@ impl CopiedVolume {
         }
     }
 
+    /// Whether all of it goes in each round.
+    fn goes_whole(&self) -> bool {
+        matches!(self.way, Some(Way::Bucket { .. }))
+    }
+
     fn add(&mut self, rounded: Rounded, way: Option<Way>) {
         let Rounded {
             summary: round,
@@ -119,6 +124,13 @@ impl CopiedVolume {
         self.left = round.bytes_moved;
         self.findings = round.findings;
     }
+}
+
+/// Whether bytes went through the bucket, as far as the journal tells.
+pub(super) fn went_through(cx: &Cx) -> Result<bool> {
+    let copied = [cx.find(&WARM)?, cx.find(&FINAL)?];
+    let mut volumes = copied.iter().flatten().flat_map(|copied| &copied.volumes);
+    Ok(volumes.any(CopiedVolume::goes_whole))
 }
 
 /// One round. `began` says of each volume whether an earlier round of this run may have written to its target.

@@ -13,7 +13,7 @@ use crate::{
     adapters::kube::{Rule, refused_rules},
     engine::Check,
     marks::{Belongs, object_name},
-    plan::Objects,
+    plan::{self, Objects},
     transfer::Side,
 };
 
@@ -90,6 +90,13 @@ pub fn for_secret(namespace: &str, name: Option<&String>) -> Vec<Rule> {
     name.map_or_else(Vec::new, |name| {
         one(namespace, "", "secrets", &["get"], name)
     })
+}
+
+/// To read the credentials of the bucket that bytes may go through.
+#[must_use]
+pub fn for_way(namespace: &str, mover: &plan::Mover) -> Vec<Rule> {
+    let bucket = mover.bucket.as_ref();
+    for_secret(namespace, bucket.and_then(|bucket| bucket.secret.as_ref()))
 }
 
 /// To keep the keys of the run's movers.

@@ -359,6 +359,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         }
     }
 
+    /// Whether this mover can read an object of so many bytes in a bucket; why not.
+    pub async fn probe(
+        &mut self,
+        run: &str,
+        access: &Access,
+        key: &str,
+        size: u64,
+    ) -> Result<Reach, ControlError> {
+        let command = Command::Probe {
+            run: run.to_owned(),
+            access: access.clone(),
+            key: key.to_owned(),
+            size,
+        };
+        match self.ask(command, &mut |_| {}).await? {
+            Reply::Reach(reach) => Ok(reach),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Reads all of this mover's volume from its disk, and puts what it is into a bucket, for the other to compare
+    /// itself with.
+    pub async fn index(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        mark: &str,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Archive, ControlError> {
+        let command = Command::Index {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            mark: mark.to_owned(),
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::Archived(archive) => Ok(archive),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// What the mover's workers have been at since it began.
     pub async fn activity(&mut self) -> Result<Activity, ControlError> {
         match self.ask(Command::Activity, &mut |_| {}).await? {

@@ -93,6 +93,20 @@ pub(crate) enum Command {
     },
     /// Tells what the workers have been at since the mover began, also while something is under way.
     Activity,
+    /// Reads so many bytes of an object, to see whether the bucket can be reached from here.
+    Probe {
+        run: String,
+        access: Access,
+        key: String,
+        size: u64,
+    },
+    /// Reads everything, and puts what it is into a bucket: an index without an archive.
+    Index {
+        run: String,
+        access: Access,
+        objects: Objects,
+        mark: String,
+    },
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.

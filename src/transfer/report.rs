@@ -181,6 +181,22 @@ pub struct Finding {
     pub examples: Vec<TreePath>,
 }
 
+/// Why a socket is left out.
+pub(crate) const SOCKET: &str = "a socket lives as long as its server, which makes it anew";
+
+impl Finding {
+    /// So many sockets were left out; none if there were none.
+    #[must_use]
+    pub fn of_sockets(count: u64) -> Option<Self> {
+        (count > 0).then(|| Self {
+            what: What::Socket,
+            why: SOCKET.to_owned(),
+            count,
+            examples: Vec::new(),
+        })
+    }
+}
+
 /// What a round did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoundSummary {

@@ -40,6 +40,7 @@ mod small;
 mod support;
 mod taken;
 mod thaw;
+mod through;
 mod tree;
 mod tunnel;
 mod volumes;

@@ -2,6 +2,7 @@ mod bucket;
 mod in_place;
 mod item;
 mod kamaji;
+mod on_the_way;
 mod source;
 mod store;
 
@@ -17,7 +18,8 @@ use kube::Resource;
 use serde_json::json;
 
 use self::{
-    bucket::LeftInBucket, in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore,
+    bucket::LeftInBucket, in_place::OldVolumes, item::Item, kamaji::OneShot,
+    on_the_way::LeftOnTheWay, store::OldStore,
 };
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
@@ -72,6 +74,8 @@ struct Items {
     bucket: Option<LeftInBucket>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
+    /// What bytes went through.
+    on_the_way: Option<LeftOnTheWay>,
     old_data: Vec<Item>,
     /// The volumes of before a move in place.
     volumes: Option<OldVolumes>,
@@ -102,6 +106,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
+        }
+        if let Some(on_the_way) = &items.on_the_way {
+            on_the_way.delete(cx, args.dry_run).await?;
         }
         if let Some(store) = &items.store {
             store.delete(cx, args.dry_run).await?;
@@ -157,6 +164,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
+    }
+    if let Some(on_the_way) = &items.on_the_way {
+        on_the_way.delete(cx, DryRun::None).await?;
     }
     if !items.old_data.is_empty() {
         delete_source(cx, begun, &items.old_data).await?;
@@ -269,6 +279,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         left.extend(more);
         one_shot = annotations;
     }
+    let on_the_way = Box::pin(LeftOnTheWay::of(cx, seen, sides)).await?;
     if args.forget
         && !args.old_data
         && report.state == State::Done
@@ -311,6 +322,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
         left,
         bucket,
         one_shot,
+        on_the_way,
         old_data,
         volumes,
         store,
@@ -365,6 +377,7 @@ impl Items {
             && self.volumes.is_none()
             && self.bucket.is_none()
             && self.one_shot.is_none()
+            && self.on_the_way.is_none()
             && self.file.is_none()
     }
 
@@ -376,11 +389,14 @@ impl Items {
             why: "the journal".to_owned(),
         });
         let one_shot = self.one_shot.iter().map(OneShot::shown);
+        let on_the_way = self.on_the_way.iter();
+        let on_the_way = on_the_way.flat_map(LeftOnTheWay::shown);
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
             .chain(self.bucket.iter().flat_map(LeftInBucket::shown))
             .chain(one_shot)
+            .chain(on_the_way)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)
             .chain(file)

@@ -13,20 +13,19 @@ mod upload;
 mod wake;
 
 use anyhow::Result;
-use secrecy::ExposeSecret as _;
 
 use super::{
     Place,
     freeze::Watched,
     inventory::Inventory,
-    movers::{InBucket, Movers},
+    movers::{InBucket, Movers, access},
     snapshots::Repository,
 };
 use crate::{
     adapters::s3::{Address, Bucket, Given, Settings, Source},
     engine::{Failure, Kind},
     plan::BucketPlace,
-    transfer::archive::{Access, Objects, Secret},
+    transfer::archive::Objects,
 };
 
 pub use away::Away;
@@ -92,21 +91,5 @@ pub(super) async fn in_bucket(repository: &Repository, objects: Objects) -> InBu
     InBucket {
         access: access(repository.bucket()),
         objects,
-    }
-}
-
-/// What a mover is told, so that it can use the same bucket. It goes over the mover's encrypted control connection,
-/// and nowhere else.
-fn access(bucket: &Bucket) -> Access {
-    let access = bucket.access();
-    Access {
-        endpoint: access.endpoint,
-        region: access.region,
-        authority: access.authority,
-        bucket: bucket.name().to_owned(),
-        id: access.id,
-        key: Secret::new(access.secret.expose_secret()),
-        token: access.token.map(|token| Secret::new(token.expose_secret())),
-        from: access.from,
     }
 }

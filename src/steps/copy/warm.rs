@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{
     Copied, CopiedVolume,
     forecast::{Pace, forecast},
-    round, target,
+    round, target, went_through,
 };
 use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
@@ -153,7 +153,10 @@ impl WarmCopy {
     ) -> Result<()> {
         let volumes = &self.movers.volumes;
         let trees = indices.iter().copied();
-        let trees = trees.filter(|index| volumes[*index].mode == Mode::Filesystem);
+        // What goes through a bucket is read as a whole each time.
+        let trees = trees.filter(|index| {
+            volumes[*index].mode == Mode::Filesystem && !rounds.volumes[*index].goes_whole()
+        });
         let trees: Vec<_> = trees.collect();
         if trees.is_empty() {
             return Ok(());
@@ -225,26 +228,48 @@ impl WarmCopy {
         }
         let left: u64 = volumes.iter().map(|volume| volume.left).sum();
         let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
-        let (what, cure) = if self.verify {
-            let what = format!("of {} what changed since it was compared has", Size(all));
-            (what, "")
+        let forecast = Span::rounded(forecast);
+        let whole = volumes.iter().filter(|volume| volume.goes_whole());
+        let whole: u64 = whole.map(|volume| volume.bytes).sum();
+        let (what, cure) = if whole > 0 {
+            let what = format!(
+                "{} have to go through the bucket once more, all of them, and be read on both sides",
+                Size(whole)
+            );
+            let cure = "allow more, or let the movers reach each other: by every other way only what changed has to go again";
+            (what, cure)
         } else {
-            let cure = ", or let spec.verify be `warm`, which reads most of it before";
-            (format!("{} have", Size(all)), cure)
+            let (read, cure) = if self.verify {
+                let read = format!("of {} what changed since it was compared has", Size(all));
+                (read, "allow more, or run again when less is written")
+            } else {
+                let cure = "allow more, or let spec.verify be `warm`, which reads most of it before, or run again when less is written";
+                (format!("{} have", Size(all)), cure)
+            };
+            let what = format!(
+                "{read} to be read twice on both sides, and the last warm round still moved {}",
+                Size(left)
+            );
+            (what, cure)
         };
         let why = format!(
-            "writes would have to stop for about {}, and {max} is allowed (spec.freeze.max): {what} to be read twice on both sides, and the last warm round still moved {}; allow more{cure}, or run again when less is written",
-            Span::rounded(forecast),
-            Size(left)
+            "writes would have to stop for about {forecast}, and {max} is allowed (spec.freeze.max): {what}; {cure}"
         );
         Err(Failure::new(Kind::Blocked, why))
     }
 
     fn enough(volumes: &[CopiedVolume], before: u64) -> bool {
-        let left: u64 = volumes.iter().map(|volume| volume.left).sum();
-        let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let left = left(volumes);
+        let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+        let all: u64 = nearing.map(|volume| volume.bytes).sum();
         left <= all / LITTLE || left >= before
     }
+}
+
+/// What another round may bring nearer.
+fn left(volumes: &[CopiedVolume]) -> u64 {
+    let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+    nearing.map(|volume| volume.left).sum()
 }
 
 #[async_trait]
@@ -254,8 +279,17 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        let compare = if self.verify { " and compare" } else { "" };
-        format!("copy{compare} while the source runs, until little is left")
+        match self.movers.only_through() {
+            Some(bucket) => {
+                format!(
+                    "copy all through {bucket} while the source runs, to measure how long it takes"
+                )
+            }
+            None => {
+                let compare = if self.verify { " and compare" } else { "" };
+                format!("copy{compare} while the source runs, until little is left")
+            }
+        }
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -303,7 +337,8 @@ impl Step for WarmCopy {
         self.movers.adopt(&found(cx)?).await?;
         let mut rounds = Rounds::new(&self.movers.volumes, began);
         // The others are copied by the final round, when their pods are gone.
-        let shared = self.shared();
+        let mut shared = self.shared();
+        let all = shared.clone();
         let mut before = u64::MAX;
         let mut number = 0;
         while number < self.rounds && !shared.is_empty() {
@@ -312,12 +347,14 @@ impl Step for WarmCopy {
                 done = self.round(cx, &meter, &shared, &mut rounds) => done?,
                 () = cx.stop.wait() => return Ok(Outcome::Stopped),
             }
+            // What goes whole each time comes no nearer.
+            shared.retain(|index| !rounds.volumes[*index].goes_whole());
             let enough = Self::enough(&rounds.volumes, before) || number == self.rounds;
-            before = rounds.volumes.iter().map(|volume| volume.left).sum();
+            before = left(&rounds.volumes);
             if !enough {
                 continue;
             }
-            let unknown = shared.iter().copied();
+            let unknown = all.iter().copied();
             let unknown = unknown.filter(|index| !rounds.paces[*index].is_known());
             let unknown: Vec<_> = unknown.collect();
             // Where both sides are compared in any case, that tells it.
@@ -357,6 +394,8 @@ impl Step for WarmCopy {
             self.movers.forget(&adopted).await?;
         }
         self.movers.remove().await?;
+        // Last: the source is awake, and nobody sends any more.
+        self.movers.sweep(went_through(cx)?, &cx.sink).await?;
         Ok(Undone::Restored)
     }
 }
@@ -370,6 +409,7 @@ fn found(cx: &Cx) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::movers::Way;
 
     fn volume(bytes: u64, left: u64) -> CopiedVolume {
         serde_json::from_value(serde_json::json!({
@@ -385,5 +425,11 @@ mod tests {
         assert!(!WarmCopy::enough(&[volume(1000, 11)], u64::MAX));
         assert!(WarmCopy::enough(&[volume(1000, 500)], 500));
         assert!(!WarmCopy::enough(&[volume(1000, 400)], 500));
+        let mut whole = volume(1000, 1000);
+        whole.way = Some(Way::Bucket {
+            because: Vec::new(),
+        });
+        assert!(WarmCopy::enough(&[whole.clone()], u64::MAX));
+        assert!(!WarmCopy::enough(&[whole, volume(1000, 400)], 500));
     }
 }

@@ -426,21 +426,21 @@ impl From<Errno> for Failed {
 
 /// What was sent of an index.
 #[derive(Default)]
-struct Sent {
-    size: u64,
-    hasher: blake3::Hasher,
-    sums: Vec<Md5>,
+pub(super) struct Sent {
+    pub(super) size: u64,
+    pub(super) hasher: blake3::Hasher,
+    pub(super) sums: Vec<Md5>,
 }
 
 /// Writes an index, and sends its parts as they come.
-struct IndexUpload<'a> {
+pub(super) struct IndexUpload<'a> {
     writer: IndexWriter,
     upload: &'a dyn Upload,
     sent: Sent,
 }
 
 impl<'a> IndexUpload<'a> {
-    fn new(upload: &'a dyn Upload) -> Result<Self, Fault> {
+    pub(super) fn new(upload: &'a dyn Upload) -> Result<Self, Fault> {
         Ok(Self {
             writer: IndexWriter::new()?,
             upload,
@@ -448,14 +448,14 @@ impl<'a> IndexUpload<'a> {
         })
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), Fault> {
         match self.writer.add(entry)? {
             Some(part) => send(self.upload, &mut self.sent, part),
             None => Ok(()),
         }
     }
 
-    fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
+    pub(super) fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
         send(self.upload, &mut self.sent, self.writer.finish(parts)?)?;
         Ok(self.sent)
     }

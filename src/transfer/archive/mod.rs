@@ -24,6 +24,7 @@ mod budget;
 mod check;
 mod head;
 mod index;
+mod list;
 mod make;
 mod map;
 mod pack;
@@ -42,6 +43,7 @@ pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure
 
 pub(crate) use check::members;
 pub(crate) use index::IndexReader;
+pub(crate) use list::{Listed, list};
 pub(crate) use make::{Making, make};
 
 /// How many bytes of tar a frame holds; the last may hold less.
@@ -131,6 +133,13 @@ fn as_member(entry: &Entry) -> Cow<'_, Entry> {
             kind: entry.kind.clone(),
         })
     })
+}
+
+/// The most bytes of tar that an archive has room for.
+#[must_use]
+pub fn most_bytes() -> u64 {
+    let frames: u64 = (1..=MOST_PARTS).map(|part| frames_in(part) as u64).sum();
+    frames * FRAME as u64
 }
 
 /// How many frames are in a part; the first has number 1.

@@ -1,22 +1,25 @@
 //! Archives, from and to this mover's volume.
 use super::operation::Operation;
+use super::round::fix;
 use super::settle::{Later, settle};
-use super::verify;
+use super::source::name_is_free;
+use super::{prune, verify};
 use crate::transfer::activity::Station;
-use crate::transfer::archive::{self, Archive, IndexReader, ObjectStore, Objects, members};
+use crate::transfer::archive::{self, Archive, IndexReader, Listed, ObjectStore, Objects, members};
 use crate::transfer::counters::add;
-use crate::transfer::entry::{Entry, Kind};
+use crate::transfer::entry::{Digest, Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::limit::Limiter;
-use crate::transfer::read::Piece;
+use crate::transfer::metadata::Before;
+use crate::transfer::read::{How, Piece, ToDigest};
 use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Phase, Verification, What};
 use crate::transfer::root::{Parents, Root};
-use crate::transfer::volume::{Device, Volume};
+use crate::transfer::volume::{Device, Opener, Volume};
 use crate::transfer::work::Work;
 use crate::transfer::write::{Writer, write_at};
 use rustix::fd::AsFd as _;
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 /// Zeros are written in pieces of so many bytes.
@@ -33,6 +36,9 @@ pub(super) struct Making<'a> {
 
 /// Makes an archive of the volume.
 pub(super) fn make(operation: &Operation<'_>, making: &Making<'_>) -> Result<Archive, Fault> {
+    if let Volume::Directory(root) = operation.volume {
+        name_is_free(root, operation.run)?;
+    }
     archive::make(&archive::Making {
         volume: operation.volume,
         cancel: operation.cancel,
@@ -42,6 +48,28 @@ pub(super) fn make(operation: &Operation<'_>, making: &Making<'_>) -> Result<Arc
         objects: making.objects,
         mark: making.mark,
         frozen: making.frozen,
+    })
+}
+
+/// Reads all of the volume, and puts what it is into a bucket.
+pub(super) fn index(
+    operation: &Operation<'_>,
+    store: &dyn ObjectStore,
+    objects: &Objects,
+    mark: &str,
+) -> Result<Archive, Fault> {
+    let Volume::Directory(root) = operation.volume else {
+        return Err(Fault::protocol("a directory"));
+    };
+    name_is_free(root, operation.run)?;
+    operation.counters.set_phase(Phase::Verifying);
+    archive::list(&Listed {
+        volume: operation.volume,
+        cancel: operation.cancel,
+        counters: operation.counters,
+        store,
+        objects,
+        mark,
     })
 }
 
@@ -59,7 +87,8 @@ pub(super) fn read_back(
     })
 }
 
-/// Fills the volume, which is empty or holds what an earlier try of this run has written.
+/// Makes the volume what an archive holds. It is empty, or holds what this run has written before, out of the same
+/// archive or an older one: what it should not hold goes, and a file that has the right contents already stays.
 pub(super) fn extract(
     operation: &Operation<'_>,
     store: &dyn ObjectStore,
@@ -72,11 +101,18 @@ pub(super) fn extract(
     };
     let work = Work::open_or_make(root, operation.run, operation.cancel)?;
     let (cancel, counters) = (operation.cancel, operation.counters);
+    prune::prune(operation, root, || {
+        // Nothing is deleted by the word of an index that is not what was made.
+        IndexReader::open(store, &objects.index, archive)?.into_parts()?;
+        IndexReader::open(store, &objects.index, archive)
+    })?;
     let mut extracting = Extracting {
         operation,
         root,
         writer: Writer::new(root, &work, 0, counters, &operation.findings)?,
         parents: Parents::new(root),
+        opener: operation.volume.opener(),
+        buffer: Vec::new(),
         later: Later::default(),
     };
     add(&counters.files_to_move, archive.tree.files);
@@ -92,7 +128,12 @@ pub(super) fn extract(
                 source_shape: "device".into(),
                 target_shape: "directory".into(),
             }),
-            Kind::File { size, .. } => extracting.file(entry, *size, |each| contents.read(each)),
+            Kind::File { size, digest } => {
+                if extracting.has(entry, *size, *digest)? {
+                    return Ok(());
+                }
+                extracting.file(entry, *size, |each| contents.read(each))
+            }
             _ => extracting.other(entry),
         },
     )?;
@@ -202,10 +243,50 @@ struct Extracting<'a> {
     root: &'a Root,
     writer: Writer<'a>,
     parents: Parents<'a>,
+    opener: Opener<'a>,
+    buffer: Vec<u8>,
     later: Later,
 }
 
 impl Extracting<'_> {
+    /// Whether a file is there with these contents, as it is itself compared: then it is given what else it should
+    /// have. One with several names is written anew, since they may not be those that it should have.
+    fn has(&mut self, entry: &Entry, size: u64, digest: Option<Digest>) -> Result<bool, Fault> {
+        let (path, operation) = (&entry.path, self.operation);
+        let counters = operation.counters;
+        let Ok(stat) = self.parents.stat(path) else {
+            return Ok(false);
+        };
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !regular || stat.st_nlink != 1 || u64::try_from(stat.st_size) != Ok(size) {
+            return Ok(false);
+        }
+        counters.set_path(path);
+        let (volume, how) = (operation.volume, How::default());
+        let found = ToDigest::open(volume, &mut self.opener, path, how)?.digest(
+            &Station::default(),
+            volume,
+            path,
+            how,
+            &mut self.buffer,
+            |_| operation.cancel.check(),
+        )?;
+        if found.is_none() || found.map(|found| found.digest) != digest {
+            return Ok(false);
+        }
+        fix(
+            operation,
+            self.root,
+            &mut self.parents,
+            path,
+            &entry.metadata,
+            Before::Any,
+        )?;
+        add(&counters.files_same, 1);
+        add(&counters.bytes_moved, size);
+        Ok(true)
+    }
+
     /// A file is put in place when its contents were compared with the index.
     fn file(
         &mut self,

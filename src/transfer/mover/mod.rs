@@ -8,6 +8,7 @@ mod fetch;
 mod large;
 mod operation;
 mod peer;
+mod prune;
 mod queue;
 mod round;
 mod send_blocks;

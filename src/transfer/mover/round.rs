@@ -18,7 +18,7 @@ use crate::transfer::path::TreePath;
 use crate::transfer::read::{AHEAD, How, ToDigest};
 use crate::transfer::recollection::{Look, Reading};
 use crate::transfer::remove;
-use crate::transfer::report::{Phase, RoundKind, RoundSummary, What};
+use crate::transfer::report::{Phase, RoundKind, RoundSummary, SOCKET, What};
 use crate::transfer::root::{Parents, Root};
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk::Walker;
@@ -473,8 +473,6 @@ impl Merge<'_> {
             .map_err(|errno| self.root.fault(path, "chmod", errno))
     }
 }
-
-const SOCKET: &str = "a socket lives as long as its server, which makes it anew";
 
 fn before(wanted: &Metadata, old: &Metadata) -> Before {
     if wanted.xattrs == old.xattrs {

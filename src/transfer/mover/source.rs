@@ -136,7 +136,7 @@ fn list(
 }
 
 /// The target keeps its working directory under this name, so the source must not hold an entry of it.
-fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
+pub(super) fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     let name = work::name(run);
     match rustix::fs::statat(root.fd(), &name[..], AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Fault::NameTaken {

@@ -12,5 +12,6 @@ mod refusing;
 mod relaying;
 mod snapshot;
 pub(super) mod store;
+mod through;
 pub(super) mod tree;
 mod verifying;

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::schema;
 
@@ -138,7 +138,27 @@ fn notes(report: &Report) -> Vec<Note> {
             kind: "says",
             text,
         }))
+        .chain(declined(report))
         .collect()
+}
+
+/// Why bytes did not go straight, once for each volume: its steps found the same.
+fn declined(report: &Report) -> Vec<Note> {
+    let mut told = BTreeSet::new();
+    let mut notes = Vec::new();
+    for volume in report.copied() {
+        for why in volume.because {
+            let text = format!("{} went by way `{}`: {why}", volume.source, volume.way);
+            if told.insert(text.clone()) {
+                notes.push(Note {
+                    step: volume.step.clone(),
+                    kind: "declined",
+                    text,
+                });
+            }
+        }
+    }
+    notes
 }
 
 fn notes_of(step: &StepReport) -> Vec<(&'static str, String)> {

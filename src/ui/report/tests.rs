@@ -35,6 +35,7 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
 
     Notes
     hand-over marked: dns switched, ticket 4711
+    final-copy declined: shop/data-orders-db-0 went by way `client`: no route to host
 
     Steps
     #  STEP          STATE   STARTED               ENDED                 TRIES   TOOK
@@ -82,6 +83,7 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
 
     Notes
     hand-over marked: dns switched, ticket 4711
+    final-copy declined: shop/data-orders-db-0 went by way `client`: no route to host
 
     Steps
     #  STEP         STATE   STARTED               ENDED                 TRIES   TOOK
@@ -165,6 +167,7 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
     ## Notes
 
     - **hand-over** marked: dns switched, ticket 4711
+    - **final-copy** declined: shop/data-orders-db-0 went by way \`client\`: no route to host
 
     ## Steps
 

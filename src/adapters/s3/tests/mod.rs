@@ -1,6 +1,7 @@
 //! The client against a server with faults.
 pub(crate) mod fake;
 mod faults;
+pub(crate) mod kept;
 mod ongoing;
 mod refusals;
 
