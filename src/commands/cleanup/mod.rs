@@ -1,6 +1,7 @@
 mod in_place;
 mod item;
 mod kamaji;
+mod scratch;
 mod source;
 mod store;
 
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// Also delete the journal
     #[arg(long)]
     forget: bool,
+    /// Take over from a run whose lock has run out
+    #[arg(long)]
+    take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
     #[arg(
         long,
@@ -65,6 +69,8 @@ pub(crate) struct Args {
 /// What is to be deleted, in this order.
 struct Items {
     left: Vec<Item>,
+    /// Namespaces that were made for checks.
+    scratch: Vec<scratch::Left>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
     old_data: Vec<Item>,
@@ -92,6 +98,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         for item in items.all() {
             item.delete(cx, args.dry_run).await?;
         }
+        for scratch in &items.scratch {
+            scratch.delete(cx, args.dry_run).await?;
+        }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
         }
@@ -103,7 +112,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         return Ok(Kind::Done);
     }
-    let mut begun = Begun::open(cx, &args.name, false).await?;
+    let mut begun = Begun::open(cx, &args.name, args.take_over).await?;
     let done = Box::pin(clean(cx, &args, &mut begun)).await;
     begun.leave().await;
     done
@@ -143,6 +152,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     for item in &items.left {
         item.delete(cx, DryRun::None).await?;
+    }
+    for scratch in &items.scratch {
+        scratch.delete(cx, DryRun::None).await?;
     }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
@@ -226,7 +238,9 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     let (report, _) = named::report(seen);
     let name = &args.name;
     let command = |verb: &str| cx.command_in(&seen.header.namespace, &format!("{verb} {name}"));
-    if !matches!(report.state, State::Done | State::RolledBack) {
+    // Nothing that is made for a check is needed when nobody is at work on it.
+    let needed = !scratch::is_check(seen);
+    if needed && !matches!(report.state, State::Done | State::RolledBack) {
         let why = format!(
             "migration {name} is {}: what it made is still needed",
             report.state.name()
@@ -297,6 +311,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     }
     Ok(Items {
         left,
+        scratch: scratch::left(seen, sides).await?,
         one_shot,
         old_data,
         volumes,
@@ -348,6 +363,7 @@ impl Items {
 
     fn is_empty(&self) -> bool {
         self.all().next().is_none()
+            && self.scratch.is_empty()
             && self.store.is_none()
             && self.volumes.is_none()
             && self.one_shot.is_none()
@@ -365,6 +381,7 @@ impl Items {
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
+            .chain(self.scratch.iter().map(scratch::Left::shown))
             .chain(one_shot)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)
