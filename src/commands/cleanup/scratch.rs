@@ -13,7 +13,10 @@ use crate::{
     plan::Playbook,
     playbooks::Sides,
     state::Seen,
-    steps::{Place, drills::SCRATCH_ROLE},
+    steps::{
+        Place,
+        drills::{SCRATCH_ROLE, let_volumes_go},
+    },
     ui::Removal,
 };
 
@@ -76,6 +79,7 @@ impl Left {
             cx.ui.data(&format!("namespace/{name} deleted (dry run)"))?;
             return Ok(());
         }
+        let_volumes_go(&self.place).await?;
         let what = format!("namespace {name} to be gone");
         let wait = Wait::new(&what, GONE);
         delete_and_wait(&api(&self.place), name, self.uid.as_deref(), &wait).await?;

@@ -11,5 +11,5 @@ mod wall;
 
 pub use answer::{ANSWERED, Answer, Answered};
 pub use examine::{EXAMINED, Examine, Examined};
-pub use scratch::{SCRATCH_ROLE, Scratch, TearDown, scratch_name};
+pub use scratch::{SCRATCH_ROLE, Scratch, TearDown, let_volumes_go, scratch_name};
 pub use wall::{WALLED, Wall, Walled};

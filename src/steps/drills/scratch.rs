@@ -88,7 +88,7 @@ impl Scratch {
         if !self.belongs.made(&found.metadata) {
             return Ok(());
         }
-        self.let_volumes_go().await?;
+        let_volumes_go(&self.place).await?;
         let what = format!("namespace {} to be gone", self.name());
         let tell = |seen: &str| sink.waiting(step, seen);
         let wait = Wait::new(&what, GONE).telling(&tell);
@@ -96,26 +96,27 @@ impl Scratch {
         delete_and_wait(&self.api(), self.name(), uid, &wait).await?;
         Ok(())
     }
+}
 
-    /// Volumes of classes that keep them would outlive their claims, with all that was restored.
-    async fn let_volumes_go(&self) -> Result<()> {
-        let api = self.place.cluster.cluster_scoped::<PersistentVolume>();
-        for volume in list_all(&api, &Selector::all()).await? {
-            let spec = volume.spec.unwrap_or_default();
-            let claim = spec.claim_ref.unwrap_or_default();
-            let kept = spec.persistent_volume_reclaim_policy.as_deref() == Some("Retain");
-            if kept && claim.namespace.as_deref() == Some(self.name()) {
-                let name = volume.metadata.name.context("a volume without a name")?;
-                // Only as it was seen: by now it may be another's.
-                let patch = json!({
-                    "metadata": {"resourceVersion": volume.metadata.resource_version},
-                    "spec": {"persistentVolumeReclaimPolicy": "Delete"},
-                });
-                merge_patch(&api, &name, &patch).await?;
-            }
+/// Lets the volumes of a scratch namespace go with their claims: those of classes that keep them would outlive it, with
+/// all that was restored.
+pub async fn let_volumes_go(place: &Place) -> Result<()> {
+    let api = place.cluster.cluster_scoped::<PersistentVolume>();
+    for volume in list_all(&api, &Selector::all()).await? {
+        let spec = volume.spec.unwrap_or_default();
+        let claim = spec.claim_ref.unwrap_or_default();
+        let kept = spec.persistent_volume_reclaim_policy.as_deref() == Some("Retain");
+        if kept && claim.namespace.as_deref() == Some(place.namespace.as_str()) {
+            let name = volume.metadata.name.context("a volume without a name")?;
+            // Only as it was seen: by now it may be another's.
+            let patch = json!({
+                "metadata": {"resourceVersion": volume.metadata.resource_version},
+                "spec": {"persistentVolumeReclaimPolicy": "Delete"},
+            });
+            merge_patch(&api, &name, &patch).await?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 #[async_trait]
