@@ -121,6 +121,8 @@ pub(super) const SNAPSHOT: &str = "\
 Examples:
   # All volumes of a StatefulSet, which is frozen meanwhile; the movers send them themselves
   kubectl migrate snapshot statefulset/orders-db --to s3://backups/prod --s3-secret backups -n shop
+  # The same, with what the database answers before it is frozen
+  kubectl migrate snapshot statefulset/orders-db --to s3://backups/prod --checks checks.yaml -n shop
   # One volume, while it is written to: files that change meanwhile are named
   kubectl migrate snapshot pvc/data-orders-db-0 --to s3://backups/prod -n shop
   # All that tenant t1 keeps, as it is at one moment; the tenant works on
@@ -162,12 +164,18 @@ Examples:
   # Read everything, and compare each file with the digest that it had
   kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z
   # Only look what is there
-  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 1";
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 1
+  # Restore it into a namespace of its own, start it behind a closed network, and ask it what it was asked at the snapshot
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 3 --s3-secret backups -n shop
+  # The same with other checks, where the cluster's network cannot be closed
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 3 --checks checks.yaml --open-network -n shop";
 
 pub(super) const RESTORE: &str = "\
 Examples:
-  # The volumes of a workload, into claims of another namespace, which are made as they were
+  # A workload with its volumes, into another namespace
   kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new
+  # Its volumes alone, into claims that are made as they were
+  kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new --volumes-only
   # One volume, into an empty claim
   kubectl migrate restore s3://backups/prod/data/20261128T041500Z --into pvc/data
   # Read the file, and look whether it may go there

@@ -8,7 +8,7 @@ use crate::{
     marks::Belongs,
     plan::{self, Plan, Playbook, Rate},
     playbooks::Sides,
-    steps::{Place, movers::Limit},
+    steps::{Place, drills::scratch_name, movers::Limit},
 };
 
 /// A plan with everything that flags and the user's context say: what the journal keeps.
@@ -74,12 +74,12 @@ pub(super) async fn sides(
         },
         target: Place {
             cluster: guarded(target.as_ref().unwrap_or(source)),
-            namespace: plan
-                .spec
-                .target
-                .namespace
-                .clone()
-                .unwrap_or_else(|| namespace.clone()),
+            namespace: match (plan.spec.playbook, &plan.spec.target.namespace) {
+                // Of this run alone.
+                (Playbook::RestoreCheck, _) => scratch_name(run),
+                (_, Some(target)) => target.clone(),
+                (_, None) => namespace.clone(),
+            },
             remote,
         },
         source: Place {

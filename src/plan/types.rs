@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quantity, Rate, Span};
+use super::{Quantity, Rate, Span, WorkloadCheck};
 
 /// `apiVersion` of a plan file.
 pub const API_VERSION: &str = "kubectl-migrate/v1";
@@ -63,6 +63,15 @@ pub struct Spec {
     /// The pods that carry the data.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mover: Mover,
+    /// What has to be true of the workload, by commands in its pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<WorkloadCheck>,
+    /// What a workload may reach that is started to try a snapshot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// How long a workload that is brought back may take to be ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
 }
 
 impl Spec {
@@ -79,6 +88,9 @@ impl Spec {
             objects: Objects::default(),
             warm: Warm::default(),
             mover: Mover::default(),
+            checks: Vec::new(),
+            network: Network::default(),
+            ready_within: None,
         }
     }
 }
@@ -98,8 +110,10 @@ pub enum Playbook {
     KamajiDatastore,
     /// A workload's volumes, or a single one, into a bucket.
     Snapshot,
-    /// The volumes of such a snapshot, out of the bucket.
+    /// The volumes of such a snapshot and its workload, out of the bucket.
     Restore,
+    /// The same, for the time that it takes to look whether it works.
+    RestoreCheck,
 }
 
 impl Playbook {
@@ -113,6 +127,7 @@ impl Playbook {
             Self::KamajiDatastore => "kamaji-datastore",
             Self::Snapshot => "snapshot",
             Self::Restore => "restore",
+            Self::RestoreCheck => "restore-check",
         }
     }
 }
@@ -184,6 +199,9 @@ pub struct Target {
     /// Where a snapshot goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<Box<BucketPlace>>,
+    /// Leave a snapshot's workload out, and bring its volumes alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volumes_only: bool,
     /// The storage class of all its volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
@@ -328,6 +346,17 @@ pub enum Objects {
     Require,
     /// What is missing at the target is copied.
     Copy,
+}
+
+/// What a workload may reach that is started to try a snapshot.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Nothing, which is proved before it starts.
+    #[default]
+    Closed,
+    /// Whatever the cluster lets it reach.
+    Open,
 }
 
 /// When warm copying ends.

@@ -1,6 +1,6 @@
 use super::{
-    API_VERSION, FreezeMode, KIND, Mover, MoverWay, Objects, Plan, Playbook, Source, TenantFreeze,
-    TenantWay, Verify, Warm,
+    API_VERSION, FreezeMode, KIND, Mover, MoverWay, Network, Objects, Plan, Playbook, Source,
+    TenantFreeze, TenantWay, Verify, Warm, checks,
 };
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
@@ -77,7 +77,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         Playbook::Freeze => &["statefulset", "deployment"],
         Playbook::KamajiDatastore => &["tenantControlPlane"],
         Playbook::Snapshot => &["statefulset", "deployment", "pvc"],
-        Playbook::Restore => &["snapshot"],
+        Playbook::Restore | Playbook::RestoreCheck => &["snapshot"],
     };
     if !allowed.contains(&kind) {
         let problem = format!(
@@ -89,6 +89,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
     }
     of_target(plan)?;
     of_verify(plan)?;
+    brought_back(plan)?;
     if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
         let problem = "a snapshot and its bucket belong together".to_owned();
         return refuse("spec.source", problem);
@@ -151,7 +152,9 @@ fn its_target(plan: &Plan, kind: &str, source: &str) -> Result<(), (String, Stri
             let problem = "names no bucket to write to".to_owned();
             return Err(("spec.target.bucket".to_owned(), problem));
         }
-        Playbook::Snapshot | Playbook::Restore | Playbook::Freeze => return Ok(()),
+        Playbook::Snapshot | Playbook::Restore | Playbook::RestoreCheck | Playbook::Freeze => {
+            return Ok(());
+        }
         _ => {}
     }
     if !is_itself(plan, source) {
@@ -216,6 +219,37 @@ fn in_place(plan: &Plan) -> Result<(), (String, String)> {
         None => Ok(()),
         Some((field, _, problem)) => Err((field.to_owned(), problem.to_owned())),
     }
+}
+
+/// What is said of a workload that is brought back, where none is.
+fn brought_back(plan: &Plan) -> Result<(), (String, String)> {
+    let (spec, playbook) = (&plan.spec, plan.spec.playbook);
+    let tried = playbook == Playbook::RestoreCheck;
+    let back = tried || playbook == Playbook::Restore;
+    let target = &spec.target;
+    let useless = [
+        (
+            "spec.checks",
+            !spec.checks.is_empty() && !tried && playbook != Playbook::Snapshot,
+        ),
+        ("spec.network", spec.network != Network::default() && !tried),
+        ("spec.readyWithin", spec.ready_within.is_some() && !back),
+        (
+            "spec.target.volumesOnly",
+            target.volumes_only && playbook != Playbook::Restore,
+        ),
+        ("spec.target.namespace", target.namespace.is_some() && tried),
+        ("spec.target.pvc", target.pvc.is_some() && tried),
+        (
+            "spec.checks",
+            !spec.checks.is_empty() && spec.source.pvc.is_some(),
+        ),
+    ];
+    if let Some((field, _)) = useless.into_iter().find(|(_, given)| *given) {
+        let problem = format!("playbook `{}` has no use for it", playbook.name());
+        return Err((field.to_owned(), problem));
+    }
+    checks::of_plan(&spec.checks)
 }
 
 /// What the target has that its playbook has no use for.
@@ -324,7 +358,7 @@ fn is_itself(plan: &Plan, source: &str) -> bool {
 }
 
 /// A name as Kubernetes wants it for labels and host names (RFC 1123).
-fn name(field: &str, value: &str) -> Result<(), (String, String)> {
+pub(super) fn name(field: &str, value: &str) -> Result<(), (String, String)> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let good = value.len() <= 63
         && value

@@ -11,7 +11,7 @@ use crate::{
         About,
         copy::{FinalCopy, WarmCopy},
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         verify::Verify,
@@ -37,6 +37,7 @@ pub(super) async fn build(
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: Objects::Require,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),

@@ -18,7 +18,7 @@ use crate::{
         freeze,
         in_place::{self, FreezeInPlace, InPlace, Retain, Start, Swap, VerifyInPlace},
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         verify::Verify,
@@ -56,6 +56,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: plan.spec.objects,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),

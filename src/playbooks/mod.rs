@@ -6,6 +6,7 @@ mod in_place;
 mod kamaji;
 mod movers;
 mod restore;
+mod restore_check;
 mod snapshot;
 mod statefulset;
 
@@ -86,6 +87,9 @@ pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Resul
         // A bucket's client makes them large.
         plan::Playbook::Snapshot => Box::pin(snapshot::build(plan, sides, volumes)).await,
         plan::Playbook::Restore => Box::pin(restore::build(plan, sides, volumes, manifest)).await,
+        plan::Playbook::RestoreCheck => {
+            Box::pin(restore_check::build(plan, sides, volumes, manifest)).await
+        }
     }
 }
 

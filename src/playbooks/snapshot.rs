@@ -9,7 +9,7 @@ use crate::{
     plan::{Plan, Workload},
     steps::{
         About,
-        archives::{Archiving, Away, Hold, ReadBack, Remote, Reserve, Seal, Upload, Wake},
+        archives::{Archiving, Away, Hold, Measure, ReadBack, Remote, Reserve, Seal, Upload, Wake},
         freeze::{self, FreezeStep},
         inventory::Inventory,
         rights,
@@ -61,7 +61,18 @@ pub(super) async fn build(
         subject: subject.clone(),
         guard: frozen.as_ref().map(FreezeStep::watched),
     };
-    let mut steps: Vec<Arc<dyn Step>> = vec![Arc::new(Reserve(archiving.clone()))];
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    let mut commands = Vec::new();
+    if let Some(workload) = workload.as_ref().filter(|_| !plan.spec.checks.is_empty()) {
+        steps.push(Arc::new(Measure {
+            place: sides.source.clone(),
+            workload: workload.clone(),
+            object: inventory.workload.clone(),
+            checks: plan.spec.checks.clone(),
+        }));
+        commands = rights::for_commands(&sides.source.namespace);
+    }
+    steps.push(Arc::new(Reserve(archiving.clone())));
     if let Some(frozen) = &frozen {
         steps.push(Arc::new(Hold(frozen.clone())));
     }
@@ -89,6 +100,7 @@ pub(super) async fn build(
             rights::for_source_claims(namespace),
             rights::for_secret(namespace, bucket.secret.as_ref()),
             frozen.as_ref().map_or_else(Vec::new, freeze::rules),
+            commands,
         ]
         .concat(),
         target_rules: Vec::new(),

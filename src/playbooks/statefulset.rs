@@ -13,7 +13,7 @@ use crate::{
         freeze::{self, FreezeStep},
         hand_over::HandOver,
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         start_target::StartTarget,
@@ -56,6 +56,7 @@ pub(super) async fn build(
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: plan.spec.objects,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),

@@ -1,7 +1,9 @@
 //! Changes to the world, shared by verbs and playbooks.
 mod about;
 pub mod archives;
+pub mod checks;
 pub mod copy;
+pub mod drills;
 pub mod freeze;
 pub mod hand_over;
 pub mod in_place;

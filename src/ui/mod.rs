@@ -3,6 +3,7 @@
 //! Data goes to standard output; progress, questions and endings go to standard error. Every text that
 //! comes from elsewhere is made safe for a terminal here ([`visible`]).
 pub mod amount;
+mod checks;
 mod error;
 mod format;
 mod look;
@@ -22,6 +23,7 @@ mod table;
 mod visible;
 mod watch;
 
+pub use checks::CheckRow;
 pub use error::Ending;
 pub use format::{Format, FormatError};
 pub use look::{Look, Tone};
@@ -33,7 +35,7 @@ pub use prompt::PromptError;
 pub use prune::{PruneFate, PruneReason, PruneRow, PruneView};
 pub use removal::Removal;
 pub use screen::{Log, Ui, Written};
-pub use snapshots::{SnapshotRow, SnapshotState, SnapshotVolume};
+pub use snapshots::{SnapshotCheck, SnapshotChecked, SnapshotRow, SnapshotState, SnapshotVolume};
 pub use status::StatusRow;
 pub use stream::OutputError;
 pub use visible::{visible, visible_bytes, visible_lines};

@@ -112,7 +112,7 @@ fn a_statefulset_that_is_written_to_goes_into_a_bucket_and_tar_restores_it() -> 
     let into = format!("namespace/{}", other.name);
     end(migrate(
         &namespace,
-        &["restore", &address, "--into", &into],
+        &["restore", &address, "--into", &into, "--volumes-only"],
     )?)?
     .with_code(0)?;
     tree::assert_equal(
@@ -124,7 +124,7 @@ fn a_statefulset_that_is_written_to_goes_into_a_bucket_and_tar_restores_it() -> 
     let spec = &other.get("pvc/log-db-1")?["spec"];
     ensure!(spec["resources"]["requests"]["storage"] == "64Mi", "{spec}");
     // Nothing is written over what is there.
-    let again = ["restore", &address, "--into", &into];
+    let again = ["restore", &address, "--into", &into, "--volumes-only"];
     end(migrate(&namespace, &again)?)?
         .with_code(10)?
         .says(&["entries"])?;
@@ -222,11 +222,11 @@ fn a_snapshot_that_is_killed_goes_on_and_one_that_is_damaged_is_told() -> Result
     fs::remove_file(&stranger)?;
     let text = fs::read_to_string(&manifest)?;
     let newer = text.replace(
-        "\"kubectlMigrateSnapshot\": 1",
         "\"kubectlMigrateSnapshot\": 2",
+        "\"kubectlMigrateSnapshot\": 3",
     );
     fs::write(&manifest, newer)?;
-    no("1", "has format 2, and this version reads 1")?;
+    no("1", "has format 3, and this version reads 1 and 2")?;
     fs::remove_file(&manifest)?;
     no("1", "is unfinished")?;
 

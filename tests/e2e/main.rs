@@ -13,6 +13,7 @@ mod cleanup;
 mod corruption;
 mod crash;
 mod datastore;
+mod drill;
 mod faults;
 mod forecast;
 mod freeze;

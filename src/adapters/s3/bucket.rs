@@ -330,6 +330,26 @@ impl Bucket {
         Ok(Draft::object(self, key))
     }
 
+    /// Makes an object in one piece, in place of the one that is there: for what is only told, never for data.
+    ///
+    /// # Errors
+    ///
+    /// The server does not take it.
+    pub async fn put_over(&self, key: &str, content: Bytes) -> Result<(), S3Error> {
+        let request = self.request("write", key);
+        let digest = md5(&content);
+        let put = self.call(&request, |client| {
+            client
+                .put_object()
+                .bucket(self.name())
+                .key(key)
+                .content_md5(&digest)
+                .body(ByteStream::from(content.clone()))
+                .send()
+        });
+        put.await.map(drop).map_err(|(error, _)| error)
+    }
+
     /// Sends what makes an object, under the condition that there is none. Where the server knows no conditions it is
     /// looked before. An answer may be lost, and the second try find what the first has made: the mark tells.
     pub(super) async fn make_new<T, E, F>(

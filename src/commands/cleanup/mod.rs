@@ -3,6 +3,7 @@ mod in_place;
 mod item;
 mod kamaji;
 mod on_the_way;
+mod scratch;
 mod source;
 mod store;
 
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// Also delete the journal
     #[arg(long)]
     forget: bool,
+    /// Take over from a run whose lock has run out
+    #[arg(long)]
+    take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
     #[arg(
         long,
@@ -72,6 +76,8 @@ struct Items {
     left: Vec<Item>,
     /// What a snapshot left in its bucket.
     bucket: Option<LeftInBucket>,
+    /// Namespaces that were made for checks.
+    scratch: Vec<scratch::Left>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
     /// What bytes went through.
@@ -104,6 +110,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         if let Some(bucket) = &items.bucket {
             bucket.delete(cx, args.dry_run).await?;
         }
+        for scratch in &items.scratch {
+            scratch.delete(cx, args.dry_run).await?;
+        }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
         }
@@ -118,7 +127,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         return Ok(Kind::Done);
     }
-    let mut begun = Begun::open(cx, &args.name, false).await?;
+    let mut begun = Begun::open(cx, &args.name, args.take_over).await?;
     let done = Box::pin(clean(cx, &args, &mut begun)).await;
     begun.leave().await;
     done
@@ -161,6 +170,9 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     }
     if let Some(bucket) = &items.bucket {
         bucket.delete(cx, DryRun::None).await?;
+    }
+    for scratch in &items.scratch {
+        scratch.delete(cx, DryRun::None).await?;
     }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
@@ -247,7 +259,9 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     let (report, _) = named::report(seen);
     let name = &args.name;
     let command = |verb: &str| cx.command_in(&seen.header.namespace, &format!("{verb} {name}"));
-    if !matches!(report.state, State::Done | State::RolledBack) {
+    // Nothing that is made for a check is needed when nobody is at work on it.
+    let needed = !scratch::is_check(seen);
+    if needed && !matches!(report.state, State::Done | State::RolledBack) {
         let why = format!(
             "migration {name} is {}: what it made is still needed",
             report.state.name()
@@ -321,6 +335,7 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     Ok(Items {
         left,
         bucket,
+        scratch: scratch::left(seen, sides).await?,
         one_shot,
         on_the_way,
         old_data,
@@ -373,6 +388,7 @@ impl Items {
 
     fn is_empty(&self) -> bool {
         self.all().next().is_none()
+            && self.scratch.is_empty()
             && self.store.is_none()
             && self.volumes.is_none()
             && self.bucket.is_none()
@@ -395,6 +411,7 @@ impl Items {
         self.all()
             .map(Item::shown)
             .chain(self.bucket.iter().flat_map(LeftInBucket::shown))
+            .chain(self.scratch.iter().map(scratch::Left::shown))
             .chain(one_shot)
             .chain(on_the_way)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))

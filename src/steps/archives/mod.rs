@@ -4,6 +4,7 @@
 //! makes the snapshot whole. The workload is frozen from before the first byte until that is done.
 mod away;
 mod hold;
+mod measure;
 mod names;
 mod read_back;
 mod remote;
@@ -30,6 +31,7 @@ use crate::{
 
 pub use away::Away;
 pub use hold::Hold;
+pub use measure::{MEASURED, Measure, Measurements};
 pub use names::{Named, named};
 pub use read_back::{READ_BACK, ReadBack};
 pub use remote::Remote;

@@ -1,11 +1,13 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Archiving, RESERVED, UPLOADED};
+use super::{Archiving, MEASURED, RESERVED, UPLOADED};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     plan::Size,
-    steps::snapshots::{FORMAT, Kind, SnapshotId, StoredVolume, VolumesManifest},
+    steps::snapshots::{
+        Kind, SnapshotId, StoredVolume, VOLUMES_FORMAT, VolumesManifest, kept, referenced,
+    },
 };
 
 /// Writes the manifest, which makes the snapshot whole.
@@ -36,14 +38,18 @@ impl Seal {
             archive: uploaded.archive,
         });
         let manifest = VolumesManifest {
-            kubectl_migrate_snapshot: FORMAT,
+            kubectl_migrate_snapshot: VOLUMES_FORMAT,
             kind: Kind::Volumes,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: reserved.cluster,
             source: this.movers.source.object(kind, this.name()),
             frozen: uploaded.frozen,
             volumes: volumes.collect(),
-            workload: this.inventory.workload.clone(),
+            workload: kept(&this.inventory.workload),
+            references: referenced(&this.inventory.workload),
+            checks: cx
+                .find(&MEASURED)?
+                .map_or_else(Vec::new, |measured| measured.checks),
         };
         Ok((id, manifest))
     }

@@ -1,7 +1,8 @@
-//! Volumes out of a bucket, into claims that are made for them or are empty.
+//! Volumes out of a bucket, into claims that are made for them or are empty, and the workload that uses them.
 mod compare;
 mod fill;
 mod hand;
+mod start;
 
 use crate::{
     engine::Cx,
@@ -16,6 +17,7 @@ use crate::{
 pub use compare::{COMPARED, Compare, Compared, ComparedVolume};
 pub use fill::{FILLED, Fill, Filled};
 pub use hand::Hand;
+pub use start::{BROUGHT, Brought, StartWorkload};
 
 /// What all steps of a restore work with.
 #[derive(Clone, Debug)]

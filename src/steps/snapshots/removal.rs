@@ -1,7 +1,11 @@
 //! How snapshots go: in such an order that what is left of one never looks whole.
 use anyhow::Result;
 
-use super::{Repository, SnapshotId, repository::TOMBSTONE, volumes::is_object};
+use super::{
+    Repository, SnapshotId,
+    repository::{CHECKS, TOMBSTONE},
+    volumes::is_object,
+};
 use crate::adapters::s3::{S3Error, Unfinished};
 
 /// What a run has begun and nobody needs.
@@ -71,6 +75,7 @@ impl Repository {
     pub async fn delete(&self, id: &SnapshotId) -> Result<()> {
         self.bucket().delete(&self.manifest_address(id).key).await?;
         self.bucket().delete(&self.data_key(id)).await?;
+        self.bucket().delete(&self.key_of(id, CHECKS)).await?;
         // An upload may become an object in the moment between.
         for upload in self.uploads_of(id).await? {
             self.bucket().abort(&upload).await?;

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 
-use super::{Contents, Manifest, SnapshotId, VolumesManifest};
+use super::{Contents, Manifest, Proofs, SnapshotId, VolumesManifest};
 use crate::{
     adapters::s3::{Address, Bucket, Draft, S3Error, Unfinished, Version},
     engine::{Failure, Kind},
@@ -16,6 +17,8 @@ pub(super) const DATA: &str = "data.jsonl.zst";
 const MANIFEST: &str = "manifest.json";
 /// The object that says that a snapshot is being deleted: it is there before anything is gone, and goes last.
 pub(super) const TOMBSTONE: &str = "deleted.json";
+/// The object that tells when it was last seen to be good.
+pub(super) const CHECKS: &str = "checks.json";
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
 
@@ -37,6 +40,8 @@ pub struct Found {
     pub manifest: Option<Contents>,
     /// All its objects' bytes.
     pub stored: u64,
+    /// When it was last seen to be good, where that can be read.
+    pub proofs: Proofs,
 }
 
 /// How a snapshot is, as far as the bucket's list and the manifest tell.
@@ -71,6 +76,7 @@ struct Parts {
     /// Its objects besides the manifest, each with its size.
     objects: BTreeMap<String, u64>,
     manifest: bool,
+    checks: bool,
     stored: u64,
 }
 
@@ -149,6 +155,7 @@ impl Repository {
             parts.stored += object.size;
             match name {
                 MANIFEST => parts.manifest = true,
+                CHECKS => parts.checks = true,
                 name => {
                     parts.objects.insert(name.to_owned(), object.size);
                 }
@@ -195,11 +202,18 @@ impl Repository {
             None
         };
         let (state, manifest) = self.judge(&id, text, &parts.objects);
+        let proofs = if parts.checks {
+            // It is no part of the snapshot: one of a newer version takes nothing from it.
+            self.proofs(&id).await.unwrap_or_default()
+        } else {
+            Proofs::default()
+        };
         Ok(Found {
             id,
             state,
             manifest,
             stored: parts.stored,
+            proofs,
         })
     }
 
@@ -273,6 +287,7 @@ impl Repository {
             state,
             manifest,
             stored,
+            proofs: self.proofs(id).await.unwrap_or_default(),
         };
         Ok((found, data))
     }
@@ -289,7 +304,7 @@ impl Repository {
         };
         let objects = listed.into_iter().filter_map(|object| {
             let name = object.key.strip_prefix(&below)?;
-            (name != MANIFEST).then(|| (name.to_owned(), object.size))
+            (![MANIFEST, CHECKS].contains(&name)).then(|| (name.to_owned(), object.size))
         });
         Ok(objects.collect())
     }
@@ -463,6 +478,31 @@ impl Repository {
             }
         }
         Ok((contents, unsummed))
+    }
+
+    /// When a snapshot was last seen to be good; never, where nobody has written that down.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is of another version.
+    pub async fn proofs(&self, id: &SnapshotId) -> Result<Proofs> {
+        let address = self.address_of(id).join(CHECKS);
+        match self.bucket.read_small(&address.key).await? {
+            Some(text) => Proofs::decode(&address, &text),
+            None => Ok(Proofs::default()),
+        }
+    }
+
+    /// Writes down that a snapshot was seen to be good.
+    ///
+    /// # Errors
+    ///
+    /// The server does not take it.
+    pub async fn prove(&self, id: &SnapshotId, level: u8, at: Timestamp) -> Result<()> {
+        let mut proofs = self.proofs(id).await?;
+        proofs.add(level, at);
+        let text = Bytes::from(proofs.encode()?);
+        Ok(self.bucket.put_over(&self.key_of(id, CHECKS), text).await?)
     }
 
     fn unfinished(&self, id: &SnapshotId) -> String {

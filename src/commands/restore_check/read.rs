@@ -1,10 +1,12 @@
+//! Levels 1 and 2.
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{
-    bucket::{BucketFlags, InBucket},
-    object_store::BucketStore,
+    super::{bucket::InBucket, object_store::BucketStore},
+    Args,
 };
 use crate::{
     context::Context,
@@ -24,22 +26,8 @@ use crate::{
 /// How often it is told how much was read.
 const EACH: Duration = Duration::from_secs(5);
 
-/// Check that a snapshot in a bucket can be restored
-#[derive(clap::Args, Debug)]
-#[command(after_help = super::examples::RESTORE_CHECK)]
-pub(crate) struct Args {
-    /// Which one, as `snapshot list` names it
-    #[arg(value_name = "s3://BUCKET/PREFIX/NAME/TIME")]
-    snapshot: InBucket,
-    /// 1: objects, sizes and sums, by listing; 2: also read everything and compare each file's digest
-    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
-    level: u8,
-    #[command(flatten)]
-    server: BucketFlags,
-}
-
-/// Runs the verb.
-pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+/// Levels 1 and 2: what is in the bucket, and nothing else.
+pub(super) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let checked = check(cx, &args).await;
     checked.map_err(|error| with_others(cx, &args, error))
 }
@@ -74,6 +62,12 @@ async fn check(cx: &Context, args: &Args) -> Result<Kind> {
     cx.ui.data(&format!(
         "{address}: level 2: everything was read, and is what was taken: {read}"
     ))?;
+    // Whoever may only read has read all the same.
+    if let Err(error) = repository.prove(id, 2, Timestamp::now()).await {
+        cx.ui.say(&format!(
+            "that it is good could not be written down beside the snapshot: {error:#}"
+        ));
+    }
     Ok(Kind::Done)
 }
 
