@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Version(commands::version::Args),
     #[command(hide = true)]
     Mover(commands::mover::Args),
+    #[command(hide = true)]
+    Wall(commands::wall::Args),
     #[command(name = "__complete", hide = true)]
     Complete(commands::complete::Args),
 }
@@ -69,6 +71,9 @@ pub fn run(args: Vec<OsString>) -> u8 {
     if let Command::Mover(args) = &cli.command {
         // A mover has threads of its own and no use for a runtime.
         return commands::mover::run(args).code();
+    }
+    if let Command::Wall(args) = &cli.command {
+        return commands::wall::run(args).code();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -104,14 +109,14 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
     let ended = match cli.command {
         Command::Plan(args) => commands::plan::run(&cx, args).await,
         Command::Preflight(args) => commands::preflight::run(&cx, args).await,
-        Command::Run(args) => commands::run::run(&cx, args).await,
+        Command::Run(args) => Box::pin(commands::run::run(&cx, args)).await,
         Command::Status(args) => commands::status::run(&cx, args).await,
         Command::Limit(args) => commands::limit::run(&cx, args).await,
         Command::Mark(args) => commands::mark::run(&cx, args).await,
         Command::Rollback(args) => Box::pin(commands::rollback::run(&cx, args)).await,
         Command::Cleanup(args) => Box::pin(commands::cleanup::run(&cx, args)).await,
         Command::Report(args) => commands::report::run(&cx, args).await,
-        Command::Freeze(args) => commands::freeze::run(&cx, args).await,
+        Command::Freeze(args) => Box::pin(commands::freeze::run(&cx, args)).await,
         Command::Thaw(args) => commands::thaw::run(&cx, args).await,
         Command::Copy(args) => commands::copy::run(&cx, args).await,
         Command::SwitchDatastore(args) => commands::switch_datastore::run(&cx, args).await,
@@ -124,6 +129,7 @@ async fn dispatch(program: String, cli: Cli) -> u8 {
         }
         Command::Version(args) => commands::version::run(&cx, args).await,
         Command::Mover(args) => return commands::mover::run(&args).code(),
+        Command::Wall(args) => return commands::wall::run(&args).code(),
         Command::Complete(args) => {
             commands::complete::run(&cx, args, command("kubectl migrate")).await
         }

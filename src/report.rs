@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::engine::{Check, Entry, Header};
 
-pub use checked::{Checked, CheckedVolume};
+pub use checked::{Checked, CheckedVolume, RESTORE_CHECK, RestoreChecked};
 pub use frozen::{Frozen, Period};
 pub use stores::{ComparedSchema, CopiedSchema};
 pub use volumes::{CopiedVolume, Finding, Readers, VerifiedVolume};
@@ -93,6 +93,9 @@ pub struct Report {
     /// How both sides were when they were read once more; none where that was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<Checked>,
+    /// When a snapshot was last started and found to be good; none where that was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_checked: Option<RestoreChecked>,
     /// What the copies and the verification found on volumes.
     pub findings: Vec<Finding>,
     /// What the steps left, by step, as they left it.

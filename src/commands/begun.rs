@@ -29,6 +29,11 @@ impl Begun {
         // Looked at before it is locked, so that a name that is misspelt leaves no lock behind.
         named::seen(cx, name).await?;
         session::keeps_its_plan(&cx.flags, name, &[])?;
+        Self::lock(cx, name, take_over).await
+    }
+
+    /// The same of one that is known to be there, whatever flags say of another that was begun.
+    pub(super) async fn lock(cx: &Context, name: &str, take_over: bool) -> Result<Self> {
         let namespace = cx.namespace().await?;
         let keeper = cx.keeper().await?;
         let place = keeper.place(&namespace, name);

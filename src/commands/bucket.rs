@@ -88,6 +88,19 @@ impl BucketFlags {
         .collect()
     }
 
+    /// Refuses flags of a bucket where another one that would name it is missing.
+    pub(super) fn are_of_no_use_without(&self, missing: &str) -> Result<()> {
+        match self.words().split_whitespace().next() {
+            None => Ok(()),
+            Some(flag) => {
+                let why = format!(
+                    "{flag} is for a bucket, and none is named: add {missing} s3://BUCKET/PREFIX"
+                );
+                Err(Usage(why).into())
+            }
+        }
+    }
+
     /// Refuses flags of a bucket where none is meant.
     pub(super) fn are_of_no_use(&self) -> Result<()> {
         match self.words().split_whitespace().next() {

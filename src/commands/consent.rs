@@ -52,7 +52,7 @@ fn will_freeze(plan: &Plan, report: Option<&Report>) -> Option<String> {
             Some(name) => ("tenantcontrolplane", name),
             None => return None,
         },
-        Playbook::Copy | Playbook::Restore => return None,
+        Playbook::Copy | Playbook::Restore | Playbook::RestoreCheck => return None,
     };
     let settled = report
         .and_then(|report| report.step("freeze"))

@@ -1,11 +1,15 @@
 use anyhow::Result;
 
-use super::session::{Session, Subject, Way};
+use super::{
+    bucket::BucketFlags,
+    session::{Session, Subject, Way},
+};
 use crate::{
+    adapters::s3::Address,
     context::Context,
     error::Kind,
     flags::DryRun,
-    plan::{self, Metadata, Plan, Playbook, Quantity, Rate, RunAs, Source, Spec, Target},
+    plan::{self, Metadata, MoverWay, Plan, Playbook, Quantity, Rate, RunAs, Source, Spec, Target},
 };
 
 /// Copy a volume to another, verified
@@ -42,6 +46,21 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     dry_run: DryRun,
+    /// A place in a bucket that the bytes may go through
+    #[arg(long, value_name = "s3://BUCKET/PREFIX", help_heading = "Ways")]
+    through: Option<Address>,
+    /// Ways that the bytes may go, of direct, client (this machine) and bucket, tried in this order; all if not given
+    #[arg(
+        long = "way",
+        value_name = "WAYS",
+        value_enum,
+        hide_possible_values = true,
+        value_delimiter = ',',
+        help_heading = "Ways"
+    )]
+    ways: Vec<MoverWay>,
+    #[command(flatten)]
+    server: BucketFlags,
 }
 
 /// Runs the verb.
@@ -61,6 +80,11 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     };
     spec.mover.run_as = args.run_as;
     spec.mover.limit = args.limit;
+    spec.mover.ways = args.ways;
+    match &args.through {
+        Some(address) => spec.mover.bucket = Some(Box::new(args.server.place(cx, address).await?)),
+        None => args.server.are_of_no_use_without("--through")?,
+    }
     let name = plan::short_name(&format!("copy-{}-{}", args.source, args.target));
     let plan = Plan {
         api_version: plan::API_VERSION.to_owned(),

@@ -11,6 +11,7 @@ use crate::{
         Check, Ended, Failure, JournalError, Kind as FailureKind, RunError, StoreError, Verdict,
     },
     error::{Kind, Stopped},
+    plan::Playbook,
     report::{Report, State, StepState},
     state::LockError,
     steps::{
@@ -189,7 +190,11 @@ pub(super) fn tell(
     });
     let flipped = flipped(report);
     let rolling = back || ended.as_ref().err().is_some_and(session::is_rolling_back);
-    ending = if lost {
+    let check = report.playbook == Playbook::RestoreCheck.name();
+    ending = if check && !back {
+        // What was made for it is taken away by itself, and a check always begins anew.
+        ending
+    } else if lost {
         ending.with_next(command(format!("status {name} -w")), "shows who is at work")
     } else if rolling {
         ending.with_next(rollback, "goes on with the rollback")
@@ -354,6 +359,9 @@ fn state(report: &Report, back: bool) -> String {
     match report.state {
         State::RolledBack => return "everything is as it was before".to_owned(),
         _ if !begun(report) => return "nothing was changed".to_owned(),
+        _ if report.playbook == Playbook::RestoreCheck.name() => {
+            return "the snapshot is untouched".to_owned();
+        }
         _ => {}
     }
     if is_done(report, START) {

@@ -89,7 +89,9 @@ Examples:
   # To a new claim of another class and size
   kubectl migrate copy pvc/data pvc/data-new --storage-class fast --size 20Gi
   # To another namespace, and no faster than this
-  kubectl migrate copy pvc/data pvc/data --to-namespace archive --limit 50MiB/s";
+  kubectl migrate copy pvc/data pvc/data --to-namespace archive --limit 50MiB/s
+  # To a cluster that this one never meets, and never through this machine
+  kubectl migrate copy pvc/data pvc/data --to-context eu --through s3://backups/moving --way direct,bucket";
 
 pub(super) const COMPLETION: &str = "\
 Examples:
@@ -119,6 +121,8 @@ pub(super) const SNAPSHOT: &str = "\
 Examples:
   # All volumes of a StatefulSet, which is frozen meanwhile; the movers send them themselves
   kubectl migrate snapshot statefulset/orders-db --to s3://backups/prod --s3-secret backups -n shop
+  # The same, with what the database answers before it is frozen
+  kubectl migrate snapshot statefulset/orders-db --to s3://backups/prod --checks checks.yaml -n shop
   # One volume, while it is written to: files that change meanwhile are named
   kubectl migrate snapshot pvc/data-orders-db-0 --to s3://backups/prod -n shop
   # All that tenant t1 keeps, as it is at one moment; the tenant works on
@@ -145,17 +149,33 @@ Examples:
   # In a script its name stands in a flag
   kubectl migrate snapshot delete s3://backups/t1/20261128T041500Z --confirm t1/20261128T041500Z";
 
+pub(super) const SNAPSHOT_PRUNE: &str = "\
+Examples:
+  # Which would stay and which would go, and why
+  kubectl migrate snapshot prune s3://backups/prod --keep-last 3 --keep-daily 7 --keep-weekly 4 --dry-run
+  # Every night, by a script
+  kubectl migrate snapshot prune s3://backups/prod --keep-daily 7 --keep-monthly 12 --confirm s3://backups/prod
+
+A snapshot stays when any rule keeps it, and the last good one of a workload always does. Days, weeks and months
+are those of UTC. What is unfinished, damaged or not readable is left as it is.";
+
 pub(super) const RESTORE_CHECK: &str = "\
 Examples:
   # Read everything, and compare each file with the digest that it had
   kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z
   # Only look what is there
-  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 1";
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 1
+  # Restore it into a namespace of its own, start it behind a closed network, and ask it what it was asked at the snapshot
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 3 --s3-secret backups -n shop
+  # The same with other checks, where the cluster's network cannot be closed
+  kubectl migrate restore-check s3://backups/prod/orders-db/20261128T041500Z --level 3 --checks checks.yaml --open-network -n shop";
 
 pub(super) const RESTORE: &str = "\
 Examples:
-  # The volumes of a workload, into claims of another namespace, which are made as they were
+  # A workload with its volumes, into another namespace
   kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new
+  # Its volumes alone, into claims that are made as they were
+  kubectl migrate restore s3://backups/prod/orders-db/20261128T041500Z --into namespace/shop-new --volumes-only
   # One volume, into an empty claim
   kubectl migrate restore s3://backups/prod/data/20261128T041500Z --into pvc/data
   # Read the file, and look whether it may go there

@@ -1,4 +1,5 @@
 //! One verb, one file: its arguments (whose comments are the help) and what it does.
+mod anew;
 mod begun;
 mod bucket;
 pub(crate) mod cleanup;
@@ -31,6 +32,7 @@ pub(crate) mod status;
 pub(crate) mod switch_datastore;
 pub(crate) mod thaw;
 pub(crate) mod version;
+pub(crate) mod wall;
 
 use std::{
     sync::{Mutex, PoisonError},

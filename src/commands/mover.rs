@@ -67,6 +67,7 @@ pub(crate) fn run(args: &Args) -> Kind {
         run: args.run.clone(),
         idle_limit,
         open_store: object_store::open,
+        trusted_after: None,
     };
     match serve(&config) {
         // A Job takes an end without an error for the end of its work, and would not start another mover.

@@ -5,7 +5,8 @@ use secrecy::SecretString;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
-    adapters::s3::{self, Bucket, Ongoing, S3Error, Settings},
+    adapters::s3::{self, Bucket, Ongoing, Settings},
+    steps::movers::stored,
     transfer::archive::{self, Access, Md5, ObjectStore, StoreError, StoreFailure, Upload},
 };
 
@@ -26,6 +27,7 @@ pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> 
         .map_err(|error| StoreError {
             why: format!("failed to start threads for the bucket: {error}"),
             failure: StoreFailure::Passing,
+            next: None,
         })?;
     let settings = Settings::of(s3::Access {
         endpoint: access.endpoint.clone(),
@@ -41,7 +43,7 @@ pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> 
     });
     let handle = runtime.handle().clone();
     let entered = handle.enter();
-    let bucket = Bucket::open(&access.bucket, settings).map_err(failed)?;
+    let bucket = Bucket::open(&access.bucket, settings).map_err(|error| stored(&error))?;
     drop(entered);
     Ok(Arc::new(BucketStore {
         bucket,
@@ -65,14 +67,14 @@ impl ObjectStore for BucketStore {
     fn begin(&self, key: &str, mark: &str) -> Result<Box<dyn Upload>, StoreError> {
         let ongoing = self.handle.block_on(self.bucket.ongoing(key, mark));
         Ok(Box::new(BucketUpload {
-            ongoing: ongoing.map_err(failed)?,
+            ongoing: ongoing.map_err(|error| stored(&error))?,
             handle: self.handle.clone(),
         }))
     }
 
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let read = self.handle.block_on(self.bucket.read_range(key, range));
-        Ok(read.map_err(failed)?.into())
+        Ok(read.map_err(|error| stored(&error))?.into())
     }
 }
 
@@ -88,24 +90,13 @@ impl Upload for BucketUpload {
 
     fn put(&self, number: u32, bytes: Vec<u8>, md5: Md5) -> Result<(), StoreError> {
         let put = self.ongoing.put(number, bytes.into(), md5.0);
-        self.handle.block_on(put).map_err(failed)
+        self.handle.block_on(put).map_err(|error| stored(&error))
     }
 
     fn finish(&self, parts: &[Md5]) -> Result<(), StoreError> {
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let etag = archive::etag(parts.iter().copied());
         let finish = self.ongoing.finish(count, &etag);
-        self.handle.block_on(finish).map_err(failed)
+        self.handle.block_on(finish).map_err(|error| stored(&error))
     }
-}
-
-fn failed(error: S3Error) -> StoreError {
-    let why = error.to_string();
-    let failure = match error {
-        S3Error::Damaged { .. } | S3Error::NotFound { .. } => StoreFailure::Damaged,
-        error if error.is_about_credentials() => StoreFailure::Credentials,
-        error if error.is_refusal() => StoreFailure::Refused,
-        _ => StoreFailure::Passing,
-    };
-    StoreError { why, failure }
 }

@@ -10,6 +10,7 @@ use crate::{
     playbooks::Sides,
     steps::{
         Place,
+        drills::scratch_name,
         movers::{Executable, Limit},
     },
 };
@@ -88,12 +89,12 @@ pub(super) async fn sides(
         },
         target: Place {
             cluster: guarded(target.as_ref().unwrap_or(source)),
-            namespace: plan
-                .spec
-                .target
-                .namespace
-                .clone()
-                .unwrap_or_else(|| namespace.clone()),
+            namespace: match (plan.spec.playbook, &plan.spec.target.namespace) {
+                // Of this run alone.
+                (Playbook::RestoreCheck, _) => scratch_name(run),
+                (_, Some(target)) => target.clone(),
+                (_, None) => namespace.clone(),
+            },
             remote,
         },
         source: Place {

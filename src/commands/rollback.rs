@@ -10,7 +10,7 @@ use crate::{
     error::{Kind, Usage},
     flags::DryRun,
     marks,
-    plan::Plan,
+    plan::{Plan, Playbook},
     playbooks,
     playbooks::Sides,
     steps::{
@@ -19,7 +19,7 @@ use crate::{
         freeze::FROZEN,
         in_place::START,
         prepare::PREPARED,
-        restores::{COMPARED, FILLED},
+        restores::{BROUGHT, COMPARED, FILLED},
         start_target::STARTED,
         verify::VERIFIED,
     },
@@ -79,7 +79,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
     let may = undoing
         .has_way_back(&plan, &session.sides, about, journal.entries())
         .await;
-    let may = may.and_then(|()| match undoing.loses() {
+    // What is made for a check is nobody's.
+    let asks = plan.spec.playbook != Playbook::RestoreCheck;
+    let may = may.and_then(|()| match undoing.loses().filter(|_| asks) {
         Some(what) => Ok(cx.ui.confirm_irreversible(what, &args.name)?),
         None => Ok(()),
     });
@@ -179,7 +181,9 @@ impl Undoing {
             .find(&PREPARED)?
             .is_none_or(|prepared| !prepared.made.is_empty());
         Ok(Self {
-            started: goes(STARTED.step()) || goes(START.step()),
+            started: [STARTED.step(), START.step(), BROUGHT.step()]
+                .into_iter()
+                .any(goes),
             claims: goes(PREPARED.step()) && made,
             verified: [VERIFIED.step(), COMPARED.step()]
                 .iter()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
+    anew::begins_anew,
     identity,
     limits::{self, Follower},
     path, signals,
@@ -61,6 +62,16 @@ pub(super) enum Way<'keep> {
     Back(Option<&'keep str>),
 }
 
+/// How a session went.
+pub(super) struct Went {
+    /// How it ended.
+    pub(super) kind: Result<Kind>,
+    /// Its journal.
+    pub(super) seen: crate::state::Seen,
+    /// Whether it was to stop at once, or its lock was lost: no step was brought to its end.
+    pub(super) cut: bool,
+}
+
 impl<'cx> Session<'cx> {
     /// Locks a migration and opens its journal; a plan without a journal begins one.
     pub(super) async fn open(cx: &'cx Context, subject: Subject, take_over: bool) -> Result<Self> {
@@ -81,6 +92,12 @@ impl<'cx> Session<'cx> {
             Self::can_begin(cx, plan, &name).await?;
         }
         Self::with(cx, name, given, take_over).await
+    }
+
+    /// Locks one that has begun, by its name, whatever flags say of what is to begin: for a verb that takes back what
+    /// it began itself.
+    pub(super) async fn reopen(cx: &'cx Context, name: &str, take_over: bool) -> Result<Self> {
+        Self::with(cx, name.to_owned(), None, take_over).await
     }
 
     /// Looks whether a migration can begin at all before it is locked, so that a workload that is misspelt
@@ -240,7 +257,12 @@ impl<'cx> Session<'cx> {
     }
 
     /// Goes forward or back, until the end, a wait, a failure or the operator's interruption.
-    pub(super) async fn go(mut self, way: Way<'_>) -> Result<Kind> {
+    pub(super) async fn go(self, way: Way<'_>) -> Result<Kind> {
+        Box::pin(self.go_and_see(way)).await.kind
+    }
+
+    /// The same, with what its journal tells then.
+    pub(super) async fn go_and_see(mut self, way: Way<'_>) -> Went {
         let (wish, stop) = Stop::new();
         let steps: &[Arc<dyn Step>] = &self.playbook.steps;
         let (sink, journal) = (&self.sink, &mut self.journal);
@@ -272,7 +294,7 @@ impl<'cx> Session<'cx> {
         self.close(ended, back).await
     }
 
-    async fn close(self, ended: Result<Ended>, back: bool) -> Result<Kind> {
+    async fn close(self, ended: Result<Ended>, back: bool) -> Went {
         let Self {
             cx,
             locked,
@@ -303,7 +325,11 @@ impl<'cx> Session<'cx> {
             limit: None,
         };
         let (report, _) = super::named::report(&seen);
-        super::ending::tell(cx, &report, &ended, back)
+        Went {
+            kind: super::ending::tell(cx, &report, &ended, back),
+            cut: ended.is_err_and(|error| error.downcast_ref::<Stopped>().is_some()),
+            seen,
+        }
     }
 
     /// Writes down the operator's own decision on a step.
@@ -366,25 +392,6 @@ impl<'cx> Session<'cx> {
         self.screen.abort();
         drop(self.journal);
         self.locked.release().await.ok();
-    }
-}
-
-/// Whether nothing of an earlier journal is needed any more, so that a plan may begin anew: a verb that was
-/// done is given again, or nothing was changed yet, or all was put back, and the plan is another.
-fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
-    let state = journal.state();
-    let every = |wanted: fn(Option<&Record>) -> bool| {
-        let steps = &journal.header().steps;
-        steps.iter().all(|step| wanted(state.last(step)))
-    };
-    let untouched = every(|last| matches!(last, None | Some(Record::Blocked(_) | Record::Undone)));
-    let over = untouched || every(|last| last.is_some_and(Record::is_settled));
-    match plan.spec.playbook {
-        crate::plan::Playbook::Copy
-        | crate::plan::Playbook::KamajiDatastore
-        | crate::plan::Playbook::Snapshot
-        | crate::plan::Playbook::Restore => over,
-        _ => untouched && digest(plan) != journal.header().digest,
     }
 }
 
@@ -502,73 +509,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        engine::MemoryStore,
-        plan::{API_VERSION, KIND, Metadata, Playbook as Kind, Source, Spec},
-        report::sample,
-    };
 
     #[derive(Parser)]
     struct Program {
         #[command(flatten)]
         flags: Global,
-    }
-
-    fn plan(playbook: Kind, claim: &str) -> Plan {
-        let source = Source {
-            pvc: Some(claim.to_owned()),
-            ..Source::default()
-        };
-        Plan {
-            api_version: API_VERSION.to_owned(),
-            kind: KIND.to_owned(),
-            metadata: Metadata {
-                name: "m".to_owned(),
-                namespace: None,
-            },
-            spec: Spec::new(playbook, source),
-        }
-    }
-
-    async fn journal(plan: &Plan, records: &[(&str, Record)]) -> Journal {
-        let header = Header {
-            digest: digest(plan),
-            steps: vec!["preflight".to_owned(), "warm-copy".to_owned()],
-            ..sample::header()
-        };
-        let store = Box::new(MemoryStore::default());
-        let mut journal = Journal::create(store, header, Timestamp::now)
-            .await
-            .expect("an empty store");
-        let (sink, _, _) = Sink::new();
-        for (step, record) in records {
-            let written = journal.record(&sink, step, record.clone()).await;
-            written.expect("a history that can be");
-        }
-        journal
-    }
-
-    #[tokio::test]
-    async fn a_copy_that_was_cut_off_between_two_steps_is_gone_on_with() {
-        let done = || Record::Done(serde_json::Value::Null);
-        let between = [("preflight", Record::Started), ("preflight", done())];
-        let whole = [
-            &between[..],
-            &[("warm-copy", Record::Started), ("warm-copy", done())],
-        ]
-        .concat();
-        let blocked = [("preflight", Record::Blocked(Vec::new()))];
-        for (records, anew) in [
-            (&[][..], true),
-            (&blocked, true),
-            (&between, false),
-            (&whole[..3], false),
-            (&whole, true),
-        ] {
-            let copy = plan(Kind::Copy, "a");
-            let journal = journal(&copy, records).await;
-            assert_eq!(begins_anew(&copy, &journal), anew, "{records:?}");
-        }
     }
 
     #[test]

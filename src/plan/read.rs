@@ -1,5 +1,7 @@
 use std::{fmt, io::Read as _, path::Path};
 
+use serde::de::DeserializeOwned;
+
 use super::{Plan, locate::line_of, validate::validate, words};
 
 /// Why a plan was refused.
@@ -30,8 +32,26 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
+impl PlanError {
+    /// What is wrong with a field of this text.
+    pub(super) fn of(file: &str, text: &str, field: &str, problem: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: line_of(text, field),
+            field: field.to_owned(),
+            problem,
+        }
+    }
+}
+
 /// Reads and checks the plan in a file, or on standard input for `-`.
 pub fn read(file: &Path) -> Result<Plan, PlanError> {
+    let (name, text) = text_of(file)?;
+    parse(&name, &text)
+}
+
+/// A file's text, or standard input's for `-`, with what errors call it.
+pub(super) fn text_of(file: &Path) -> Result<(String, String), PlanError> {
     let (name, text) = if file == Path::new("-") {
         let mut text = String::new();
         let read = std::io::stdin().read_to_string(&mut text);
@@ -39,17 +59,30 @@ pub fn read(file: &Path) -> Result<Plan, PlanError> {
     } else {
         (file.display().to_string(), std::fs::read_to_string(file))
     };
-    let text = text.map_err(|error| PlanError {
-        file: name.clone(),
-        line: None,
-        field: String::new(),
-        problem: format!("cannot be read: {error}"),
-    })?;
-    parse(&name, &text)
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(PlanError {
+            file: name,
+            line: None,
+            field: String::new(),
+            problem: format!("cannot be read: {error}"),
+        }),
+    }
 }
 
 /// Reads and checks a plan; `file` is what errors call it.
 pub fn parse(file: &str, text: &str) -> Result<Plan, PlanError> {
+    let plan: Plan = document(file, text, "plan")?;
+    validate(&plan).map_err(|(field, problem)| PlanError::of(file, text, &field, problem))?;
+    Ok(plan)
+}
+
+/// Reads a document, strictly; `what` is what it is to be.
+pub(super) fn document<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+    what: &str,
+) -> Result<T, PlanError> {
     let refuse = |line: Option<usize>, field: &str, problem: String| PlanError {
         file: file.to_owned(),
         line,
@@ -58,21 +91,18 @@ pub fn parse(file: &str, text: &str) -> Result<Plan, PlanError> {
     };
     let is_empty = |line: &str| line.is_empty() || line.starts_with('#') || line == "---";
     if text.lines().map(str::trim).all(is_empty) {
-        return Err(refuse(None, "", "it holds no plan".to_owned()));
+        return Err(refuse(None, "", format!("it holds no {what}")));
     }
-    let plan: Plan = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| {
-            let path = error.path().to_string();
-            // Where the text itself is broken, the path ends in a question mark.
-            let field = path.trim_end_matches(['.', '?']);
-            let inner = error.into_inner();
-            // The parser's place may be that of the field's parent, which begins before it.
-            let line = inner.location().map(|place| place.line());
-            let line = line.max(line_of(text, field));
-            refuse(line, field, bare(&inner.to_string(), field))
-        })?;
-    validate(&plan).map_err(|(field, problem)| refuse(line_of(text, &field), &field, problem))?;
-    Ok(plan)
+    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
+        let path = error.path().to_string();
+        // Where the text itself is broken, the path ends in a question mark.
+        let field = path.trim_end_matches(['.', '?']);
+        let inner = error.into_inner();
+        // The parser's place may be that of the field's parent, which begins before it.
+        let line = inner.location().map(|place| place.line());
+        let line = line.max(line_of(text, field));
+        refuse(line, field, bare(&inner.to_string(), field, what))
+    })
 }
 
 /// Checks a plan again to which flags and the user's context have added.
@@ -86,9 +116,9 @@ pub fn check(plan: &Plan) -> Result<(), PlanError> {
 }
 
 /// The parser's own text without the path and the place, which we say in our own way.
-fn bare(message: &str, field: &str) -> String {
+fn bare(message: &str, field: &str, what: &str) -> String {
     if message.contains("more than one document") {
-        return "it holds more than one document, and a plan is one".to_owned();
+        return format!("it holds more than one document, and a {what} is one");
     }
     // The parser names the field itself or one of its parents.
     let message = message
@@ -156,6 +186,37 @@ spec:
         assert!(!in_place(&format!("{IN_PLACE}    namespace: store\n")));
         assert!(!in_place(&format!("{IN_PLACE}    context: far\n")));
         assert!(!in_place(GOOD));
+    }
+
+    #[test]
+    fn a_bucket_is_a_way_when_it_is_named_and_only_of_what_is_copied() {
+        use crate::plan::MoverWay::{Bucket, Client, Direct};
+        let ways = |mover: &str| {
+            let plan = parse("m.yaml", &format!("{GOOD}  mover: {mover}\n"));
+            plan.map(|plan| plan.spec.mover.ways())
+        };
+        let bucket = "bucket: {address: 's3://backups/moving'}";
+        let given = |mover: &str| ways(mover).expect("it is good");
+        assert_eq!(given("{limit: 1MiB/s}"), [Direct, Client]);
+        assert_eq!(given(&format!("{{{bucket}}}")), [Direct, Client, Bucket]);
+        // They are tried in one order, however they are named.
+        let named = format!("{{ways: [bucket, direct], {bucket}}}");
+        assert_eq!(given(&named), [Direct, Bucket]);
+        let freeze = GOOD.replace("playbook: statefulset", "playbook: freeze");
+        let freeze = freeze.replace("  target:\n    namespace: store\n", "");
+        let refused = [
+            ways("{ways: [bucket]}").expect_err("none is named"),
+            ways(&format!("{{ways: [direct], {bucket}}}")).expect_err("it is never used"),
+            ways("{ways: [rsync]}").expect_err("there is none"),
+            parse("m.yaml", &format!("{freeze}  mover: {{ways: [direct]}}\n"))
+                .map(drop)
+                .expect_err("it copies nothing"),
+            parse("m.yaml", &format!("{freeze}  mover: {{{bucket}}}\n"))
+                .map(drop)
+                .expect_err("it copies nothing"),
+        ];
+        let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(told.join("\n"));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quantity, Rate, Span};
+use super::{Quantity, Rate, Span, WorkloadCheck};
 
 /// `apiVersion` of a plan file.
 pub const API_VERSION: &str = "kubectl-migrate/v1";
@@ -63,6 +63,15 @@ pub struct Spec {
     /// The pods that carry the data.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mover: Mover,
+    /// What has to be true of the workload, by commands in its pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<WorkloadCheck>,
+    /// What a workload may reach that is started to try a snapshot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// How long a workload that is brought back may take to be ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
 }
 
 impl Spec {
@@ -79,6 +88,9 @@ impl Spec {
             objects: Objects::default(),
             warm: Warm::default(),
             mover: Mover::default(),
+            checks: Vec::new(),
+            network: Network::default(),
+            ready_within: None,
         }
     }
 }
@@ -98,8 +110,10 @@ pub enum Playbook {
     KamajiDatastore,
     /// A workload's volumes, or a single one, into a bucket.
     Snapshot,
-    /// The volumes of such a snapshot, out of the bucket.
+    /// The volumes of such a snapshot and its workload, out of the bucket.
     Restore,
+    /// The same, for the time that it takes to look whether it works.
+    RestoreCheck,
 }
 
 impl Playbook {
@@ -113,6 +127,7 @@ impl Playbook {
             Self::KamajiDatastore => "kamaji-datastore",
             Self::Snapshot => "snapshot",
             Self::Restore => "restore",
+            Self::RestoreCheck => "restore-check",
         }
     }
 }
@@ -184,6 +199,9 @@ pub struct Target {
     /// Where a snapshot goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<Box<BucketPlace>>,
+    /// Leave a snapshot's workload out, and bring its volumes alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volumes_only: bool,
     /// The storage class of all its volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
@@ -311,9 +329,12 @@ impl fmt::Display for TenantWay {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
-    /// Both sides are read back and compared by digest.
+    /// Both sides are read back while writes are stopped, and compared by digest.
     #[default]
     Content,
+    /// The same, but while the workload runs. While writes are stopped only those files are read again that changed since,
+    /// as their file system tells.
+    Warm,
 }
 
 /// What becomes of the ConfigMaps, Secrets, service account and Services that the pods refer to.
@@ -325,6 +346,17 @@ pub enum Objects {
     Require,
     /// What is missing at the target is copied.
     Copy,
+}
+
+/// What a workload may reach that is started to try a snapshot.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Nothing, which is proved before it starts.
+    #[default]
+    Closed,
+    /// Whatever the cluster lets it reach.
+    Open,
 }
 
 /// When warm copying ends.
@@ -371,6 +403,50 @@ pub struct Mover {
     /// How long one may take to run: more where the cluster first adds a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_within: Option<Span>,
+    /// The ways that bytes may go between two of them; every one that can be when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<MoverWay>,
+    /// The bucket that they may go through, for as long as that takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Box<BucketPlace>>,
+}
+
+impl Mover {
+    /// The ways that may be taken, in the order in which they are tried.
+    #[must_use]
+    pub fn ways(&self) -> Vec<MoverWay> {
+        let all = [MoverWay::Direct, MoverWay::Client, MoverWay::Bucket];
+        let may = |way: &MoverWay| match way {
+            _ if !self.ways.is_empty() => self.ways.contains(way),
+            MoverWay::Bucket => self.bucket.is_some(),
+            MoverWay::Direct | MoverWay::Client => true,
+        };
+        all.into_iter().filter(may).collect()
+    }
+}
+
+/// A way that the bytes of a volume may go from one mover to the other.
+#[derive(
+    Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoverWay {
+    /// Straight, by the pods' addresses
+    Direct,
+    /// Through this machine, by port-forwards to both
+    Client,
+    /// Through a bucket that both reach
+    Bucket,
+}
+
+impl fmt::Display for MoverWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Direct => "direct",
+            Self::Client => "client",
+            Self::Bucket => "bucket",
+        })
+    }
 }
 
 /// Where the executable of a mover comes from.

@@ -1,6 +1,6 @@
 use super::{
-    API_VERSION, FreezeMode, KIND, Mover, MoverExecutable, Objects, Plan, Playbook, Source,
-    TenantFreeze, TenantWay, Warm,
+    API_VERSION, FreezeMode, KIND, Mover, MoverExecutable, MoverWay, Network, Objects, Plan,
+    Playbook, Source, TenantFreeze, TenantWay, Verify, Warm, checks,
 };
 
 /// Longest name of a migration. Its objects are `migrate-NAME-NN-source-…`, with a pod's random end, and
@@ -77,7 +77,7 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         Playbook::Freeze => &["statefulset", "deployment"],
         Playbook::KamajiDatastore => &["tenantControlPlane"],
         Playbook::Snapshot => &["statefulset", "deployment", "pvc"],
-        Playbook::Restore => &["snapshot"],
+        Playbook::Restore | Playbook::RestoreCheck => &["snapshot"],
     };
     if !allowed.contains(&kind) {
         let problem = format!(
@@ -93,6 +93,8 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
         let problem = "nothing is pulled where the executable is put into an image of the nodes";
         return refuse("spec.mover.pullSecret", problem.to_owned());
     }
+    of_verify(plan)?;
+    brought_back(plan)?;
     if plan.spec.source.snapshot.is_some() != plan.spec.source.bucket.is_some() {
         let problem = "a snapshot and its bucket belong together".to_owned();
         return refuse("spec.source", problem);
@@ -116,7 +118,35 @@ pub(super) fn validate(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
+    its_ways(plan)?;
     its_target(plan, kind, source)
+}
+
+/// The ways of a copy, and the bucket that is one of them.
+fn its_ways(plan: &Plan) -> Result<(), (String, String)> {
+    let (playbook, mover) = (plan.spec.playbook, &plan.spec.mover);
+    let refuse = |field: &str, problem: String| Err((format!("spec.mover.{field}"), problem));
+    let copies = matches!(playbook, Playbook::StatefulSet | Playbook::Copy);
+    for (field, given) in [
+        ("ways", !mover.ways.is_empty()),
+        ("bucket", mover.bucket.is_some()),
+    ] {
+        if given && !copies {
+            let problem = format!("playbook `{}` has no use for it", playbook.name());
+            return refuse(field, problem);
+        }
+    }
+    match (&mover.bucket, mover.ways().contains(&MoverWay::Bucket)) {
+        (None, true) => refuse(
+            "ways",
+            "has `bucket`, and spec.mover.bucket names none".to_owned(),
+        ),
+        (Some(_), false) => refuse(
+            "bucket",
+            "would never be used: spec.mover.ways leaves `bucket` out".to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A snapshot needs a bucket; and what is its own target makes no sense, but for a StatefulSet that gets other volumes.
@@ -127,7 +157,9 @@ fn its_target(plan: &Plan, kind: &str, source: &str) -> Result<(), (String, Stri
             let problem = "names no bucket to write to".to_owned();
             return Err(("spec.target.bucket".to_owned(), problem));
         }
-        Playbook::Snapshot | Playbook::Restore | Playbook::Freeze => return Ok(()),
+        Playbook::Snapshot | Playbook::Restore | Playbook::RestoreCheck | Playbook::Freeze => {
+            return Ok(());
+        }
         _ => {}
     }
     if !is_itself(plan, source) {
@@ -157,6 +189,23 @@ impl Plan {
     }
 }
 
+/// What is compared while the workload runs.
+fn of_verify(plan: &Plan) -> Result<(), (String, String)> {
+    let (spec, field) = (&plan.spec, || "spec.verify".to_owned());
+    if spec.verify != Verify::Warm {
+        return Ok(());
+    }
+    if spec.playbook != Playbook::StatefulSet {
+        let problem = format!("playbook `{}` has no use for `warm`", spec.playbook.name());
+        return Err((field(), problem));
+    }
+    if spec.warm.rounds == 0 {
+        let problem = "`warm` compares what the warm rounds copied, and spec.warm.rounds is 0";
+        return Err((field(), problem.to_owned()));
+    }
+    Ok(())
+}
+
 /// What makes no sense for a StatefulSet that keeps its name and place.
 fn in_place(plan: &Plan) -> Result<(), (String, String)> {
     let refused = [
@@ -175,6 +224,37 @@ fn in_place(plan: &Plan) -> Result<(), (String, String)> {
         None => Ok(()),
         Some((field, _, problem)) => Err((field.to_owned(), problem.to_owned())),
     }
+}
+
+/// What is said of a workload that is brought back, where none is.
+fn brought_back(plan: &Plan) -> Result<(), (String, String)> {
+    let (spec, playbook) = (&plan.spec, plan.spec.playbook);
+    let tried = playbook == Playbook::RestoreCheck;
+    let back = tried || playbook == Playbook::Restore;
+    let target = &spec.target;
+    let useless = [
+        (
+            "spec.checks",
+            !spec.checks.is_empty() && !tried && playbook != Playbook::Snapshot,
+        ),
+        ("spec.network", spec.network != Network::default() && !tried),
+        ("spec.readyWithin", spec.ready_within.is_some() && !back),
+        (
+            "spec.target.volumesOnly",
+            target.volumes_only && playbook != Playbook::Restore,
+        ),
+        ("spec.target.namespace", target.namespace.is_some() && tried),
+        ("spec.target.pvc", target.pvc.is_some() && tried),
+        (
+            "spec.checks",
+            !spec.checks.is_empty() && spec.source.pvc.is_some(),
+        ),
+    ];
+    if let Some((field, _)) = useless.into_iter().find(|(_, given)| *given) {
+        let problem = format!("playbook `{}` has no use for it", playbook.name());
+        return Err((field.to_owned(), problem));
+    }
+    checks::of_plan(&spec.checks)
 }
 
 /// What the target has that its playbook has no use for.
@@ -283,7 +363,7 @@ fn is_itself(plan: &Plan, source: &str) -> bool {
 }
 
 /// A name as Kubernetes wants it for labels and host names (RFC 1123).
-fn name(field: &str, value: &str) -> Result<(), (String, String)> {
+pub(super) fn name(field: &str, value: &str) -> Result<(), (String, String)> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let good = value.len() <= 63
         && value

@@ -11,7 +11,7 @@ use crate::{
         About,
         copy::{FinalCopy, WarmCopy},
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         verify::Verify,
@@ -37,11 +37,13 @@ pub(super) async fn build(
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: Objects::Require,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),
             // Nothing is frozen: one round moves everything, and the final one proves it by content.
             rounds: plan.spec.warm.rounds.min(1),
+            verify: false,
             max_freeze: None,
             stopping: Duration::ZERO,
         }),
@@ -52,6 +54,7 @@ pub(super) async fn build(
         Arc::new(Verify {
             movers: movers.clone(),
             guard: None,
+            warm: false,
         }),
         Arc::new(Release {
             movers: movers.clone(),
@@ -70,6 +73,7 @@ pub(super) async fn build(
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_movers(&movers, Side::Source),
+            rights::for_way(from, &plan.spec.mover),
             rights::for_namespace(from),
             rights::for_source_claims(from),
         ]

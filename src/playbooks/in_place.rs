@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{
     engine::Step,
-    plan::Plan,
+    plan::{self, Plan},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
         freeze,
         in_place::{self, FreezeInPlace, InPlace, Retain, Start, Swap, VerifyInPlace},
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         verify::Verify,
@@ -56,10 +56,12 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: plan.spec.objects,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),
             rounds: plan.spec.warm.rounds,
+            verify: plan.spec.verify == plan::Verify::Warm,
             max_freeze: plan.spec.freeze.max,
             stopping: grace(&inventory),
         }),
@@ -72,6 +74,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             verify: Verify {
                 movers: movers.clone(),
                 guard: guard.clone(),
+                warm: plan.spec.verify == plan::Verify::Warm,
             },
             in_place: of.clone(),
         }),
@@ -98,6 +101,7 @@ pub(super) async fn build(plan: &Plan, sides: &Sides, inventory: Inventory) -> R
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_movers(&movers, Side::Source),
+            rights::for_way(namespace, &plan.spec.mover),
             rights::for_namespace(namespace),
             freeze::rules(&of.freeze),
             rights::for_source_claims(namespace),

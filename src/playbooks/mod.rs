@@ -7,6 +7,7 @@ mod kamaji;
 mod movers;
 mod put_checks;
 mod restore;
+mod restore_check;
 mod snapshot;
 mod statefulset;
 
@@ -72,11 +73,15 @@ pub async fn movers_of(plan: &Plan, sides: &Sides, inventory: &Inventory) -> Res
 
 /// Makes the steps of a plan. `recorded` is what a migration that has begun is about: that does not change any more.
 pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Result<Playbook> {
-    let (volumes, tenant) = match recorded {
-        Some(About::Volumes(inventory)) => (Some(inventory), None),
-        Some(About::Tenant(tenant)) => (None, Some(tenant)),
-        None => (None, None),
-    };
+    let (mut volumes, mut tenant, mut manifest) = (None, None, None);
+    match recorded {
+        Some(About::Volumes(inventory)) => volumes = Some(inventory),
+        Some(About::Snapshot(snapshot)) => {
+            (volumes, manifest) = (Some(snapshot.inventory), Some(snapshot.manifest));
+        }
+        Some(About::Tenant(of)) => tenant = Some(of),
+        None => {}
+    }
     match plan.spec.playbook {
         plan::Playbook::StatefulSet => statefulset::build(plan, sides, volumes).await,
         plan::Playbook::Copy => copy::build(plan, sides, volumes).await,
@@ -84,7 +89,10 @@ pub async fn build(plan: &Plan, sides: &Sides, recorded: Option<About>) -> Resul
         plan::Playbook::KamajiDatastore => kamaji::build(plan, sides, tenant).await,
         // A bucket's client makes them large.
         plan::Playbook::Snapshot => Box::pin(snapshot::build(plan, sides, volumes)).await,
-        plan::Playbook::Restore => Box::pin(restore::build(plan, sides, volumes)).await,
+        plan::Playbook::Restore => Box::pin(restore::build(plan, sides, volumes, manifest)).await,
+        plan::Playbook::RestoreCheck => {
+            Box::pin(restore_check::build(plan, sides, volumes, manifest)).await
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     steps::{
         Place,
         inventory::Inventory,
-        movers::{Movers, STARTS_WITHIN, Ways, has_image},
+        movers::{Movers, STARTS_WITHIN, Through, Ways, has_image},
         preflight::Look,
     },
 };
@@ -37,6 +37,8 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         None if put => workloads_image(inventory)?,
         None => DEFAULT_IMAGE.to_owned(),
     };
+    let through = mover.bucket.as_ref();
+    let through = through.map(|place| Through::new(place, &sides.source, &sides.belongs));
     Ok(Movers {
         belongs: sides.belongs.clone(),
         source: sides.source.clone(),
@@ -49,6 +51,8 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         run_as,
         starts_within: mover.start_within.map_or(STARTS_WITHIN, |span| span.0),
         ways: Ways::default(),
+        allowed: mover.ways(),
+        through: through.transpose()?,
         limit: sides.limit.clone(),
         only_read: false,
     })
@@ -102,6 +106,7 @@ impl Look for MoverLook {
         if self.0.target.remote || self.0.target.namespace != self.0.source.namespace {
             checks.push(self.security(&self.0.target).await);
         }
+        checks.extend(self.0.check_bucket().await);
         Ok(checks)
     }
 }

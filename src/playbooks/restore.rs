@@ -1,4 +1,4 @@
-//! The volumes of a snapshot, out of a bucket: the verb `restore`.
+//! The volumes of a snapshot and the workload that uses them, out of a bucket: the verb `restore`.
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result};
@@ -7,26 +7,45 @@ use serde_json::Value;
 use super::{MoverLook, Parts, Playbook, Sides, movers};
 use crate::{
     engine::{Failure, Kind, Step},
-    plan::{Objects, Plan},
+    plan::{BucketPlace, Objects, Plan, Workload},
     steps::{
-        About, archives,
-        inventory::{Inventory, Mode, Volume},
-        prepare::Prepare,
-        restores::{Compare, Fill, Hand, Restoring},
+        About, OfSnapshot, Place,
+        archives::Remote,
+        inventory::{Inventory, Volume, replicas},
+        prepare::{From, Prepare},
+        restores::{Compare, Fill, Hand, Restoring, StartWorkload},
         rights,
         snapshots::{SnapshotId, VolumesManifest},
     },
     transfer::Side,
 };
 
-pub(super) async fn build(
+/// A snapshot, and what it becomes.
+pub(super) struct Opened {
+    /// The bucket, as the plan names it.
+    pub bucket: Box<BucketPlace>,
+    /// Where it is for people.
+    pub address: String,
+    /// What the steps of a restore work with.
+    pub restoring: Restoring,
+    /// What it becomes.
+    pub inventory: Inventory,
+    /// The workload that comes along; none where volumes come alone.
+    pub workload: Option<Workload>,
+    /// The namespace that it was taken in, where that is in one of the clusters at hand.
+    pub origin: Option<Place>,
+}
+
+/// Opens the snapshot of a plan.
+pub(super) async fn open(
     plan: &Plan,
     sides: &Sides,
     recorded: Option<Inventory>,
-) -> Result<Playbook> {
+    kept: Option<VolumesManifest>,
+) -> Result<Opened> {
     let bucket = plan.spec.source.bucket.as_ref();
     let bucket = bucket.context("the plan names no snapshot")?;
-    let repository = archives::repository(bucket, &sides.source).await?;
+    let repository = Remote::new(bucket, &sides.source)?;
     let id: SnapshotId = plan
         .spec
         .source
@@ -35,7 +54,11 @@ pub(super) async fn build(
         .unwrap_or_default()
         .parse()
         .map_err(|why: String| Failure::new(Kind::Blocked, why))?;
-    let manifest = repository.volumes(&id).await?;
+    let manifest = match kept {
+        // The snapshot, or the credentials for it, may be gone: what is here can be taken back all the same.
+        Some(manifest) => manifest,
+        None => repository.open().await?.volumes(&id).await?,
+    };
     let inventory = match recorded {
         Some(inventory) => inventory,
         None => inventory(plan, &manifest)?,
@@ -51,28 +74,90 @@ pub(super) async fn build(
     let mut movers = movers::of_plan(plan, sides, &inventory).await?;
     // Where root is forbidden they run as the workload's pods did.
     movers.workload = manifest.workload.clone();
-    let address = repository.address_of(&id);
-    let restoring = Restoring {
-        movers: movers.clone(),
-        repository,
-        id,
-        manifest,
+    Ok(Opened {
+        bucket: bucket.clone(),
+        address: repository.address_of(&id).to_string(),
+        workload: manifest
+            .of_workload()
+            .filter(|_| inventory.workload.is_object()),
+        origin: origin(&manifest, sides).await?,
+        restoring: Restoring {
+            movers,
+            repository,
+            id,
+            manifest,
+        },
+        inventory,
+    })
+}
+
+/// The namespace that a snapshot was taken in, if it was in one of these clusters.
+async fn origin(manifest: &VolumesManifest, sides: &Sides) -> Result<Option<Place>> {
+    let Some(namespace) = manifest.namespace() else {
+        return Ok(None);
     };
-    let steps: Vec<Arc<dyn Step>> = vec![
+    for place in [&sides.source, &sides.target] {
+        if place.cluster.identity().await? == manifest.cluster {
+            return Ok(Some(Place {
+                namespace: namespace.to_owned(),
+                ..place.clone()
+            }));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn build(
+    plan: &Plan,
+    sides: &Sides,
+    recorded: Option<Inventory>,
+    kept: Option<VolumesManifest>,
+) -> Result<Playbook> {
+    let Opened {
+        bucket,
+        address,
+        restoring,
+        inventory,
+        workload,
+        origin,
+    } = open(plan, sides, recorded, kept).await?;
+    let manifest = restoring.manifest.clone();
+    let movers = restoring.movers.clone();
+    let from = origin.unwrap_or_else(|| sides.target.clone());
+    let objects = match &workload {
+        Some(_) => Objects::Copy,
+        None => Objects::Require,
+    };
+    let mut steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(Prepare {
             belongs: sides.belongs.clone(),
-            source: sides.target.clone(),
+            source: from.clone(),
             target: sides.target.clone(),
             inventory: inventory.clone(),
-            objects: Objects::Require,
+            objects,
+            from: From::Snapshot,
         }),
         Arc::new(Fill(restoring.clone())),
         Arc::new(Compare(restoring.clone())),
         Arc::new(Hand(restoring)),
     ];
     let to = &sides.target.namespace;
+    let mut starts = Vec::new();
+    if let Some(workload) = &workload {
+        steps.push(Arc::new(StartWorkload {
+            plan: plan.clone(),
+            belongs: sides.belongs.clone(),
+            target: sides.target.clone(),
+            workload: workload.clone(),
+            inventory: inventory.clone(),
+            within: StartWorkload::within(plan),
+        }));
+        starts = rights::for_workload(&inventory, to, workload);
+    }
+    let (here, there) = rights::for_objects(&inventory, objects, &from.namespace, to);
     let count = inventory.volumes.len();
     let volumes = if count == 1 { "volume" } else { "volumes" };
+    let with = workload.map_or_else(String::new, |workload| format!("{workload}, "));
     let parts = Parts {
         steps,
         source_rules: [
@@ -80,6 +165,7 @@ pub(super) async fn build(
             rights::for_journal(&sides.belongs),
             rights::for_keys(&movers),
             rights::for_secret(&sides.source.namespace, bucket.secret.as_ref()),
+            here,
         ]
         .concat(),
         target_rules: [
@@ -88,13 +174,18 @@ pub(super) async fn build(
             rights::for_target_checks(),
             rights::for_namespace(to),
             rights::for_target_claims(&inventory, to),
+            there,
+            starts,
         ]
         .concat(),
         looks: vec![Arc::new(MoverLook(movers))],
-        summary: format!("{address} → {}, {count} {volumes}", sides.target),
+        summary: format!("{address} → {}, {with}{count} {volumes}", sides.target),
         allowed_freeze: None,
         ending: None,
-        about: About::Volumes(inventory),
+        about: About::Snapshot(Box::new(OfSnapshot {
+            inventory,
+            manifest,
+        })),
     };
     Ok(parts.with_preflight(sides))
 }
@@ -127,7 +218,7 @@ fn inventory(plan: &Plan, manifest: &VolumesManifest) -> Result<Inventory> {
             uid: String::new(),
             volume: String::new(),
             target: name,
-            mode: Mode::Filesystem,
+            mode: volume.mode,
             access: volume.access.clone(),
             capacity: volume.archive.tree.bytes,
             size: size.unwrap_or_else(|| volume.size.clone()),
@@ -139,9 +230,15 @@ fn inventory(plan: &Plan, manifest: &VolumesManifest) -> Result<Inventory> {
             phase: "Bound".to_owned(),
         });
     }
+    let alone = target.pvc.is_some() || target.volumes_only || manifest.of_workload().is_none();
+    let (workload, replicas) = if alone {
+        (Value::Null, 0)
+    } else {
+        (manifest.workload.clone(), replicas(&manifest.workload))
+    };
     Ok(Inventory {
-        workload: Value::Null,
-        replicas: 0,
+        workload,
+        replicas,
         volumes,
         left_out: Vec::new(),
     })

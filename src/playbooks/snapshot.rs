@@ -9,7 +9,7 @@ use crate::{
     plan::{Plan, Workload},
     steps::{
         About,
-        archives::{self, Archiving, Away, Hold, ReadBack, Reserve, Seal, Upload, Wake},
+        archives::{Archiving, Away, Hold, Measure, ReadBack, Remote, Reserve, Seal, Upload, Wake},
         freeze::{self, FreezeStep},
         inventory::Inventory,
         rights,
@@ -29,6 +29,7 @@ pub(super) async fn build(
         .map(Workload::StatefulSet)
         .or_else(|| source.deployment.clone().map(Workload::Deployment));
     let claim = source.pvc.as_deref().unwrap_or_default();
+    let is_new = recorded.is_none();
     let inventory = match (recorded, &workload) {
         (Some(inventory), _) => inventory,
         (None, Some(Workload::StatefulSet(name))) => {
@@ -39,7 +40,11 @@ pub(super) async fn build(
     };
     let bucket = plan.spec.target.bucket.as_ref();
     let bucket = bucket.context("the plan names no bucket")?;
-    let repository = archives::repository(bucket, &sides.source).await?;
+    let repository = Remote::new(bucket, &sides.source)?;
+    if is_new {
+        // Found now, before anything is locked or written down. Whoever goes back may have none any more.
+        repository.open().await?;
+    }
     let frozen = workload
         .as_ref()
         .filter(|_| !plan.spec.freeze.live)
@@ -56,7 +61,18 @@ pub(super) async fn build(
         subject: subject.clone(),
         guard: frozen.as_ref().map(FreezeStep::watched),
     };
-    let mut steps: Vec<Arc<dyn Step>> = vec![Arc::new(Reserve(archiving.clone()))];
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    let mut commands = Vec::new();
+    if let Some(workload) = workload.as_ref().filter(|_| !plan.spec.checks.is_empty()) {
+        steps.push(Arc::new(Measure {
+            place: sides.source.clone(),
+            workload: workload.clone(),
+            object: inventory.workload.clone(),
+            checks: plan.spec.checks.clone(),
+        }));
+        commands = rights::for_commands(&sides.source.namespace);
+    }
+    steps.push(Arc::new(Reserve(archiving.clone())));
     if let Some(frozen) = &frozen {
         steps.push(Arc::new(Hold(frozen.clone())));
     }
@@ -84,6 +100,7 @@ pub(super) async fn build(
             rights::for_source_claims(namespace),
             rights::for_secret(namespace, bucket.secret.as_ref()),
             frozen.as_ref().map_or_else(Vec::new, freeze::rules),
+            commands,
         ]
         .concat(),
         target_rules: Vec::new(),

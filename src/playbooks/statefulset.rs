@@ -6,14 +6,14 @@ use anyhow::Result;
 use super::{MoverLook, Parts, Playbook, Sides, ending::ending, in_place, movers};
 use crate::{
     engine::Step,
-    plan::{Plan, Workload},
+    plan::{self, Plan, Workload},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
         freeze::{self, FreezeStep},
         hand_over::HandOver,
         inventory::Inventory,
-        prepare::Prepare,
+        prepare::{From, Prepare},
         release::Release,
         rights,
         start_target::StartTarget,
@@ -56,10 +56,12 @@ pub(super) async fn build(
             target: sides.target.clone(),
             inventory: inventory.clone(),
             objects: plan.spec.objects,
+            from: From::Running,
         }),
         Arc::new(WarmCopy {
             movers: movers.clone(),
             rounds: plan.spec.warm.rounds,
+            verify: plan.spec.verify == plan::Verify::Warm,
             max_freeze: plan.spec.freeze.max,
             stopping: grace(&inventory),
         }),
@@ -71,6 +73,7 @@ pub(super) async fn build(
         Arc::new(Verify {
             movers: movers.clone(),
             guard: guard.clone(),
+            warm: plan.spec.verify == plan::Verify::Warm,
         }),
         Arc::new(Release {
             movers: movers.clone(),
@@ -105,6 +108,7 @@ pub(super) async fn build(
             rights::for_identity(),
             rights::for_journal(&sides.belongs),
             rights::for_movers(&movers, Side::Source),
+            rights::for_way(from, &plan.spec.mover),
             rights::for_namespace(from),
             freeze::rules(&frozen),
             rights::for_source_claims(from),

@@ -26,6 +26,41 @@ pub struct Checked {
     pub volumes: Vec<CheckedVolume>,
 }
 
+/// The record of a snapshot's journal that tells of a check that said yes. It is no step: nothing runs or undoes it.
+pub const RESTORE_CHECK: &str = "restore-check";
+/// The step of a check itself with which it says so.
+const ANSWER: &str = "answer";
+
+/// The last time that a snapshot was started and found to be good.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreChecked {
+    /// When.
+    pub at: Timestamp,
+    /// Seconds since then.
+    pub age_seconds: f64,
+    /// How closely it was looked at.
+    pub level: u64,
+}
+
+impl RestoreChecked {
+    /// The last one; none where there was none.
+    pub(super) fn of(entries: &[Entry], now: Timestamp) -> Option<Self> {
+        let told = |entry: &Entry| match &entry.record {
+            Record::Done(told) if [RESTORE_CHECK, ANSWER].contains(&entry.step.as_str()) => {
+                Some((entry.at, number(told, "level")))
+            }
+            _ => None,
+        };
+        let (at, level) = entries.iter().rev().find_map(told)?;
+        Some(Self {
+            at,
+            age_seconds: seconds_between(at, now),
+            level,
+        })
+    }
+}
+
 /// Both sides of a volume when they were read once more.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    API_VERSION, Checked, Current, Frozen, Report, Runner, Seen, State, StepReport, StepState,
-    seconds_between, volumes,
+    API_VERSION, Checked, Current, Frozen, Report, RestoreChecked, Runner, Seen, State, StepReport,
+    StepState, seconds_between, volumes,
 };
 use crate::engine::{Entry, Header, Record};
 
@@ -61,6 +61,7 @@ pub(super) fn fold(header: &Header, entries: &[Entry], seen: &Seen<'_>) -> Repor
         },
         runners: runners(entries),
         checked: Checked::of(entries, seen.now),
+        restore_checked: RestoreChecked::of(entries, seen.now),
         findings: volumes::each(
             header.steps.iter().map(String::as_str),
             &outputs,

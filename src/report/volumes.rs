@@ -27,8 +27,11 @@ pub struct CopiedVolume {
     pub bytes_sent: u64,
     /// Seconds that it took.
     pub seconds: f64,
-    /// How the bytes went: `direct` from mover to mover, or by the `client`; empty where that is not known.
+    /// How the bytes went: `direct` from mover to mover, by the `client`, or through the `bucket`; empty where that is not
+    /// known.
     pub way: String,
+    /// Why by no way before it.
+    pub because: Vec<String>,
     /// What it waited for most; none where that is not known.
     pub limited: Option<Limited>,
 }
@@ -60,6 +63,8 @@ pub struct VerifiedVolume {
     pub source_digest: String,
     /// Digest of the target.
     pub target_digest: String,
+    /// Bytes of those that were compared before writes stopped, and not read again; none where all were.
+    pub compared_before: Option<u64>,
     /// How many files are not the same.
     pub differences: u64,
 }
@@ -163,6 +168,7 @@ impl CopiedVolume {
             bytes_sent: volume.get("bytes_sent")?.as_u64()?,
             seconds: volume.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
             way: way(volume),
+            because: because(volume),
             limited: limited(volume),
         })
     }
@@ -183,6 +189,9 @@ impl VerifiedVolume {
             images: ["source_image", "target_image"].map(|key| text(volume, key)),
             source_digest: text(volume, "source_digest"),
             target_digest: text(volume, "target_digest"),
+            compared_before: volume
+                .get("compared_before")
+                .map(|before| number(before, "bytes")),
             differences: volume.get("differences")?.as_u64()?,
         })
     }
@@ -199,6 +208,14 @@ fn way(volume: &Value) -> String {
         Some(name) => name.clone(),
         None => text(volume, "way"),
     }
+}
+
+/// The reasons that a way has.
+fn because(volume: &Value) -> Vec<String> {
+    let named = volume.get("way").and_then(Value::as_object);
+    let reasons = named.and_then(|way| way.values().next()?.get("because")?.as_array());
+    let reasons = reasons.into_iter().flatten().filter_map(Value::as_str);
+    reasons.map(str::to_owned).collect()
 }
 
 pub(super) fn text(of: &Value, key: &str) -> String {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{inventory::Inventory, kamaji::Tenant};
+use super::{inventory::Inventory, kamaji::Tenant, snapshots::VolumesManifest};
 
 /// What a migration is about, as it was when it began; preflight leaves it in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -8,8 +8,20 @@ use super::{inventory::Inventory, kamaji::Tenant};
 pub enum About {
     /// A workload's volumes, or a single one.
     Volumes(Inventory),
+    /// The volumes of a snapshot.
+    Snapshot(Box<OfSnapshot>),
     /// A Kamaji tenant's control plane.
     Tenant(Tenant),
+}
+
+/// A snapshot that is restored. Its manifest is kept: what was made of it can be taken back when the snapshot is gone.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OfSnapshot {
+    /// The claims that its volumes become.
+    pub inventory: Inventory,
+    /// What is in it.
+    pub manifest: VolumesManifest,
 }
 
 impl About {
@@ -18,6 +30,7 @@ impl About {
     pub fn volumes(&self) -> Option<&Inventory> {
         match self {
             Self::Volumes(inventory) => Some(inventory),
+            Self::Snapshot(snapshot) => Some(&snapshot.inventory),
             Self::Tenant(_) => None,
         }
     }
@@ -27,6 +40,7 @@ impl About {
     pub fn into_volumes(self) -> Option<Inventory> {
         match self {
             Self::Volumes(inventory) => Some(inventory),
+            Self::Snapshot(snapshot) => Some(snapshot.inventory),
             Self::Tenant(_) => None,
         }
     }
@@ -36,7 +50,7 @@ impl About {
     pub fn into_tenant(self) -> Option<Tenant> {
         match self {
             Self::Tenant(tenant) => Some(tenant),
-            Self::Volumes(_) => None,
+            Self::Volumes(_) | Self::Snapshot(_) => None,
         }
     }
 }

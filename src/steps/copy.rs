@@ -63,6 +63,9 @@ pub struct CopiedVolume {
     pub bytes_sent: u64,
     /// Seconds of all rounds.
     pub seconds: f64,
+    /// Seconds of each round, in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub round_seconds: Vec<f64>,
     /// Bytes that the last round had to move: about what a final round would have.
     pub left: u64,
     /// What the target cannot keep.
@@ -87,11 +90,17 @@ impl CopiedVolume {
             files_sent: 0,
             bytes_sent: 0,
             seconds: 0.0,
+            round_seconds: Vec::new(),
             left: 0,
             findings: Vec::new(),
             way: None,
             limited: None,
         }
+    }
+
+    /// Whether all of it goes in each round.
+    fn goes_whole(&self) -> bool {
+        matches!(self.way, Some(Way::Bucket { .. }))
     }
 
     fn add(&mut self, rounded: Rounded, way: Option<Way>) {
@@ -111,9 +120,17 @@ impl CopiedVolume {
         self.files_sent += round.files_moved;
         self.bytes_sent += round.bytes_sent;
         self.seconds += seconds;
+        self.round_seconds.push(seconds);
         self.left = round.bytes_moved;
         self.findings = round.findings;
     }
+}
+
+/// Whether bytes went through the bucket, as far as the journal tells.
+pub(super) fn went_through(cx: &Cx) -> Result<bool> {
+    let copied = [cx.find(&WARM)?, cx.find(&FINAL)?];
+    let mut volumes = copied.iter().flatten().flat_map(|copied| &copied.volumes);
+    Ok(volumes.any(CopiedVolume::goes_whole))
 }
 
 /// One round. `began` says of each volume whether an earlier round of this run may have written to its target.

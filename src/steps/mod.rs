@@ -1,7 +1,9 @@
 //! Changes to the world, shared by verbs and playbooks.
 mod about;
 pub mod archives;
+pub mod checks;
 pub mod copy;
+pub mod drills;
 pub mod freeze;
 pub mod hand_over;
 pub mod in_place;
@@ -24,7 +26,7 @@ mod users;
 mod verified_claims;
 pub mod verify;
 
-pub use about::About;
+pub use about::{About, OfSnapshot};
 pub use place::Place;
 use users::Users;
 

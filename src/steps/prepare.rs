@@ -41,6 +41,19 @@ pub struct Prepare {
     pub inventory: Inventory,
     /// Whether what pods refer to is copied or must be there.
     pub objects: Objects,
+    /// What the source is.
+    pub from: From,
+}
+
+/// What the source of what is prepared is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// Something that runs there.
+    Running,
+    /// A snapshot: what its pods need and nobody has keeps them from starting.
+    Snapshot,
+    /// The same, into a namespace that an earlier step makes: nothing is there before.
+    SnapshotIntoScratch,
 }
 
 /// What preparing leaves in the journal.
@@ -127,6 +140,24 @@ impl Prepare {
                     "the pods need it, and it is missing there",
                     "make it there, or set spec.objects: copy",
                 ),
+                (None, _, false)
+                    if self.from != From::Running && reference.resource != "services" =>
+                {
+                    Check::block(
+                        "referenced objects",
+                        object,
+                        format!(
+                            "the pods do not start without it, and {} does not have it either",
+                            self.source.itself()
+                        ),
+                        match self.from {
+                            From::SnapshotIntoScratch => {
+                                "make it in the namespace that the snapshot was taken in"
+                            }
+                            _ => "make it there, or leave the workload out (--volumes-only)",
+                        },
+                    )
+                }
                 (None, _, false) => Check::warn(
                     "referenced objects",
                     object,
@@ -316,7 +347,8 @@ impl Step for Prepare {
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
         let namespaces = self.target.cluster.cluster_scoped::<Namespace>();
         let namespace = &self.target.namespace;
-        if get_opt(&namespaces, namespace).await?.is_none() {
+        let made_later = self.from == From::SnapshotIntoScratch;
+        if !made_later && get_opt(&namespaces, namespace).await?.is_none() {
             return Ok(vec![Check::block(
                 "target namespace",
                 self.target.itself(),
@@ -335,6 +367,10 @@ impl Step for Prepare {
 
     async fn rehearse(&self, _: &Cx) -> Result<Vec<String>> {
         let mut said = Vec::new();
+        if self.from == From::SnapshotIntoScratch {
+            // The server refuses whatever is made in a namespace that is not there.
+            return Ok(said);
+        }
         let dry = Place {
             cluster: self.target.cluster.dry_run(),
             ..self.target.clone()

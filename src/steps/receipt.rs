@@ -17,7 +17,7 @@ use super::{
 use crate::{
     adapters::kube::{Selector, list_all},
     engine::{Check, Cx, Failure, Kind},
-    transfer::{Side, Verification},
+    transfer::{Reading, Side, Verification},
 };
 
 /// The name under which the journal tells that it was read once more. It is no step: nothing runs or undoes it.
@@ -92,7 +92,7 @@ pub async fn reread(movers: &Movers, cx: &Cx, verified: &Verified) -> Result<Rer
     let excused = excused(&copied, volumes);
     let work: Work<Compared> = Arc::new(move |pair| {
         let excused = excused.get(pair.index).cloned().unwrap_or_default();
-        Box::pin(async move { pair.verify(&excused).await })
+        Box::pin(async move { pair.verify(&excused, Reading::Afresh).await })
     });
     let found = movers.each(cx, &meter, &expected, &work).await?;
     let read = volumes.iter().zip(found).filter_map(|(volume, found)| {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::{
-    copy::{broken, still_frozen},
+    copy::{broken, still_frozen, went_through},
     freeze::Watched,
     movers::{Doing, Meter, Movers, Work},
     prepare::PREPARED,
@@ -28,7 +28,13 @@ impl Step for Release {
     }
 
     fn title(&self) -> String {
-        "take the movers away".to_owned()
+        match &self.movers.through {
+            Some(through) => format!(
+                "take the movers away, and what of theirs is in {}",
+                through.address()
+            ),
+            None => "take the movers away".to_owned(),
+        }
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -52,7 +58,8 @@ impl Step for Release {
         tokio::select! {
             released = async {
                 self.movers.each(cx, &meter, &[], &work).await?;
-                self.movers.remove().await
+                self.movers.remove().await?;
+                self.movers.sweep(went_through(cx)?, &cx.sink).await
             } => released?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),
         }

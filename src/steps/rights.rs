@@ -13,7 +13,7 @@ use crate::{
     adapters::kube::{Rule, refused_rules},
     engine::Check,
     marks::{Belongs, object_name},
-    plan::Objects,
+    plan::{self, Objects, Workload},
     transfer::Side,
 };
 
@@ -95,6 +95,13 @@ pub fn for_secret(namespace: &str, name: Option<&String>) -> Vec<Rule> {
     })
 }
 
+/// To read the credentials of the bucket that bytes may go through.
+#[must_use]
+pub fn for_way(namespace: &str, mover: &plan::Mover) -> Vec<Rule> {
+    let bucket = mover.bucket.as_ref();
+    for_secret(namespace, bucket.and_then(|bucket| bucket.secret.as_ref()))
+}
+
 /// To keep the keys of the run's movers.
 #[must_use]
 pub fn for_keys(movers: &Movers) -> Vec<Rule> {
@@ -150,6 +157,61 @@ pub fn for_start(inventory: &Inventory, namespace: &str, name: &str) -> Vec<Rule
     if kept_claims::deletes(&inventory.workload) {
         rules.extend(one(namespace, "apps", "statefulsets", &["patch"], name));
     }
+    rules
+}
+
+/// To run a user's checks in pods.
+#[must_use]
+pub fn for_commands(namespace: &str) -> Vec<Rule> {
+    [
+        all(namespace, "", "pods", &["list"]),
+        all(namespace, "", "pods/exec", &["create", "get"]),
+    ]
+    .concat()
+}
+
+/// To start a workload out of a snapshot, and to see why it does not.
+#[must_use]
+pub fn for_workload(inventory: &Inventory, namespace: &str, workload: &Workload) -> Vec<Rule> {
+    let name = workload.name();
+    let mut rules = match workload {
+        Workload::StatefulSet(_) => for_start(inventory, namespace, name),
+        Workload::Deployment(_) => [
+            all(namespace, "apps", "deployments", &["create"]),
+            one(namespace, "apps", "deployments", &LONG_LIFE, name),
+        ]
+        .concat(),
+    };
+    rules.extend(all(namespace, "", "pods", &["get", "list", "watch"]));
+    rules.extend(all(namespace, "", "pods/log", &["get"]));
+    rules.extend(all(namespace, "", "events", &["list", "watch"]));
+    rules
+}
+
+/// To make a namespace for the time of a check, to close its network, and to take it away again.
+#[must_use]
+pub fn for_scratch(namespace: &str) -> Vec<Rule> {
+    let mut rules = vec![Rule::new("create", "", "namespaces", None)];
+    for verb in LONG_LIFE {
+        rules.push(Rule::new(verb, "", "namespaces", None).on(namespace));
+    }
+    // Volumes that outlive their claims are not to outlive the check.
+    rules.push(Rule::new("list", "", "persistentvolumes", None));
+    rules.push(Rule::new("patch", "", "persistentvolumes", None));
+    rules.extend(all(
+        namespace,
+        "",
+        "serviceaccounts",
+        &["get", "list", "watch"],
+    ));
+    rules.extend(all(namespace, "", "pods", &["create"]));
+    rules.extend(all(namespace, "", "pods", &LONG_LIFE));
+    rules.extend(all(
+        namespace,
+        "networking.k8s.io",
+        "networkpolicies",
+        &["create", "get", "delete", "list", "watch"],
+    ));
     rules
 }
 

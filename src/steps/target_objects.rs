@@ -108,6 +108,30 @@ pub fn claim(volume: &Volume, namespace: &str, labels: &BTreeMap<String, String>
     })
 }
 
+/// A workload as it is kept beside its data: what its users made of it, and nothing that a server added.
+#[must_use]
+pub fn kept(workload: &Value) -> Value {
+    if workload.is_null() {
+        return Value::Null;
+    }
+    let namespace = workload["metadata"]["namespace"].as_str();
+    transplant(workload, namespace.unwrap_or_default(), BTreeMap::new())
+}
+
+/// The Deployment as it would be made at the target, with the replicas it had.
+#[must_use]
+pub fn deployment(
+    inventory: &Inventory,
+    namespace: &str,
+    labels: BTreeMap<String, String>,
+) -> Value {
+    let mut object = transplant(&inventory.workload, namespace, labels);
+    object["apiVersion"] = json!("apps/v1");
+    object["kind"] = json!("Deployment");
+    object["spec"]["replicas"] = json!(inventory.replicas);
+    object
+}
+
 /// The StatefulSet as it would be made at the target, with the replicas it had.
 #[must_use]
 pub fn statefulset(
@@ -164,4 +188,47 @@ pub fn statefulset(
         }
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_workload_is_what_its_users_made_of_it() {
+        let workload = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "generation": 3,
+                "creationTimestamp": "2026-11-28T04:15:00Z", "labels": {"app": "web"},
+                "annotations": {"team": "orders", "deployment.kubernetes.io/revision": "4",
+                    (marks::ORIGINAL): "{}"},
+                "managedFields": [{"manager": "kubectl"}], "ownerReferences": [{"name": "x"}],
+            },
+            "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "web", "new": 1}]}}},
+            "status": {"replicas": 2},
+        });
+        let kept = kept(&workload);
+        assert_eq!(
+            kept,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"},
+                    "annotations": {"team": "orders"}},
+                "spec": workload["spec"],
+            })
+        );
+        assert_eq!(super::kept(&Value::Null), Value::Null);
+        let inventory = Inventory {
+            workload: kept,
+            replicas: 3,
+            volumes: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let labels = BTreeMap::from([("kubectl-migrate/run".to_owned(), "r1".to_owned())]);
+        let made = deployment(&inventory, "new", labels);
+        assert_eq!(made["metadata"]["namespace"], "new");
+        assert_eq!(made["metadata"]["labels"]["kubectl-migrate/run"], "r1");
+        assert_eq!(made["spec"]["replicas"], 3);
+    }
 }

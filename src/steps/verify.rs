@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{Cx, Failure, Holds, Key, Kind, Limited, Outcome, Step, UndoPlan, Undone},
-    transfer::{Difference, DifferenceKind, Finding, What},
+    transfer::{Difference, DifferenceKind, Finding, Reading, Recalled, Verification, What},
 };
 
 /// Compares source and target by content.
@@ -24,6 +24,8 @@ pub struct Verify {
     pub movers: Movers,
     /// What tells when the freeze is broken; none where nothing is frozen.
     pub guard: Option<Watched>,
+    /// Both sides were compared before: what did not change since is not read again.
+    pub warm: bool,
 }
 
 /// What verification leaves in the journal: the receipt.
@@ -67,6 +69,10 @@ pub struct VerifiedVolume {
     pub source_digest: String,
     /// Digest of the target's tree.
     pub target_digest: String,
+    /// What of it was compared while the workload ran, and has not changed since on either side, as its file system tells;
+    /// none where all of it was read while writes were stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_before: Option<ComparedBefore>,
     /// How many differences there are.
     pub differences: u64,
     /// What the target cannot keep, and is therefore different in.
@@ -84,6 +90,26 @@ pub struct VerifiedVolume {
     pub target_image: String,
 }
 
+/// What was not read while writes were stopped.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ComparedBefore {
+    /// Files.
+    pub files: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+}
+
+impl ComparedBefore {
+    /// What either side remembered: a file is read again on one side alone where only that changed.
+    fn of(verification: &Verification) -> Option<Self> {
+        let sides = [verification.source_recalled, verification.target_recalled];
+        let most = |of: fn(&Recalled) -> u64| sides.iter().map(of).max().unwrap_or(0);
+        let (files, bytes) = (most(|side| side.files), most(|side| side.bytes));
+        (files > 0).then_some(Self { files, bytes })
+    }
+}
+
 impl VerifiedVolume {
     fn of(volume: &Volume, compared: Compared, target_uid: String) -> Self {
         let Compared {
@@ -92,6 +118,7 @@ impl VerifiedVolume {
             images: [source_image, target_image],
         } = compared;
         Self {
+            compared_before: ComparedBefore::of(&one),
             source: volume.source.clone(),
             target: volume.target.clone(),
             target_uid,
@@ -120,10 +147,10 @@ const TOLD: usize = 50;
 
 impl Verify {
     /// `excused` is by volume: what one of them could not keep is still a difference on the others.
-    fn work(excused: Vec<Vec<What>>) -> Work<Compared> {
+    fn work(excused: Vec<Vec<What>>, reading: Reading) -> Work<Compared> {
         Arc::new(move |pair| {
             let excused = excused.get(pair.index).cloned().unwrap_or_default();
-            Box::pin(async move { pair.verify(&excused).await })
+            Box::pin(async move { pair.verify(&excused, reading).await })
         })
     }
 }
@@ -135,7 +162,12 @@ impl Step for Verify {
     }
 
     fn title(&self) -> String {
-        "read both sides back and compare every file by content".to_owned()
+        let what = if self.warm {
+            "read back what changed since, and compare every file by content"
+        } else {
+            "read both sides back and compare every file by content"
+        };
+        what.to_owned()
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -152,7 +184,12 @@ impl Step for Verify {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
-        let work = Self::work(excused(&copied, &self.movers.volumes));
+        let reading = if self.warm {
+            Reading::Recall
+        } else {
+            Reading::Afresh
+        };
+        let work = Self::work(excused(&copied, &self.movers.volumes), reading);
         let found = tokio::select! {
             found = self.movers.each(cx, &meter, &expected, &work) => found?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),

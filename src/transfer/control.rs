@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
 use super::keys::ClientKeys;
 use super::protocol::{Command, Reply, Request};
+use super::recollection::Reading;
 use super::report::{
     Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
 };
@@ -201,16 +202,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     }
 
     /// Compares everything on both sides, from the target's mover. `excused` are the sorts of the rounds' findings: such
-    /// differences come back as findings.
+    /// differences come back as findings. `reading` says whether what either mover has read before is read again.
     pub async fn verify(
         &mut self,
         run: &str,
         excused: &[What],
+        reading: Reading,
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verification, ControlError> {
         let command = Command::Verify {
             run: run.to_owned(),
             excused: excused.to_vec(),
+            reading,
         };
         match self.ask(command, on_progress).await? {
             Reply::Verified(verification) => Ok(verification),
@@ -352,6 +355,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         };
         match self.ask(command, on_progress).await? {
             Reply::Verified(verification) => Ok(verification),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Whether this mover can read an object of so many bytes in a bucket; why not.
+    pub async fn probe(
+        &mut self,
+        run: &str,
+        access: &Access,
+        key: &str,
+        size: u64,
+    ) -> Result<Reach, ControlError> {
+        let command = Command::Probe {
+            run: run.to_owned(),
+            access: access.clone(),
+            key: key.to_owned(),
+            size,
+        };
+        match self.ask(command, &mut |_| {}).await? {
+            Reply::Reach(reach) => Ok(reach),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Reads all of this mover's volume from its disk, and puts what it is into a bucket, for the other to compare
+    /// itself with.
+    pub async fn index(
+        &mut self,
+        run: &str,
+        access: &Access,
+        objects: &Objects,
+        mark: &str,
+        on_progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Archive, ControlError> {
+        let command = Command::Index {
+            run: run.to_owned(),
+            access: access.clone(),
+            objects: objects.clone(),
+            mark: mark.to_owned(),
+        };
+        match self.ask(command, on_progress).await? {
+            Reply::Archived(archive) => Ok(archive),
             _ => Err(self.unexpected()),
         }
     }

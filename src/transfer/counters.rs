@@ -1,7 +1,8 @@
 //! What an operation counts while it runs, from all its threads.
 use super::activity::{Activity, Board};
 use super::path::TreePath;
-use super::report::{Phase, Progress};
+use super::recollection::Recollection;
+use super::report::{Phase, Progress, Recalled};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +19,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) files_checked: AtomicU64,
     pub(crate) bytes_checked: AtomicU64,
+    pub(crate) files_recalled: AtomicU64,
+    pub(crate) bytes_recalled: AtomicU64,
     pub(crate) others_made: AtomicU64,
     pub(crate) metadata_fixed: AtomicU64,
     pub(crate) deleted: AtomicU64,
@@ -45,6 +48,15 @@ impl Counters {
             board: board.clone(),
             before: board.activity(),
             ..Self::default()
+        }
+    }
+
+    /// What was not read again.
+    pub(crate) fn recalled(&self, recollection: &Recollection) -> Recalled {
+        Recalled {
+            possible: recollection.is_possible(),
+            files: get(&self.files_recalled),
+            bytes: get(&self.bytes_recalled),
         }
     }
 

@@ -172,6 +172,18 @@ pub enum Fault {
         /// What was seen, and where.
         what: String,
     },
+    /// An object of a snapshot is of a format that is not known here.
+    #[error(
+        "{object} has format {format}, and this version reads {reads}: it was made by a newer version of this program, which reads it"
+    )]
+    Newer {
+        /// The object.
+        object: String,
+        /// Its format.
+        format: u32,
+        /// The one that is read.
+        reads: u32,
+    },
     /// Where snapshots are kept does not do what it was asked to.
     #[error(transparent)]
     Store(StoreError),
@@ -183,9 +195,6 @@ pub enum Fault {
         /// The most.
         parts: u32,
     },
-    /// Archives are of file systems.
-    #[error("the volume is a device, and archives are made of file systems; copy it instead")]
-    Device,
     /// The other mover broke the protocol.
     #[error(
         "the other mover sent what does not belong there ({what}); both must be of the same version"

@@ -6,11 +6,13 @@ use super::counters::{Counters, add};
 use super::entry::{Entry, Kind};
 use super::fault::Fault;
 use super::path::TreePath;
-use super::read::digest_file;
+use super::read::{AHEAD, How, ToDigest};
+use super::recollection::{Look, Reading, Recollection};
 use super::report::EXAMPLES;
 use super::volume::Volume;
 use super::walk::Walker;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -23,7 +25,7 @@ const BATCH_BYTES: usize = 128 << 10;
 /// and, with digests, no more to read than this and one file: large files are digested side by side.
 const BATCH_READ: u64 = 4 << 20;
 /// So many batches are made ahead of the one that is taken: about 16,000 entries, a few MiB.
-const AHEAD: usize = 64;
+const BATCHES: usize = 64;
 
 /// Which files are digested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl Digests {
 
 /// How to list.
 #[derive(Clone, Default)]
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     /// A name in the root to pass over.
     pub(crate) passed_over: Vec<u8>,
     /// Which files to digest.
@@ -58,6 +60,10 @@ pub(crate) struct Options {
     pub(crate) from_disk: bool,
     /// Leave sockets out and count them.
     pub(crate) without_sockets: bool,
+    /// What was read before.
+    pub(crate) memory: Option<&'a Recollection>,
+    /// What to do with it.
+    pub(crate) reading: Reading,
 }
 
 /// Sockets that were left out.
@@ -68,6 +74,13 @@ pub(crate) struct Sockets {
 }
 
 type Batch = Result<Vec<Entry>, Fault>;
+
+/// Entries to digest.
+struct Job<'a> {
+    entries: Vec<Entry>,
+    result: SyncSender<Batch>,
+    look: Option<Look<'a>>,
+}
 
 /// What comes next.
 pub(crate) enum Next {
@@ -90,11 +103,11 @@ impl Listing {
     pub(crate) fn begin<'scope>(
         scope: &'scope Scope<'scope, '_>,
         volume: &'scope Volume,
-        options: Options,
+        options: Options<'scope>,
         counters: &'scope Counters,
     ) -> Self {
-        let (order_sender, order) = sync_channel(AHEAD);
-        let (job_sender, jobs) = sync_channel::<(Vec<Entry>, SyncSender<Batch>)>(AHEAD);
+        let (order_sender, order) = sync_channel(BATCHES);
+        let (job_sender, jobs) = sync_channel::<Job<'scope>>(BATCHES);
         let jobs = Arc::new(Mutex::new(jobs));
         let abandoned = Arc::new(Cancel::default());
         let sockets = Arc::new(Mutex::new(Sockets::default()));
@@ -108,6 +121,13 @@ impl Listing {
         scope.spawn(move || {
             let station = counters.board.station();
             station.set(Doing::Reading);
+            let look = options.digests != Digests::No;
+            let look = options.memory.filter(|_| look).map_or(Ok(None), |memory| {
+                memory
+                    .look(volume, options.reading)
+                    .map_err(|errno| volume.fault(&TreePath::root(), "syncfs", errno))
+            });
+            let remembered = look.as_ref().ok().copied().flatten();
             let emit = |batch: Batch| -> bool {
                 // Whoever takes the batches may be slower.
                 let _at = station.at(Doing::Idle);
@@ -117,12 +137,18 @@ impl Listing {
                 }
                 match batch {
                     Ok(entries) if options.digests != Digests::No => {
-                        job_sender.send((entries, result_sender)).is_ok()
+                        let job = Job {
+                            entries,
+                            result: result_sender,
+                            look: remembered,
+                        };
+                        job_sender.send(job).is_ok()
                     }
                     done => result_sender.send(done).is_ok(),
                 }
             };
-            if let Err(fault) = walk(volume, &options, &made_sockets, &emit) {
+            let listed = look.and_then(|_| walk(volume, &options, &made_sockets, &emit));
+            if let Err(fault) = listed {
                 emit(Err(fault));
             }
         });
@@ -178,7 +204,7 @@ pub(crate) fn threads() -> usize {
 
 fn walk(
     volume: &Volume,
-    options: &Options,
+    options: &Options<'_>,
     sockets: &Mutex<Sockets>,
     emit: &impl Fn(Batch) -> bool,
 ) -> Result<(), Fault> {
@@ -231,8 +257,8 @@ fn weight(entry: &Entry) -> usize {
 
 fn digest_batches(
     volume: &Volume,
-    options: &Options,
-    jobs: &Mutex<Receiver<(Vec<Entry>, SyncSender<Batch>)>>,
+    options: &Options<'_>,
+    jobs: &Mutex<Receiver<Job<'_>>>,
     abandoned: &Cancel,
     counters: &Counters,
 ) {
@@ -240,37 +266,66 @@ fn digest_batches(
     let station = counters.board.station();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((mut entries, result)) = job else {
+        let Ok(Job {
+            mut entries,
+            result,
+            look,
+        }) = job
+        else {
             return;
         };
-        let digested = entries.iter_mut().try_for_each(|entry| {
+        let each = |length| {
+            add(&counters.bytes_checked, length);
+            abandoned.check()
+        };
+        let mut ahead = VecDeque::with_capacity(AHEAD);
+        let mut next = 0;
+        let digested = (0..entries.len()).try_for_each(|index| {
+            while next < entries.len() && ahead.len() < AHEAD {
+                if let Some(how) = how(&entries[next].kind, options, look) {
+                    let path = &entries[next].path;
+                    let open = station.during(Doing::Reading, || {
+                        ToDigest::open(volume, &mut opener, path, how)
+                    });
+                    ahead.push_back((next, how, open?));
+                }
+                next += 1;
+            }
+            let Some((_, how, file)) = ahead.pop_front_if(|(of, ..)| *of == index) else {
+                return Ok(());
+            };
+            let entry = &mut entries[index];
+            let read = file.digest(&station, volume, &entry.path, how, &mut buffer, each)?;
             let Kind::File { size, digest } = &mut entry.kind else {
                 return Ok(());
             };
-            if !options.digests.include(*size) {
-                return Ok(());
-            }
-            let each = |length| {
-                add(&counters.bytes_checked, length);
-                abandoned.check()
-            };
-            let read = digest_file(
-                &station,
-                volume,
-                &mut opener,
-                &entry.path,
-                options.from_disk,
-                &mut buffer,
-                each,
-            )?;
             // A length other than the listed one: it changed in between, and its digest would not belong to the entry.
-            *digest = read
-                .filter(|(length, _)| length == size)
-                .map(|(_, digest)| digest);
-            add(&counters.files_checked, 1);
+            let read = read.filter(|read| read.length == *size);
+            *digest = read.as_ref().map(|read| read.digest);
+            if read.is_some() || !how.recall_only {
+                add(&counters.files_checked, 1);
+            }
+            if read.is_some_and(|read| read.recalled) {
+                add(&counters.files_recalled, 1);
+                add(&counters.bytes_recalled, *size);
+            }
             Ok(())
         });
         // Whoever listed may have gone.
         let _ = result.send(digested.map(|()| entries));
     }
+}
+
+/// How an entry is digested; none where it is not.
+fn how<'a>(kind: &Kind, options: &Options<'_>, look: Option<Look<'a>>) -> Option<How<'a>> {
+    let Kind::File { size, .. } = kind else {
+        return None;
+    };
+    // What goes by blocks is not read for its digest, but taken for the same by it.
+    let recall_only = !options.digests.include(*size);
+    (!recall_only || look.is_some()).then_some(How {
+        from_disk: options.from_disk,
+        look,
+        recall_only,
+    })
 }

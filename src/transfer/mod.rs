@@ -3,6 +3,7 @@
 //! One [`mover`] runs next to each volume. A client holds a [`control`] connection to both, lets one of them dial the
 //! other, and gives the target's mover its commands: rounds, which pull from the source what differs, and the
 //! verification, in which both sides read everything back. All connections are TLS 1.3 with the [`keys`] of the run.
+//! Movers that never meet go by an [`archive`] in a bucket, and are compared by an index there.
 //!
 //! # The canonical order
 //!
@@ -52,6 +53,7 @@ mod listing;
 mod metadata;
 mod protocol;
 mod read;
+mod recollection;
 mod relay;
 mod remove;
 mod root;
@@ -69,10 +71,11 @@ pub use control::{Control, ControlError};
 pub use fault::Fault;
 pub use keys::{ClientKeys, RunKeys};
 pub use mover::DEFAULT_CONNECTIONS;
+pub use recollection::Reading;
 pub use relay::Relay;
 pub use report::{
-    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Room, RoundKind,
-    RoundSummary, TreeSummary, Verification, What,
+    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Recalled, Room,
+    RoundKind, RoundSummary, TreeSummary, Verification, What,
 };
 pub use side::Side;
 

@@ -6,8 +6,10 @@ use super::entry::{Digest, Entry, Metadata};
 use super::fault::Fault;
 use super::listing::Digests;
 use super::path::TreePath;
+use super::recollection::Reading;
 use super::report::{
-    Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+    Finding, Inspection, MoverInfo, Progress, Reach, Recalled, RoundKind, RoundSummary,
+    Verification, What,
 };
 use super::side::Side;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,7 @@ pub(crate) enum Command {
     Verify {
         run: String,
         excused: Vec<What>,
+        reading: Reading,
     },
     Finish {
         run: String,
@@ -90,6 +93,20 @@ pub(crate) enum Command {
     },
     /// Tells what the workers have been at since the mover began, also while something is under way.
     Activity,
+    /// Reads so many bytes of an object, to see whether the bucket can be reached from here.
+    Probe {
+        run: String,
+        access: Access,
+        key: String,
+        size: u64,
+    },
+    /// Reads everything, and puts what it is into a bucket: an index without an archive.
+    Index {
+        run: String,
+        access: Access,
+        objects: Objects,
+        mark: String,
+    },
 }
 
 /// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
@@ -127,7 +144,7 @@ pub(crate) struct PeerHello {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) enum PeerRequest {
     /// Everything that is there, in canonical order.
-    List { digests: Digests },
+    List { digests: Digests, reading: Reading },
     /// The contents of these files, in this order.
     Fetch { paths: Vec<TreePath> },
     /// So many blocks, from the first on, of a file that is taken to be of this size. What the target has of them
@@ -153,6 +170,7 @@ pub(crate) enum PeerReply {
     Listed {
         sockets: Vec<TreePath>,
         socket_count: u64,
+        recalled: Recalled,
     },
     /// The next file begins: what it is at this moment.
     File { metadata: Metadata, size: u64 },

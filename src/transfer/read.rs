@@ -4,11 +4,13 @@ use super::blocks::Stamp;
 use super::entry::{Digest, Time};
 use super::fault::Fault;
 use super::path::TreePath;
+use super::recollection::Look;
 use super::volume::{Opener, Volume};
 use super::walk::time;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, FileType, SeekFrom, Stat};
 use rustix::io::Errno;
+use std::num::NonZeroU64;
 
 /// Read and sent at a time.
 pub(crate) const PIECE: usize = super::frame::MAX_CONTENT;
@@ -16,6 +18,11 @@ pub(crate) const PIECE: usize = super::frame::MAX_CONTENT;
 const HOLE: u64 = 64 << 20;
 /// Files from this size on are announced to the kernel as read from front to back.
 const LARGE: u64 = 4 << 20;
+/// So many files are open before they are read, with their beginnings on the way: a disk that is asked for one small
+/// file after the other mostly waits for us.
+pub(crate) const AHEAD: usize = 32;
+/// What is asked for of each of them.
+const BEGINNING: u64 = 128 << 10;
 
 /// A part of a file.
 pub(crate) enum Piece<'buffer> {
@@ -66,6 +73,13 @@ impl OpenFile {
     /// Lets the next reading come from the disk, as far as what is in memory was written.
     pub(crate) fn drop_cache(&self) {
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
+    }
+
+    /// Lets the kernel read the beginning, while we do something else. Advice only.
+    pub(crate) fn fetch_ahead(&self) {
+        if let Some(length) = NonZeroU64::new(self.size.min(BEGINNING)) {
+            let _ = rustix::fs::fadvise(&self.file, 0, Some(length), Advice::WillNeed);
+        }
     }
 
     /// Gives all pieces in turn. Ends early when the file became shorter; the length that was read comes back.
@@ -188,38 +202,110 @@ pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
     }
 }
 
-/// Digests a file; none when it changed or went meanwhile. `each` hears of every piece's length and may stop it.
-pub(crate) fn digest_file(
-    station: &Station,
-    volume: &Volume,
-    opener: &mut Opener<'_>,
-    path: &TreePath,
-    from_disk: bool,
-    buffer: &mut Vec<u8>,
-    mut each: impl FnMut(u64) -> Result<(), Fault>,
-) -> Result<Option<(u64, Digest)>, Fault> {
-    let _at = station.at(Doing::Reading);
-    let Opened::File(file) = OpenFile::open(volume, opener, path)? else {
-        return Ok(None);
-    };
-    if from_disk {
-        file.drop_cache();
+/// What became known of a file.
+pub(crate) struct Digested {
+    pub(crate) length: u64,
+    pub(crate) digest: Digest,
+    /// It was not read now, but before.
+    pub(crate) recalled: bool,
+}
+
+/// How a file is digested.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct How<'a> {
+    /// Read from the disk, not from what is in memory.
+    pub(crate) from_disk: bool,
+    /// What was read before.
+    pub(crate) look: Option<Look<'a>>,
+    /// It is not worth reading if it was not read before.
+    pub(crate) recall_only: bool,
+}
+
+/// A file that is about to be digested.
+pub(crate) enum ToDigest {
+    /// It went.
+    Gone,
+    /// It was read before, or is not to be read.
+    Known(Option<Digested>),
+    /// It is open, and its beginning on the way.
+    Open(OpenFile),
+}
+
+impl ToDigest {
+    pub(crate) fn open(
+        volume: &Volume,
+        opener: &mut Opener<'_>,
+        path: &TreePath,
+        how: How<'_>,
+    ) -> Result<Self, Fault> {
+        let Opened::File(file) = OpenFile::open(volume, opener, path)? else {
+            return Ok(Self::Gone);
+        };
+        if let Some(digest) = how.look.and_then(|look| look.recall(path, &file.stamp())) {
+            return Ok(Self::Known(Some(Digested {
+                length: file.size,
+                digest,
+                recalled: true,
+            })));
+        }
+        if how.recall_only {
+            return Ok(Self::Known(None));
+        }
+        if how.from_disk {
+            file.drop_cache();
+        }
+        file.fetch_ahead();
+        Ok(Self::Open(file))
     }
-    let mut hasher = blake3::Hasher::new();
-    let fault = |call: &str, errno| volume.fault(path, call, errno);
-    let length = file.read(buffer, fault, |piece| {
-        let length = station.during(Doing::Computing, || match piece {
-            Piece::Data { bytes, .. } => {
-                hasher.update(bytes);
-                bytes.len() as u64
+
+    /// Digests it; none when it changed or went meanwhile. `each` hears of every piece's length and may stop it.
+    pub(crate) fn digest(
+        self,
+        station: &Station,
+        volume: &Volume,
+        path: &TreePath,
+        how: How<'_>,
+        buffer: &mut Vec<u8>,
+        mut each: impl FnMut(u64) -> Result<(), Fault>,
+    ) -> Result<Option<Digested>, Fault> {
+        let _at = station.at(Doing::Reading);
+        let file = match self {
+            Self::Gone => return Ok(None),
+            Self::Known(known) => {
+                if let Some(known) = &known {
+                    each(known.length)?;
+                }
+                return Ok(known);
             }
-            Piece::Hole { length } => {
-                hash_zeros(&mut hasher, length);
-                length
-            }
-        });
-        each(length)
-    })?;
-    let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
-    Ok((unchanged && length == file.size).then(|| (length, hasher.finalize().into())))
+            Self::Open(file) => file,
+        };
+        let mut hasher = blake3::Hasher::new();
+        let fault = |call: &str, errno| volume.fault(path, call, errno);
+        let length = file.read(buffer, fault, |piece| {
+            let length = station.during(Doing::Computing, || match piece {
+                Piece::Data { bytes, .. } => {
+                    hasher.update(bytes);
+                    bytes.len() as u64
+                }
+                Piece::Hole { length } => {
+                    hash_zeros(&mut hasher, length);
+                    length
+                }
+            });
+            each(length)
+        })?;
+        let unchanged = file.is_unchanged().map_err(|errno| fault("fstat", errno))?;
+        if !unchanged || length != file.size {
+            return Ok(None);
+        }
+        let digest = hasher.finalize().into();
+        if let Some(look) = how.look {
+            look.remember(path, &file.stamp(), digest);
+        }
+        Ok(Some(Digested {
+            length,
+            digest,
+            recalled: false,
+        }))
+    }
 }

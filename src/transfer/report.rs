@@ -140,7 +140,7 @@ pub struct Progress {
     pub bytes_moved: u64,
     /// Files whose contents were compared.
     pub files_checked: u64,
-    /// Bytes that this mover read to compare them.
+    /// Bytes that this mover read to compare them, or remembered.
     pub bytes_checked: u64,
     /// What was begun last.
     pub path: Option<TreePath>,
@@ -179,6 +179,22 @@ pub struct Finding {
     pub count: u64,
     /// The first of them.
     pub examples: Vec<TreePath>,
+}
+
+/// Why a socket is left out.
+pub(crate) const SOCKET: &str = "a socket lives as long as its server, which makes it anew";
+
+impl Finding {
+    /// So many sockets were left out; none if there were none.
+    #[must_use]
+    pub fn of_sockets(count: u64) -> Option<Self> {
+        (count > 0).then(|| Self {
+            what: What::Socket,
+            why: SOCKET.to_owned(),
+            count,
+            examples: Vec::new(),
+        })
+    }
 }
 
 /// What a round did.
@@ -276,6 +292,18 @@ pub struct TreeSummary {
     pub links: u64,
 }
 
+/// How much of a side was read before, while its workload ran, and has not changed since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recalled {
+    /// Whether its file system is one that tells of every change; nothing is remembered where it is not.
+    pub possible: bool,
+    /// Files that were not read again.
+    pub files: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+}
+
 /// What a verification found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Verification {
@@ -283,6 +311,12 @@ pub struct Verification {
     pub source: TreeSummary,
     /// The target.
     pub target: TreeSummary,
+    /// What was not read again of the source.
+    #[serde(default)]
+    pub source_recalled: Recalled,
+    /// What was not read again of the target.
+    #[serde(default)]
+    pub target_recalled: Recalled,
     /// How many differences there are.
     pub difference_count: u64,
     /// The first of them, at most 200.

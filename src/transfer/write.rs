@@ -11,6 +11,7 @@ use super::work::Work;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Small files are synced together: at most so many
@@ -43,6 +44,8 @@ pub(crate) struct Writer<'a> {
 pub(crate) struct Draft {
     file: OwnedFd,
     number: u64,
+    /// How long what was written makes it.
+    length: Cell<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -86,6 +89,7 @@ impl<'a> Writer<'a> {
         Ok(Draft {
             file: file.map_err(|errno| self.root.fault(path, "create", errno))?,
             number,
+            length: Cell::new(0),
         })
     }
 
@@ -105,7 +109,10 @@ impl<'a> Writer<'a> {
     ) -> Result<(), Fault> {
         let fault = |(call, errno): (&'static str, Errno)| self.root.fault(&path, call, errno);
         // A hole at the end has no data that would have made the file so long.
-        rustix::fs::ftruncate(&draft.file, size).map_err(|errno| fault(("ftruncate", errno)))?;
+        if draft.length.get() != size {
+            rustix::fs::ftruncate(&draft.file, size)
+                .map_err(|errno| fault(("ftruncate", errno)))?;
+        }
         let name = draft.number.to_string();
         let place = Place {
             path: &path,
@@ -349,7 +356,10 @@ impl<'a> Writer<'a> {
 impl Draft {
     /// Writes a piece.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        write_at(self.file.as_fd(), offset, bytes)
+        write_at(self.file.as_fd(), offset, bytes)?;
+        let end = offset + bytes.len() as u64;
+        self.length.set(self.length.get().max(end));
+        Ok(())
     }
 }
 

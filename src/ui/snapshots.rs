@@ -48,6 +48,12 @@ pub struct SnapshotRow {
     /// Whether nobody could write while its volumes were read; none where it is of no volumes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<bool>,
+    /// When it was last seen to be good, of each level, the lowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<SnapshotChecked>,
+    /// What the user's checks gave when it was taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<SnapshotCheck>,
     /// Its volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<SnapshotVolume>,
@@ -57,6 +63,32 @@ pub struct SnapshotRow {
     pub written_by: Option<String>,
     /// When it was taken.
     pub taken: Option<Timestamp>,
+}
+
+/// A look at a snapshot that found it good.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotChecked {
+    /// How close it was: 2 read everything, 3 started it.
+    pub level: u8,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a user's check gave when a snapshot was taken.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotCheck {
+    /// Its name.
+    pub name: String,
+    /// The code that it ended with.
+    pub exit_code: i32,
+    /// What it wrote, where that is text and short.
+    pub output: Option<String>,
+    /// How many bytes it wrote.
+    pub bytes: u64,
+    /// Digest of them.
+    pub digest: String,
 }
 
 /// A volume of a snapshot.
@@ -87,6 +119,8 @@ pub enum SnapshotState {
     Whole,
     /// It was never finished, or is being made.
     Unfinished,
+    /// Its deletion was begun and not ended.
+    HalfDeleted,
     /// Something of it is gone or changed.
     Damaged,
     /// Nobody can tell: its manifest is of another version, or broken.
@@ -98,6 +132,7 @@ impl SnapshotState {
         match self {
             Self::Whole => "whole",
             Self::Unfinished => "unfinished",
+            Self::HalfDeleted => "half deleted",
             Self::Damaged => "damaged",
             Self::Unreadable => "unreadable",
         }
@@ -106,7 +141,7 @@ impl SnapshotState {
     const fn tone(self) -> Tone {
         match self {
             Self::Whole => Tone::Good,
-            Self::Unfinished => Tone::Notice,
+            Self::Unfinished | Self::HalfDeleted => Tone::Notice,
             Self::Damaged | Self::Unreadable => Tone::Bad,
         }
     }
@@ -139,6 +174,7 @@ fn lines(rows: &[SnapshotRow], look: Look, now: Timestamp) -> Vec<String> {
         Column::text("WHY", 10).expendable(1),
         Column::whole("RECORDS").right().expendable(3),
         Column::whole("STORED").right().expendable(3),
+        Column::whole("CHECKED").expendable(2),
         Column::whole("AGE").right().expendable(2),
     ]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -152,18 +188,27 @@ fn lines(rows: &[SnapshotRow], look: Look, now: Timestamp) -> Vec<String> {
             or_dash(why).into(),
             or_dash(row.records.map(amount::count)).into(),
             amount::bytes(row.stored_bytes).into(),
+            or_dash(row.checked(now)).into(),
             or_dash(row.taken.map(|taken| age(taken, now))).into(),
         ]);
     }
     table.lines(look)
 }
 
-fn age(taken: Timestamp, now: Timestamp) -> String {
+impl SnapshotRow {
+    /// How closely and how long ago it was last seen to be good; of several levels the highest.
+    fn checked(&self, now: Timestamp) -> Option<String> {
+        let best = self.checked.last()?;
+        Some(format!("level {}, {} ago", best.level, age(best.at, now)))
+    }
+}
+
+pub(super) fn age(taken: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(taken).as_secs_f64().max(0.0);
     Duration::try_from_secs_f64(seconds).map_or_else(|_| "<invalid>".to_owned(), amount::age)
 }
 
-fn facts(row: &SnapshotRow) -> Vec<String> {
+fn facts(row: &SnapshotRow, now: Timestamp) -> Vec<String> {
     let state = match row.why.as_str() {
         "" => row.state.name().to_owned(),
         why => format!("{}: {why}", row.state.name()),
@@ -196,6 +241,7 @@ fn facts(row: &SnapshotRow) -> Vec<String> {
                 .map(|frozen| if frozen { "yes" } else { "no" }.to_owned()),
         ),
         ("stored", Some(amount::bytes(row.stored_bytes))),
+        ("checked", row.checked(now)),
         ("blake3", row.blake3.clone()),
         (
             "taken",
@@ -227,7 +273,16 @@ fn facts(row: &SnapshotRow) -> Vec<String> {
     let lines = facts
         .into_iter()
         .filter_map(|(name, value)| Some(format!("  {:<12} {}", format!("{name}:"), value?)));
-    head.into_iter().chain(lines).chain(volumes).collect()
+    let checks = row.checks.iter().map(|check| {
+        let output = check.output.as_deref().map(str::trim_end);
+        let gave = match output.filter(|output| !output.is_empty()) {
+            Some(output) => output.lines().collect::<Vec<_>>().join(" "),
+            None => format!("{}, digest {}", amount::bytes(check.bytes), check.digest),
+        };
+        format!("  {:<12} {}: {gave}", "check:", check.name)
+    });
+    let all = head.into_iter().chain(lines).chain(volumes);
+    all.chain(checks).collect()
 }
 
 impl Ui {
@@ -270,7 +325,7 @@ impl Ui {
                     snapshot: row,
                 },
             ),
-            Format::Table => Ok(self.data(&facts(row).join("\n"))?),
+            Format::Table => Ok(self.data(&facts(row, Timestamp::now()).join("\n"))?),
             other => Err(other.unknown(&[Format::Table, Format::Json, Format::Yaml])),
         }
     }
@@ -300,6 +355,8 @@ mod tests {
             digest: some("5f0e"),
             blake3: some("ab12"),
             frozen: None,
+            checked: Vec::new(),
+            checks: Vec::new(),
             volumes: Vec::new(),
             stored_bytes: 345_678,
             written_by: some("0.1.0"),
@@ -326,9 +383,9 @@ mod tests {
         let now = "2026-11-28T06:15:00Z".parse().expect("a time");
         let rows = [whole(), unfinished()];
         insta::assert_snapshot!(lines(&rows, Look::PLAIN, now).join("\n"), @r"
-        NAME                 SOURCE          DRIVER  STATE       WHY                                        RECORDS     STORED   AGE
-        t1/20261128T041500Z  tcp tenants/t1  etcd    whole       –                                            1 234  337.6 KiB  120m
-        t1/20261128T051500Z  –               –       unfinished  it has no manifest, which is written last        –        0 B   60m
+        NAME                 SOURCE          DRIVER  STATE       WHY                                        RECORDS     STORED  CHECKED   AGE
+        t1/20261128T041500Z  tcp tenants/t1  etcd    whole       –                                            1 234  337.6 KiB  –        120m
+        t1/20261128T051500Z  –               –       unfinished  it has no manifest, which is written last        –        0 B  –         60m
         ");
         for width in 50..150 {
             let look = Look {
@@ -345,8 +402,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_checked_is_told_with_its_age() {
+        let now = "2026-11-28T06:15:00Z".parse().expect("a time");
+        let at = |text: &str| text.parse().expect("a time");
+        let row = SnapshotRow {
+            checked: vec![
+                SnapshotChecked {
+                    level: 2,
+                    at: at("2026-11-28T06:14:00Z"),
+                },
+                SnapshotChecked {
+                    level: 3,
+                    at: at("2026-11-28T05:15:00Z"),
+                },
+            ],
+            checks: vec![SnapshotCheck {
+                name: "rows".to_owned(),
+                exit_code: 0,
+                output: Some("3|60\n".to_owned()),
+                bytes: 5,
+                digest: "d0".to_owned(),
+            }],
+            ..whole()
+        };
+        let told = facts(&row, now).join("\n");
+        assert!(
+            told.contains("checked:     level 3, 60m ago")
+                && told.contains("check:       rows: 3|60"),
+            "{told}"
+        );
+        let listed = lines(&[row], Look::PLAIN, now).join("\n");
+        assert!(listed.contains("level 3, 60m ago"), "{listed}");
+    }
+
+    #[test]
     fn one_is_told_whole() -> anyhow::Result<()> {
-        insta::assert_snapshot!(facts(&whole()).join("\n"), @r"
+        let now = "2026-11-28T06:15:00Z".parse().expect("a time");
+        insta::assert_snapshot!(facts(&whole(), now).join("\n"), @r"
         Snapshot s3://backups/prod/t1/20261128T041500Z
           state:       whole
           source:      tcp tenants/t1

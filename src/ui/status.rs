@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{Progress, Unit},
-    report::{API_VERSION, Current, Report, State},
+    report::{API_VERSION, Current, Report, RestoreChecked, State},
 };
 
 /// One line of `status`: a migration as it is.
@@ -39,6 +39,9 @@ pub struct StatusRow {
     pub frozen_seconds: f64,
     /// Seconds that the warm rounds expected it to last; none before they have measured.
     pub expected_freeze_seconds: Option<f64>,
+    /// When its snapshot was last started and found to be good; none where that was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_checked: Option<RestoreChecked>,
     /// When it was begun.
     pub created: Timestamp,
     /// Seconds since it was begun.
@@ -89,6 +92,7 @@ impl StatusRow {
             frozen: report.frozen.now,
             frozen_seconds: report.frozen.seconds,
             expected_freeze_seconds: report.frozen.expected_seconds,
+            restore_checked: report.restore_checked.clone(),
             created: report.created,
             age_seconds,
         }
@@ -116,6 +120,7 @@ impl StatusRow {
             frozen: false,
             frozen_seconds: 0.0,
             expected_freeze_seconds: None,
+            restore_checked: None,
             created,
             age_seconds: now.duration_since(created).as_secs_f64().max(0.0),
         }
@@ -156,7 +161,14 @@ impl StatusRow {
                 all.join("  ")
             }
             (None, Some(limit)) if self.why.is_empty() => limit,
-            (None, None) if self.why.is_empty() => "–".to_owned(),
+            (None, None) if self.why.is_empty() => match &self.restore_checked {
+                Some(checked) => format!(
+                    "checked {} ago (level {})",
+                    span(checked.age_seconds, amount::age),
+                    checked.level
+                ),
+                None => "–".to_owned(),
+            },
             (None, _) => self.why.clone(),
         }
     }

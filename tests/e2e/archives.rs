@@ -11,24 +11,24 @@ use super::{
     workload::{self, Client, records},
 };
 
-const REPOSITORY: &str = "s3://backups/prod";
+pub const REPOSITORY: &str = "s3://backups/prod";
 
 /// The program with the bucket's Secret and the tests' mover image.
-fn migrate(namespace: &Namespace, args: &[&str]) -> Result<Command> {
+pub fn migrate(namespace: &Namespace, args: &[&str]) -> Result<Command> {
     let image = mover_image()?;
     let flags = ["--s3-secret", "backups", "--mover-image", &image, "--yes"];
     namespace.migrate(&[args, &flags].concat())
 }
 
 /// A server, and a Secret that is enough to use it.
-fn server(namespace: &Namespace) -> Result<Server> {
+pub fn server(namespace: &Namespace) -> Result<Server> {
     let server = Server::for_pods(On::A)?;
     namespace.apply(&[server.secret("backups")])?;
     Ok(server)
 }
 
 /// The only snapshot of the bucket, as `NAME/TIME`, and how it is.
-fn only(server: &Server) -> Result<(String, String)> {
+pub fn only(server: &Server) -> Result<(String, String)> {
     let list = ["snapshot", "list", REPOSITORY, "-o", "json"];
     let told = end(server.migrate(ROOT, &list)?)?.with_code(0)?;
     let list: serde_json::Value = serde_json::from_str(&told.out)?;
@@ -39,7 +39,7 @@ fn only(server: &Server) -> Result<(String, String)> {
 }
 
 /// Restores an object of the bucket by the system's own programs.
-fn untar(object: &Path, folder: &Path) -> Result<()> {
+pub fn untar(object: &Path, folder: &Path) -> Result<()> {
     let command =
         "zstd -dc -- \"$1\" | tar -xp --numeric-owner --xattrs --xattrs-include='*' -C \"$2\"";
     let mut bash = Command::new("bash");
@@ -112,7 +112,7 @@ fn a_statefulset_that_is_written_to_goes_into_a_bucket_and_tar_restores_it() -> 
     let into = format!("namespace/{}", other.name);
     end(migrate(
         &namespace,
-        &["restore", &address, "--into", &into],
+        &["restore", &address, "--into", &into, "--volumes-only"],
     )?)?
     .with_code(0)?;
     tree::assert_equal(
@@ -124,7 +124,7 @@ fn a_statefulset_that_is_written_to_goes_into_a_bucket_and_tar_restores_it() -> 
     let spec = &other.get("pvc/log-db-1")?["spec"];
     ensure!(spec["resources"]["requests"]["storage"] == "64Mi", "{spec}");
     // Nothing is written over what is there.
-    let again = ["restore", &address, "--into", &into];
+    let again = ["restore", &address, "--into", &into, "--volumes-only"];
     end(migrate(&namespace, &again)?)?
         .with_code(10)?
         .says(&["entries"])?;
@@ -222,11 +222,11 @@ fn a_snapshot_that_is_killed_goes_on_and_one_that_is_damaged_is_told() -> Result
     fs::remove_file(&stranger)?;
     let text = fs::read_to_string(&manifest)?;
     let newer = text.replace(
-        "\"kubectlMigrateSnapshot\": 1",
         "\"kubectlMigrateSnapshot\": 2",
+        "\"kubectlMigrateSnapshot\": 3",
     );
     fs::write(&manifest, newer)?;
-    no("1", "has format 2, and this version reads 1")?;
+    no("1", "has format 3, and this version reads 1 and 2")?;
     fs::remove_file(&manifest)?;
     no("1", "is unfinished")?;
 

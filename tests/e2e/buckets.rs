@@ -3,7 +3,10 @@ use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_types::os_shim_internal::Env;
-use kubectl_migrate::adapters::s3::{Bucket, Given, PART, S3Error, Settings, Source, Sum, feed};
+use kubectl_migrate::{
+    adapters::s3::{Bucket, Given, Ongoing, PART, S3Error, Settings, Source, Sum, feed},
+    transfer::archive::{self, Md5},
+};
 
 use super::{
     moto::{self, Moto},
@@ -101,7 +104,46 @@ async fn another_server_keeps_it_alike() -> Result<()> {
         .with_context(|| server.told())?;
     is_listed_while_it_is_unfinished(&bucket)
         .await
+        .with_context(|| server.told())?;
+    goes_on_after_a_cut(&bucket)
+        .await
         .with_context(|| server.told())
+}
+
+/// An upload that was cut off goes on, and becomes one object with the tag that S3 gives it.
+async fn goes_on_after_a_cut(bucket: &Bucket) -> Result<()> {
+    let parts: Vec<_> = content().chunks(PART).map(<[u8]>::to_vec).collect();
+    let sums: Vec<_> = parts.iter().map(|part| Md5::of(part)).collect();
+    let tag = archive::etag(sums.iter().copied());
+    let put = async |ongoing: &Ongoing, index: usize| {
+        let number = u32::try_from(index + 1)?;
+        let (part, sum) = (&parts[index], sums[index]);
+        if !ongoing.has(number, part.len() as u64, &sum.to_string()) {
+            ongoing.put(number, part.clone().into(), sum.0).await?;
+        }
+        anyhow::Ok(())
+    };
+    put(&bucket.ongoing("a/cut", "m").await?, 0).await?;
+    let ongoing = bucket.ongoing("a/cut", "m").await?;
+    for index in 0..parts.len() {
+        put(&ongoing, index).await?;
+    }
+    ongoing.finish(u32::try_from(parts.len())?, &tag).await?;
+    ensure!(bucket.unfinished("").await?.is_empty());
+    let there = bucket.look("a/cut").await?.context("no object")?;
+    let found = there.etag.as_deref().unwrap_or_default().trim_matches('"');
+    ensure!(found == tag, "{found}, and not {tag}");
+    // One that is whole is not made again.
+    let whole = bucket.ongoing("a/cut", "m").await?;
+    Ok(whole.finish(u32::try_from(parts.len())?, &tag).await?)
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_off_becomes_one_object() -> Result<()> {
+    let server = Server::with_tls()?;
+    goes_on_after_a_cut(&of_versitygw(&server).await?).await?;
+    ensure!(server.objects()? == ["a/cut"], "{:?}", server.objects()?);
+    Ok(())
 }
 
 /// An upload that goes on is listed; one that was dropped is not.

@@ -3,6 +3,8 @@
     clippy::print_stdout,
     reason = "a test tells its figures, such as how many cuts it made"
 )]
+mod archive_kills;
+mod archive_ways;
 mod archives;
 mod bad;
 mod blocks;
@@ -11,6 +13,7 @@ mod cleanup;
 mod corruption;
 mod crash;
 mod datastore;
+mod drill;
 mod faults;
 mod forecast;
 mod freeze;
@@ -26,8 +29,10 @@ mod moto;
 mod movers;
 mod nodes;
 mod onlooker;
+mod postgres;
 mod processes;
 mod proxy;
+mod prune;
 mod put;
 mod rights;
 mod runners;
@@ -37,6 +42,7 @@ mod small;
 mod support;
 mod taken;
 mod thaw;
+mod through;
 mod tree;
 mod tunnel;
 mod volumes;

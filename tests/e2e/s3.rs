@@ -3,6 +3,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
@@ -18,6 +19,10 @@ use super::{
 pub const ROOT: [&str; 2] = ["root", "root-secret"];
 /// Who may read and list, and nothing else.
 pub const READER: [&str; 2] = ["reader", "reader-secret"];
+/// Whose credentials are taken back in the middle of something,
+pub const OLD: [&str; 2] = ["old", "old-secret"];
+/// and by whose they are replaced. Both may do everything.
+pub const NEW: [&str; 2] = ["new", "new-secret"];
 /// The region that it says it is in.
 pub const REGION: &str = "us-east-1";
 /// The bucket that it has.
@@ -27,6 +32,8 @@ pub const BUCKET: &str = "backups";
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
+    /// The way of other pods to it.
+    route: Option<Route>,
     port: u16,
     /// The address that it listens on.
     host: String,
@@ -47,20 +54,15 @@ impl Server {
 
     /// One with a certificate that this machine and the cluster's pods reach.
     pub fn for_pods(on: On) -> Result<Self> {
-        // The machine is the pods' gateway, the address before that of the node.
-        let config = std::fs::read_to_string(on.kubeconfig()?)?;
-        let config: Value = serde_yaml::from_str(&config)?;
-        let server = config["clusters"][0]["cluster"]["server"]
-            .as_str()
-            .context("a server")?;
-        let node: Ipv4Addr = server
-            .trim_start_matches("https://")
-            .split(':')
-            .next()
-            .context("a host")?
-            .parse()?;
-        let host = Ipv4Addr::from_bits(node.to_bits() - 1);
-        Self::start(true, &host.to_string())
+        Self::start(true, &host_for_pods(on)?)
+    }
+
+    /// The same that the pods of cluster b reach as well, for as long as it is there: by an address of the machine that
+    /// is another cluster's gateway.
+    pub fn for_pods_of_both() -> Result<Self> {
+        let mut this = Self::for_pods(On::A)?;
+        this.route = Some(Route::new(On::B, addresses(On::A)?[1])?);
+        Ok(this)
     }
 
     fn start(tls: bool, host: &str) -> Result<Self> {
@@ -68,11 +70,9 @@ impl Server {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("data").join(BUCKET))?;
         std::fs::create_dir(at("users"))?;
-        let [access, secret] = READER;
-        let reader = json!({"access": access, "secret": secret, "role": "user", "userID": 0, "groupID": 0, "projectID": 0});
-        std::fs::write(
-            at("users/users.json"),
-            json!({"accessAccounts": {access: reader}}).to_string(),
+        let_in(
+            &at("users"),
+            &[(READER, "user"), (OLD, "admin"), (NEW, "admin")],
         )?;
         let authority = if tls {
             Some(certificates(folder.path(), host)?)
@@ -81,45 +81,44 @@ impl Server {
         };
         // Nobody else takes a port in the moment between.
         let port = TcpListener::bind((host, 0))?.local_addr()?.port();
-        let mut command = Command::new("versitygw");
-        command.args(["--quiet", "--region", REGION, "--port"]);
-        command.arg(format!("{host}:{port}"));
-        command.arg("--iam-dir").arg(at("users"));
-        if tls {
-            command
-                .arg("--cert")
-                .arg(at("server.crt"))
-                .arg("--key")
-                .arg(at("server.key"));
-        }
-        command.arg("posix").arg(at("data"));
-        let log = std::fs::File::create(at("log"))?;
-        command
-            .env("ROOT_ACCESS_KEY", ROOT[0])
-            .env("ROOT_SECRET_KEY", ROOT[1])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let child = command
-            .spawn()
-            .context("versitygw, which `tests/cluster/cluster install` builds")?;
+        let child = spawn(folder.path(), tls, &format!("{host}:{port}"))?;
         let mut this = Self {
             child,
             folder,
+            route: None,
             port,
             host: host.to_owned(),
             authority,
         };
-        let address = format!("{host}:{port}");
+        this.wait()?;
+        this.let_reader_read()?;
+        Ok(this)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let address = format!("{}:{}", self.host, self.port);
         wait_for("the S3 server", || {
-            if let Some(ended) = this.child.try_wait()? {
-                let log = std::fs::read_to_string(this.folder.path().join("log"))?;
+            if let Some(ended) = self.child.try_wait()? {
+                let log = std::fs::read_to_string(self.folder.path().join("log"))?;
                 anyhow::bail!("it ended with {ended}: {log}");
             }
             Ok(TcpStream::connect(&address).ok())
         })?;
-        this.let_reader_read()?;
-        Ok(this)
+        Ok(())
+    }
+
+    /// Ends it as a machine that loses its power does; what it has on its disk stays.
+    pub fn lose(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again where it was.
+    pub fn find_again(&mut self) -> Result<()> {
+        let address = format!("{}:{}", self.host, self.port);
+        self.child = spawn(self.folder.path(), self.authority.is_some(), &address)?;
+        self.wait()
     }
 
     /// Its policy stands in an attribute of the bucket's folder.
@@ -177,10 +176,21 @@ impl Server {
         Ok(command)
     }
 
+    /// Takes back the key of [`OLD`].
+    pub fn refuse_old(&self) -> Result<()> {
+        let users = self.folder.path().join("users");
+        let_in(&users, &[(READER, "user"), (NEW, "admin")])
+    }
+
     /// What a Secret holds that is enough to use it.
     pub fn secret(&self, name: &str) -> Value {
+        self.secret_of(name, ROOT)
+    }
+
+    /// The same as this user.
+    pub fn secret_of(&self, name: &str, [access, secret]: [&str; 2]) -> Value {
         let mut data = json!({
-            "AWS_ACCESS_KEY_ID": ROOT[0], "AWS_SECRET_ACCESS_KEY": ROOT[1],
+            "AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint(),
         });
         if let Some(authority) = &self.authority {
@@ -222,6 +232,105 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Starts the program on what is in a folder.
+fn spawn(folder: &Path, tls: bool, address: &str) -> Result<Child> {
+    let at = |name: &str| folder.join(name);
+    let mut command = Command::new("versitygw");
+    command.args(["--quiet", "--region", REGION, "--port", address]);
+    // Whose key is taken back is refused from the next request on.
+    command.arg("--iam-cache-disable");
+    command.arg("--iam-dir").arg(at("users"));
+    if tls {
+        command
+            .arg("--cert")
+            .arg(at("server.crt"))
+            .arg("--key")
+            .arg(at("server.key"));
+    }
+    command.arg("posix").arg(at("data"));
+    let log = std::fs::File::create(at("log"))?;
+    command
+        .env("ROOT_ACCESS_KEY", ROOT[0])
+        .env("ROOT_SECRET_KEY", ROOT[1])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    command
+        .spawn()
+        .context("versitygw, which `tests/cluster/cluster install` builds")
+}
+
+/// The address of this machine that a cluster's pods reach.
+pub fn host_for_pods(on: On) -> Result<String> {
+    Ok(addresses(on)?[1].to_string())
+}
+
+/// The address of a cluster's node, and that of this machine as its pods reach it, which is the one before.
+fn addresses(on: On) -> Result<[Ipv4Addr; 2]> {
+    let config = std::fs::read_to_string(on.kubeconfig()?)?;
+    let config: Value = serde_yaml::from_str(&config)?;
+    let server = config["clusters"][0]["cluster"]["server"]
+        .as_str()
+        .context("a server")?;
+    let node: Ipv4Addr = server
+        .trim_start_matches("https://")
+        .split(':')
+        .next()
+        .context("a host")?
+        .parse()?;
+    Ok([node, Ipv4Addr::from_bits(node.to_bits() - 1)])
+}
+
+/// A way for a cluster's pods to one more address of this machine, until it is dropped.
+struct Route {
+    on: On,
+    to: String,
+}
+
+/// How many tests use the way at once.
+static ROUTES: Mutex<u32> = Mutex::new(0);
+
+impl Route {
+    fn new(on: On, to: Ipv4Addr) -> Result<Self> {
+        let mut used = ROUTES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (to, via) = (to.to_string(), addresses(on)?[1].to_string());
+        Self::ip(on, &["replace", &to, "via", &via])?;
+        *used += 1;
+        Ok(Self { on, to })
+    }
+
+    fn ip(on: On, args: &[&str]) -> Result<()> {
+        let inside = format!("kmig-{}", on.letter());
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &inside, "route"]).args(args);
+        output_of(&mut ip)?;
+        Ok(())
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        let mut used = ROUTES.lock().unwrap_or_else(PoisonError::into_inner);
+        *used -= 1;
+        if *used == 0 {
+            Self::ip(self.on, &["del", &self.to]).ok();
+        }
+    }
+}
+
+/// Writes down who may log in, each with what he may do. It is a file of its own until it is whole.
+fn let_in(users: &Path, all: &[([&str; 2], &str)]) -> Result<()> {
+    let accounts = all.iter().map(|([access, secret], role)| {
+        let account = json!({"access": access, "secret": secret, "role": role, "userID": 0, "groupID": 0, "projectID": 0});
+        ((*access).to_owned(), account)
+    });
+    let accounts: serde_json::Map<_, _> = accounts.collect();
+    let draft = users.join("draft");
+    std::fs::write(&draft, json!({"accessAccounts": accounts}).to_string())?;
+    std::fs::rename(draft, users.join("users.json"))?;
+    Ok(())
 }
 
 /// Makes an authority and a certificate of it for this machine; the authority's, in PEM.

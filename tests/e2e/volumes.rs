@@ -34,7 +34,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    fn new(
+    pub fn new(
         namespace: &Namespace,
         verb: &'static str,
         claim: &'static str,
@@ -117,7 +117,7 @@ impl Drop for Prepared {
     }
 }
 
-fn block_claim(name: &str, size: &str) -> Value {
+pub fn block_claim(name: &str, size: &str) -> Value {
     let mut claim = workload::claim(name, size);
     claim["spec"]["volumeMode"] = json!("Block");
     claim["spec"]["storageClassName"] = json!("prepared");

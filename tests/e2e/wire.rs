@@ -19,10 +19,10 @@ pub fn joined() -> RwLockReadGuard<'static, ()> {
 }
 
 /// While this is held, they do not.
-struct Cut(#[expect(dead_code, reason = "it is held")] RwLockWriteGuard<'static, ()>);
+pub struct Cut(#[expect(dead_code, reason = "it is held")] RwLockWriteGuard<'static, ()>);
 
 impl Cut {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let guard = WIRE.write().unwrap_or_else(PoisonError::into_inner);
         output_of(Command::new(CLUSTER).args(["cut", "a", "b"]))?;
         Ok(Self(guard))

@@ -86,6 +86,11 @@ fn plans() -> Result<()> {
         ("bad-user", more("  mover: {runAs: postgres}")),
         ("bad-objects", more("  objects: move")),
         ("bad-limit", more("  mover: {limit: 50Mb/s}")),
+        ("bad-verify", more("  verify: size")),
+        (
+            "verify-without-rounds",
+            more("  verify: warm\n  warm: {rounds: 0}"),
+        ),
     ];
     for (name, text) in &cases {
         world.write(&format!("{name}.yaml"), text)?;
@@ -171,6 +176,16 @@ fn flags() -> Result<()> {
         &["snapshot", "list"],
         &["snapshot", "list", "s3://backups/../other"],
         &["snapshot", "show", "s3://backups/t1"],
+        &["snapshot", "prune", "s3://backups"],
+        &[
+            "snapshot",
+            "prune",
+            "s3://backups",
+            "--keep-last",
+            "1",
+            "--dry-run=server",
+        ],
+        &["snapshot", "prune", "s3://backups", "--keep-last", "-1"],
         &["restore", "t1.snapshot"],
         &["restore", "s3://backups/t1", "--into", "datastore/gold"],
         &["restore", "t1.snapshot", "--into", "gold"],

@@ -29,7 +29,7 @@ fn the_help_of_every_verb() -> Result<()> {
     ] {
         insta::assert_snapshot!(format!("help_{verb}"), world.told(NAME, &[verb, "--help"])?);
     }
-    for verb in ["list", "show", "delete"] {
+    for verb in ["list", "show", "delete", "prune"] {
         let told = world.told(NAME, &["snapshot", verb, "--help"])?;
         insta::assert_snapshot!(format!("help_snapshot_{verb}"), told);
     }

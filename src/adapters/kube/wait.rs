@@ -27,6 +27,8 @@ pub struct Wait<'a> {
     what: &'a str,
     bound: Duration,
     tell: &'a (dyn Fn(&str) + Send + Sync),
+    /// How often it is read where nothing is watched.
+    only_read: Option<Duration>,
 }
 
 impl<'a> Wait<'a> {
@@ -37,6 +39,16 @@ impl<'a> Wait<'a> {
             what,
             bound,
             tell: &|_| {},
+            only_read: None,
+        }
+    }
+
+    /// By reading alone, this often: for objects that nobody has to have the right to list and to watch.
+    #[must_use]
+    pub fn reading_each(self, interval: Duration) -> Self {
+        Self {
+            only_read: Some(interval),
+            ..self
         }
     }
 
@@ -97,7 +109,7 @@ where
 {
     let deadline = Instant::now() + wait.bound;
     let mut changes = std::pin::pin!(watch(api.clone(), selector.clone()));
-    let mut watching = true;
+    let mut watching = wait.only_read.is_none();
     let mut polled = false;
     let mut last_seen = "nothing yet".to_owned();
     loop {
@@ -123,7 +135,7 @@ where
             ));
         }
         last_seen = seen;
-        let next_read = deadline.min(Instant::now() + POLL);
+        let next_read = deadline.min(Instant::now() + wait.only_read.unwrap_or(POLL));
         let news = async {
             if !watching {
                 return std::future::pending().await;

@@ -156,3 +156,21 @@ async fn waiting_for_many_sees_them_all() {
     .expect("all gone");
     assert!(left.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_may_only_get_an_object_waits_for_it_by_getting_it() {
+    let mut gets = 0;
+    let fake = FakeApi::new(move |seen: &Seen| {
+        let alone = !seen.target.contains("watch=") && !seen.target.contains("limit=");
+        assert!(alone, "{} was asked for", seen.target);
+        gets += 1;
+        pod(if gets < 4 { "Pending" } else { "Running" })
+    });
+    let each = Duration::from_secs(2);
+    let wait = Wait::new("pod shop/p to run", Duration::from_mins(2)).reading_each(each);
+    let start = Instant::now();
+    wait_for(&fake.cluster().namespaced("shop"), "p", &wait, phase)
+        .await
+        .expect("it runs");
+    assert!(start.elapsed() <= 4 * each, "{:?}", start.elapsed());
+}

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Address, S3Error, Settings,
-    client::{LONG, Session, http, timeouts},
+    client::{Session, http, long, timeouts},
     draft::{Draft, MARK, mark},
     error::{AWS, Request},
     fault::{self, Meaning},
@@ -321,11 +321,33 @@ impl Bucket {
                 .content_md5(&digest)
                 .body(ByteStream::from(content.clone()))
                 .customize()
-                .config_override(Config::builder().timeout_config(timeouts(LONG)))
+                .config_override(
+                    Config::builder().timeout_config(timeouts(long(content.len() as u64))),
+                )
                 .send()
         })
         .await?;
         Ok(Draft::object(self, key))
+    }
+
+    /// Makes an object in one piece, in place of the one that is there: for what is only told, never for data.
+    ///
+    /// # Errors
+    ///
+    /// The server does not take it.
+    pub async fn put_over(&self, key: &str, content: Bytes) -> Result<(), S3Error> {
+        let request = self.request("write", key);
+        let digest = md5(&content);
+        let put = self.call(&request, |client| {
+            client
+                .put_object()
+                .bucket(self.name())
+                .key(key)
+                .content_md5(&digest)
+                .body(ByteStream::from(content.clone()))
+                .send()
+        });
+        put.await.map(drop).map_err(|(error, _)| error)
     }
 
     /// Sends what makes an object, under the condition that there is none. Where the server knows no conditions it is

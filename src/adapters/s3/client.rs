@@ -20,8 +20,10 @@ use super::{Bucket, S3Error, Settings, settings::Keys};
 const CONNECT: Duration = Duration::from_secs(5);
 /// One try of a request without much of a body, from connecting to the end of the answer's head.
 const SHORT: Duration = Duration::from_secs(30);
-/// The same for a part: it may be 64 kB/s that lead to the server. One that stands still ends sooner.
-pub(super) const LONG: Duration = Duration::from_mins(3);
+/// The least for a part; one that stands still ends sooner.
+const LONG: Duration = Duration::from_mins(3);
+/// Bytes a second with which every part passes in time.
+const SLOWEST: u64 = 64 << 10;
 /// How often a request is sent at most. Between tries it waits up to 0.25, 0.5, 1, 2 and 4 s.
 const TRIES: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -72,6 +74,11 @@ impl Session {
             client: Client::from_conf(config.build()),
         }
     }
+}
+
+/// How long so many bytes may take to pass.
+pub(super) fn long(bytes: u64) -> Duration {
+    LONG.max(Duration::from_secs(bytes / SLOWEST))
 }
 
 /// Bounds of one try.
@@ -131,5 +138,18 @@ impl Bucket {
             *session = Session::new(settings, &self.inner.http, now);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_may_take_longer() {
+        assert_eq!(long(0), LONG);
+        assert_eq!(long(8 << 20), LONG);
+        // The largest part that there is.
+        assert_eq!(long(128 << 20), Duration::from_secs(2_048));
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Meaning {
     NoUpload,
     /// What arrived was not what we sent.
     Garbled,
+    /// It was done, and nobody can read the answer.
+    Unreadable,
 }
 
 /// The error of a request, and what it means.
@@ -131,6 +133,7 @@ impl Answer {
             ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody", _) => {
                 Meaning::Garbled
             }
+            ("", 200..=299) => Meaning::Unreadable,
             _ => Meaning::Error,
         }
     }
@@ -138,6 +141,9 @@ impl Answer {
     /// `NoSuchKey: The specified key does not exist.`
     fn said(&self) -> String {
         match (self.code(), self.message.as_str()) {
+            ("", _) if self.meaning() == Meaning::Unreadable => {
+                format!("status {}, and an answer that cannot be read", self.status)
+            }
             ("", _) => format!("status {}", self.status),
             (code, "") => code.to_owned(),
             (code, message) => format!("{code}: {message}"),

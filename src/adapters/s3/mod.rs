@@ -1,8 +1,8 @@
 //! Buckets of S3 servers: AWS's, and those that people run themselves.
 //!
-//! What is made is never made over something else, carries a checksum that the server checks, and is taken away again
-//! unless it is kept ([`Draft`]). What fails by itself is asked for again, a bounded number of times; credentials that
-//! are no longer taken are read again before that is told.
+//! What is made is never made over something else, but for what is only told of it ([`Bucket::put_over`]); it carries a
+//! checksum that the server checks, and is taken away again unless it is kept ([`Draft`]). What fails by itself is asked
+//! for again, a bounded number of times; credentials that are no longer taken are read again before that is told.
 mod access;
 mod address;
 mod bucket;
@@ -27,4 +27,4 @@ pub use ongoing::Ongoing;
 pub use settings::{Given, Settings, Source};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,16 +11,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use super::{
-    super::kube::cause, Bucket, S3Error, Unfinished, Version, bucket::size, fault::Meaning,
-    feed::Part,
+    super::kube::cause, Bucket, S3Error, Unfinished, Version, bucket::size, client::long,
+    fault::Meaning, feed::Part,
 };
 
 /// How often a connection may break in the middle of a range.
 const TRIES: u32 = 5;
 /// How long to wait before it is made anew.
 const WAIT: Duration = Duration::from_millis(250);
-/// How long a range of some MiB may take.
-const LONGEST: Duration = Duration::from_mins(3);
 
 /// An object that is sent, part by part.
 #[derive(Debug)]
@@ -106,8 +104,11 @@ impl Bucket {
             let page = match page.await {
                 Ok(page) => page,
                 Err((S3Error::NotFound { .. }, _) | (_, Meaning::NoUpload)) => return Ok(None),
-                // Where it cannot be told what is there, all of it is sent again.
-                Err((S3Error::Forbidden { .. }, _) | (_, Meaning::Unknown)) => {
+                // Where it cannot be told what is there, all of it is sent again. Not every server calls its list
+                // what S3 calls it.
+                Err(
+                    (S3Error::Forbidden { .. }, _) | (_, Meaning::Unknown | Meaning::Unreadable),
+                ) => {
                     return Ok(Some(BTreeMap::new()));
                 }
                 Err((error, _)) => return Err(error),
@@ -169,7 +170,8 @@ impl Bucket {
             if offered != wanted {
                 return Err(short(format!("has {offered}")));
             }
-            let why = match tokio::time::timeout(LONGEST, opened.body.collect()).await {
+            let bound = long(wanted);
+            let why = match tokio::time::timeout(bound, opened.body.collect()).await {
                 Ok(Ok(body)) => {
                     let bytes = body.into_bytes();
                     if bytes.len() as u64 == wanted {
@@ -178,7 +180,7 @@ impl Bucket {
                     format!("{} of {wanted} bytes came", bytes.len())
                 }
                 Ok(Err(error)) => cause::text(&error),
-                Err(_) => format!("it did not come within {} s", LONGEST.as_secs()),
+                Err(_) => format!("it did not come within {} s", bound.as_secs()),
             };
             tries += 1;
             if tries == TRIES {

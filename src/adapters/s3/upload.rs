@@ -8,7 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 
 use super::{
     Bucket, S3Error, Unfinished,
-    client::{LONG, timeouts},
+    client::{long, timeouts},
     draft::{Draft, MARK, mark},
     feed::{Fed, Part, Parts, Sum},
 };
@@ -131,7 +131,9 @@ impl Bucket {
                 .content_md5(&part.md5)
                 .body(ByteStream::from(part.bytes.clone()))
                 .customize()
-                .config_override(Config::builder().timeout_config(timeouts(LONG)))
+                .config_override(
+                    Config::builder().timeout_config(timeouts(long(part.bytes.len() as u64))),
+                )
                 .send()
         });
         let sent = sent.await.map_err(|(error, _)| error)?;
@@ -160,7 +162,7 @@ impl Bucket {
                 .set_if_none_match(conditional.then(|| "*".to_owned()))
                 .multipart_upload(parts.clone())
                 .customize()
-                .config_override(Config::builder().timeout_config(timeouts(LONG)))
+                .config_override(Config::builder().timeout_config(timeouts(long(0))))
                 .send()
         })
         .await

@@ -1,6 +1,9 @@
+mod bucket;
 mod in_place;
 mod item;
 mod kamaji;
+mod on_the_way;
+mod scratch;
 mod source;
 mod store;
 
@@ -15,7 +18,10 @@ use k8s_openapi::api::{
 use kube::Resource;
 use serde_json::json;
 
-use self::{in_place::OldVolumes, item::Item, kamaji::OneShot, store::OldStore};
+use self::{
+    bucket::LeftInBucket, in_place::OldVolumes, item::Item, kamaji::OneShot,
+    on_the_way::LeftOnTheWay, store::OldStore,
+};
 use super::{begun::Begun, identity, named, session::keeps_its_plan};
 use crate::{
     adapters::kube::{Object, Selector, get_opt, list_all},
@@ -51,6 +57,9 @@ pub(crate) struct Args {
     /// Also delete the journal
     #[arg(long)]
     forget: bool,
+    /// Take over from a run whose lock has run out
+    #[arg(long)]
+    take_over: bool,
     /// client: show what would be done; server: also let the API server check every change, without keeping it
     #[arg(
         long,
@@ -65,8 +74,14 @@ pub(crate) struct Args {
 /// What is to be deleted, in this order.
 struct Items {
     left: Vec<Item>,
+    /// What a snapshot left in its bucket.
+    bucket: Option<LeftInBucket>,
+    /// Namespaces that were made for checks.
+    scratch: Vec<scratch::Left>,
     /// Annotations of a tenant's control plane.
     one_shot: Option<OneShot>,
+    /// What bytes went through.
+    on_the_way: Option<LeftOnTheWay>,
     old_data: Vec<Item>,
     /// The volumes of before a move in place.
     volumes: Option<OldVolumes>,
@@ -92,8 +107,17 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         for item in items.all() {
             item.delete(cx, args.dry_run).await?;
         }
+        if let Some(bucket) = &items.bucket {
+            bucket.delete(cx, args.dry_run).await?;
+        }
+        for scratch in &items.scratch {
+            scratch.delete(cx, args.dry_run).await?;
+        }
         if let Some(one_shot) = &items.one_shot {
             one_shot.delete(cx, args.dry_run).await?;
+        }
+        if let Some(on_the_way) = &items.on_the_way {
+            on_the_way.delete(cx, args.dry_run).await?;
         }
         if let Some(store) = &items.store {
             store.delete(cx, args.dry_run).await?;
@@ -103,7 +127,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         }
         return Ok(Kind::Done);
     }
-    let mut begun = Begun::open(cx, &args.name, false).await?;
+    let mut begun = Begun::open(cx, &args.name, args.take_over).await?;
     let done = Box::pin(clean(cx, &args, &mut begun)).await;
     begun.leave().await;
     done
@@ -144,8 +168,17 @@ async fn clean(cx: &Context, args: &Args, begun: &mut Begun) -> Result<Kind> {
     for item in &items.left {
         item.delete(cx, DryRun::None).await?;
     }
+    if let Some(bucket) = &items.bucket {
+        bucket.delete(cx, DryRun::None).await?;
+    }
+    for scratch in &items.scratch {
+        scratch.delete(cx, DryRun::None).await?;
+    }
     if let Some(one_shot) = &items.one_shot {
         one_shot.delete(cx, DryRun::None).await?;
+    }
+    if let Some(on_the_way) = &items.on_the_way {
+        on_the_way.delete(cx, DryRun::None).await?;
     }
     if !items.old_data.is_empty() {
         delete_source(cx, begun, &items.old_data).await?;
@@ -226,7 +259,9 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     let (report, _) = named::report(seen);
     let name = &args.name;
     let command = |verb: &str| cx.command_in(&seen.header.namespace, &format!("{verb} {name}"));
-    if !matches!(report.state, State::Done | State::RolledBack) {
+    // Nothing that is made for a check is needed when nobody is at work on it.
+    let needed = !scratch::is_check(seen);
+    if needed && !matches!(report.state, State::Done | State::RolledBack) {
         let why = format!(
             "migration {name} is {}: what it made is still needed",
             report.state.name()
@@ -251,12 +286,14 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
             break;
         }
     }
+    let bucket = Box::pin(LeftInBucket::of(cx, seen, &report, sides)).await?;
     let mut one_shot = None;
     if is_switch(seen) {
         let (more, annotations) = Box::pin(kamaji::left(cx, seen, sides, &selector)).await?;
         left.extend(more);
         one_shot = annotations;
     }
+    let on_the_way = Box::pin(LeftOnTheWay::of(cx, seen, sides)).await?;
     if args.forget
         && !args.old_data
         && report.state == State::Done
@@ -297,7 +334,10 @@ async fn collect(cx: &Context, args: &Args, seen: &Seen, sides: &Sides) -> Resul
     }
     Ok(Items {
         left,
+        bucket,
+        scratch: scratch::left(seen, sides).await?,
         one_shot,
+        on_the_way,
         old_data,
         volumes,
         store,
@@ -348,9 +388,12 @@ impl Items {
 
     fn is_empty(&self) -> bool {
         self.all().next().is_none()
+            && self.scratch.is_empty()
             && self.store.is_none()
             && self.volumes.is_none()
+            && self.bucket.is_none()
             && self.one_shot.is_none()
+            && self.on_the_way.is_none()
             && self.file.is_none()
     }
 
@@ -362,10 +405,15 @@ impl Items {
             why: "the journal".to_owned(),
         });
         let one_shot = self.one_shot.iter().map(OneShot::shown);
+        let on_the_way = self.on_the_way.iter();
+        let on_the_way = on_the_way.flat_map(LeftOnTheWay::shown);
         let store = self.store.iter().map(OldStore::shown);
         self.all()
             .map(Item::shown)
+            .chain(self.bucket.iter().flat_map(LeftInBucket::shown))
+            .chain(self.scratch.iter().map(scratch::Left::shown))
             .chain(one_shot)
+            .chain(on_the_way)
             .chain(self.volumes.iter().flat_map(OldVolumes::shown))
             .chain(store)
             .chain(file)

@@ -131,7 +131,9 @@ impl<'a> Scan<'a> {
             } else if word == "--" {
                 scan.only_words = true;
             } else if !word.contains('=') {
-                scan.open = flag_of(command, scan.verb(), word);
+                let flag = flag_of(command, scan.verb(), word);
+                // Such a flag has its value behind an equals sign, or none.
+                scan.open = flag.filter(|flag| !flag.is_require_equals_set());
             }
         }
         scan

@@ -14,14 +14,14 @@ use crate::{
     ui::amount::{bytes, count},
 };
 
-/// Bring a snapshot back, of volumes into claims or of a tenant into a DataStore, and compare it there
+/// Bring a snapshot back, of a workload with its volumes or of a tenant into a DataStore, and compare it there
 #[derive(clap::Args, Debug)]
 #[command(after_help = super::examples::RESTORE)]
 pub(crate) struct Args {
     /// The file that `snapshot` wrote, or a snapshot in a bucket with its PREFIX/NAME/TIME
     #[arg(value_name = "FILE|s3://…")]
     from: Place,
-    /// Into what: namespace/NAME, where claims are made as they were, pvc/NAME, or datastore/NAME for a tenant's
+    /// Into what: namespace/NAME, where the workload and its claims are made as they were, pvc/NAME, or datastore/NAME for a tenant's
     #[arg(long, value_name = "KIND/NAME")]
     into: Target,
     /// The key prefix or database there; the snapshot's own if not given

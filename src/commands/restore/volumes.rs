@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::{Kind, Usage},
     flags::DryRun,
-    plan::{self, Metadata, Plan, Playbook, Quantity, RunAs, Source, Spec, Target},
+    plan::{self, Metadata, Plan, Playbook, Quantity, RunAs, Source, Span, Spec, Target},
 };
 
 /// What restoring volumes has and a tenant's has not.
@@ -24,6 +24,12 @@ pub(super) struct Flags {
     /// Size of claims that are made; what they had if not given
     #[arg(long, value_name = "QUANTITY", help_heading = "Volumes")]
     size: Option<Quantity>,
+    /// Leave the workload out, and bring its volumes alone
+    #[arg(long, help_heading = "Volumes")]
+    volumes_only: bool,
+    /// How long the workload may take to be ready; 15m if not given
+    #[arg(long, value_name = "TIME", help_heading = "Volumes")]
+    ready_within: Option<Span>,
     /// User that the movers run as: auto, root, workload or UID:GID
     #[arg(long, value_name = "USER", help_heading = "Volumes")]
     run_as: Option<RunAs>,
@@ -38,6 +44,8 @@ impl Flags {
         let given = [
             ("--storage-class", self.storage_class.is_some()),
             ("--size", self.size.is_some()),
+            ("--volumes-only", self.volumes_only),
+            ("--ready-within", self.ready_within.is_some()),
             ("--run-as", self.run_as.is_some()),
             ("--take-over", self.take_over),
         ];
@@ -74,9 +82,11 @@ pub(super) async fn run(cx: &Context, args: &Args, target: Target) -> Result<Kin
     spec.target = Target {
         storage_class: flags.storage_class.clone(),
         size: flags.size.clone(),
+        volumes_only: flags.volumes_only,
         ..target
     };
     spec.mover.run_as = flags.run_as.unwrap_or_default();
+    spec.ready_within = flags.ready_within;
     let into = spec.target.pvc.as_ref().or(spec.target.namespace.as_ref());
     let into = into.cloned().unwrap_or_default();
     let plan = Plan {

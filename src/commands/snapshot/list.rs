@@ -5,8 +5,11 @@ use crate::{
     adapters::s3::Address,
     context::Context,
     error::Kind,
-    steps::snapshots::{Contents, Found, State, StoredVolume},
-    ui::{Format, SnapshotRow, SnapshotState, SnapshotVolume},
+    steps::{
+        checks::Measured,
+        snapshots::{Contents, Found, Proof, State, StoredVolume},
+    },
+    ui::{Format, SnapshotCheck, SnapshotChecked, SnapshotRow, SnapshotState, SnapshotVolume},
 };
 
 /// Show the snapshots of a bucket
@@ -48,6 +51,10 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
             SnapshotState::Unfinished,
             "it has no manifest, which is written last",
         ),
+        State::HalfDeleted => (
+            SnapshotState::HalfDeleted,
+            "its deletion was begun: `snapshot prune` ends it",
+        ),
         State::Damaged(why) => (SnapshotState::Damaged, why.as_str()),
         State::Unreadable(why) => (SnapshotState::Unreadable, why.as_str()),
     };
@@ -61,9 +68,7 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
         tenant.map(|manifest| &manifest.head),
         tenant.map(|manifest| &manifest.end),
     );
-    let source = head
-        .map(|head| format!("tcp {}", head.tenant))
-        .or_else(|| volumes.map(|manifest| manifest.source.clone()));
+    let source = manifest.map(Contents::source);
     let stored = volumes.map_or(&[][..], |manifest| &manifest.volumes);
     SnapshotRow {
         name: found.id.to_string(),
@@ -85,10 +90,31 @@ pub(super) fn row(repository: &Address, found: &Found) -> SnapshotRow {
         digest: end.map(|end| end.digest.clone()),
         blake3: tenant.map(|manifest| manifest.data.blake3.clone()),
         frozen: volumes.map(|manifest| manifest.frozen),
+        checked: found.proofs.good.iter().map(checked).collect(),
+        checks: volumes.map_or_else(Vec::new, |manifest| {
+            manifest.checks.iter().map(measured).collect()
+        }),
         volumes: stored.iter().map(volume).collect(),
         stored_bytes: found.stored,
         written_by: manifest.map(|manifest| manifest.written_by().to_owned()),
         taken: found.id.at(),
+    }
+}
+
+fn checked(proof: &Proof) -> SnapshotChecked {
+    SnapshotChecked {
+        level: proof.level,
+        at: proof.at,
+    }
+}
+
+fn measured(check: &Measured) -> SnapshotCheck {
+    SnapshotCheck {
+        name: check.name.clone(),
+        exit_code: check.exit_code,
+        output: check.output.clone(),
+        bytes: check.bytes,
+        digest: check.digest.clone(),
     }
 }
 

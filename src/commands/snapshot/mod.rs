@@ -1,5 +1,6 @@
 mod delete;
 mod list;
+mod prune;
 mod show;
 mod volumes;
 
@@ -51,6 +52,7 @@ enum Verb {
     List(list::Args),
     Show(show::Args),
     Delete(delete::Args),
+    Prune(prune::Args),
 }
 
 /// What a snapshot can be of.
@@ -92,6 +94,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
         Some(Verb::List(args)) => list::run(cx, args).await,
         Some(Verb::Show(args)) => show::run(cx, args).await,
         Some(Verb::Delete(args)) => delete::run(cx, args).await,
+        Some(Verb::Prune(args)) => Box::pin(prune::run(cx, args)).await,
         None => {
             let to = args.to.context("a place")?;
             let source = match args.subject.context("a subject")? {

@@ -1,4 +1,6 @@
 //! Volumes into a bucket: a migration of its own, with a journal, so that it can be gone on with.
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::super::{
@@ -34,6 +36,9 @@ pub(super) struct Flags {
     /// Bytes a second that are read at most, like 50MiB/s
     #[arg(long, value_name = "RATE", help_heading = "Volumes")]
     limit: Option<Rate>,
+    /// File with checks to run in its pods before, as YAML; what they give is kept for `restore-check`
+    #[arg(long, value_name = "FILE", help_heading = "Volumes")]
+    checks: Option<PathBuf>,
     /// Take over from another run whose lock has run out
     #[arg(long, help_heading = "Volumes")]
     take_over: bool,
@@ -56,6 +61,7 @@ impl Flags {
             ("--freeze", self.freeze.is_some()),
             ("--run-as", self.run_as.is_some()),
             ("--limit", self.limit.is_some()),
+            ("--checks", self.checks.is_some()),
             ("--take-over", self.take_over),
             ("--dry-run", self.dry_run.is_some()),
         ];
@@ -93,12 +99,21 @@ pub(super) async fn run(
         let why = "--freeze is for a workload, and a claim is named: leave it out";
         return Err(Usage(why.to_owned()).into());
     }
+    if flags.checks.is_some() && kind == "pvc" {
+        let why = "--checks is for a workload, and a claim is named: leave it out";
+        return Err(Usage(why.to_owned()).into());
+    }
+    let checks = match &flags.checks {
+        Some(file) => plan::read_checks(file)?,
+        None => Vec::new(),
+    };
     let bucket = server.place(cx, &address).await?;
     let mut spec = Spec::new(Playbook::Snapshot, source);
     spec.target = Target {
         bucket: Some(Box::new(bucket)),
         ..Target::default()
     };
+    spec.checks = checks;
     spec.freeze.live = flags.live;
     spec.freeze.mode = flags.freeze.unwrap_or_default();
     spec.mover.run_as = flags.run_as.unwrap_or_default();

@@ -4,34 +4,37 @@
 //! makes the snapshot whole. The workload is frozen from before the first byte until that is done.
 mod away;
 mod hold;
+mod measure;
 mod names;
 mod read_back;
+mod remote;
 mod reserve;
 mod seal;
 mod upload;
 mod wake;
 
 use anyhow::Result;
-use secrecy::ExposeSecret as _;
 
 use super::{
     Place,
     freeze::Watched,
     inventory::Inventory,
-    movers::{InBucket, Movers},
+    movers::{InBucket, Movers, access},
     snapshots::Repository,
 };
 use crate::{
     adapters::s3::{Address, Bucket, Given, Settings, Source},
     engine::{Failure, Kind},
     plan::BucketPlace,
-    transfer::archive::{Access, Objects, Secret},
+    transfer::archive::Objects,
 };
 
 pub use away::Away;
 pub use hold::Hold;
+pub use measure::{MEASURED, Measure, Measurements};
 pub use names::{Named, named};
 pub use read_back::{READ_BACK, ReadBack};
+pub use remote::Remote;
 pub use reserve::{RESERVED, Reserve, Reserved};
 pub use seal::{SEALED, Seal};
 pub use upload::{UPLOADED, Upload, Uploaded, UploadedVolume};
@@ -43,7 +46,7 @@ pub struct Archiving {
     /// The movers; only those of the source are made.
     pub movers: Movers,
     /// Where the snapshot goes.
-    pub repository: Repository,
+    pub repository: Remote,
     /// What it is of.
     pub inventory: Inventory,
     /// The same for people and as an argument: `statefulset/db`.
@@ -52,12 +55,17 @@ pub struct Archiving {
     pub guard: Option<Watched>,
 }
 
+fn address(bucket: &BucketPlace) -> Result<Address> {
+    let address: Result<Address, String> = bucket.address.parse();
+    address.map_err(|why| {
+        let why = format!("`{}` is no place in a bucket: {why}", bucket.address);
+        Failure::new(Kind::Blocked, why).into()
+    })
+}
+
 /// Opens the repository of a plan, with the credentials of the Secret that it names, or of whoever runs this.
 pub async fn repository(bucket: &BucketPlace, home: &Place) -> Result<Repository> {
-    let address: Address = bucket.address.parse().map_err(|why| {
-        let why = format!("`{}` is no place in a bucket: {why}", bucket.address);
-        Failure::new(Kind::Blocked, why)
-    })?;
+    let address = address(bucket)?;
     let given = Given {
         endpoint: bucket.endpoint.clone(),
         region: bucket.region.clone(),
@@ -85,21 +93,5 @@ pub(super) async fn in_bucket(repository: &Repository, objects: Objects) -> InBu
     InBucket {
         access: access(repository.bucket()),
         objects,
-    }
-}
-
-/// What a mover is told, so that it can use the same bucket. It goes over the mover's encrypted control connection,
-/// and nowhere else.
-fn access(bucket: &Bucket) -> Access {
-    let access = bucket.access();
-    Access {
-        endpoint: access.endpoint,
-        region: access.region,
-        authority: access.authority,
-        bucket: bucket.name().to_owned(),
-        id: access.id,
-        key: Secret::new(access.secret.expose_secret()),
-        token: access.token.map(|token| Secret::new(token.expose_secret())),
-        from: access.from,
     }
 }

@@ -52,7 +52,7 @@ impl Step for ReadBack {
             bytes: trees.clone().map(|tree| tree.bytes).sum(),
         };
         let volumes: Vec<_> = trees.map(|tree| tree.bytes).enumerate().collect();
-        let repository = this.repository.clone();
+        let repository = this.repository.open().await?.clone();
         let work: LoneWork<()> = Arc::new(move |lone| {
             let objects = places[lone.index].clone();
             let archive = uploaded.volumes[lone.index].archive.clone();

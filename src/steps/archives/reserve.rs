@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{Archiving, named};
 use crate::{
     engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone},
+    plan::Size,
     steps::{
         inventory::{Mode, Volume},
         snapshots::SnapshotId,
     },
+    transfer::archive::MOST_TAR,
 };
 
 /// Gives the snapshot its name, and begins its objects: a bucket that takes none is found before writes stop.
@@ -45,11 +47,12 @@ impl Archiving {
             .map_or(&*self.subject, |(_, name)| name)
     }
 
-    async fn check_bucket(&self) -> Check {
+    async fn check_bucket(&self) -> Result<Check> {
         let address = self.repository.address();
         let object = address.to_string();
         let earlier = address.join(self.name()).join("").key;
-        match self.repository.bucket().list(&earlier).await {
+        let repository = self.repository.open().await?;
+        Ok(match repository.bucket().list(&earlier).await {
             Ok(found) => Check::pass(
                 "bucket",
                 object,
@@ -61,7 +64,7 @@ impl Archiving {
                     .map_or_else(String::new, |(command, what)| format!("`{command}` {what}"));
                 Check::block("bucket", object, error.to_string(), cure)
             }
-        }
+        })
     }
 
     fn check_volume(&self, volume: &Volume) -> Vec<Check> {
@@ -81,18 +84,18 @@ impl Archiving {
                 ),
             ));
         }
-        if volume.mode == Mode::Block {
-            checks.push(Check::block(
-                "source volume",
-                object.clone(),
-                "is a device, and archives are made of file systems",
-                "copy it to another volume instead",
-            ));
-        }
+        checks.extend(too_large(volume, &object));
         if self.guard.is_none()
             && let Some(user) = volume.used.first()
         {
-            checks.push(if volume.is_exclusive() {
+            checks.push(if volume.mode == Mode::Block {
+                Check::block(
+                    "source volume",
+                    object,
+                    format!("pod {} may write to it, and a device does not tell what changed while it was read", user.pod),
+                    "freeze the workload: a snapshot of it does that by itself",
+                )
+            } else if volume.is_exclusive() {
                 Check::block(
                     "source volume",
                     object,
@@ -112,6 +115,26 @@ impl Archiving {
     }
 }
 
+/// What is said of a volume on which more may be than an archive holds. Of a device all of it goes in.
+fn too_large(volume: &Volume, object: &str) -> Option<Check> {
+    if volume.capacity <= MOST_TAR {
+        return None;
+    }
+    let evidence = format!(
+        "has {}, and an archive holds {} at most",
+        Size(volume.capacity),
+        Size(MOST_TAR)
+    );
+    let cure = "copy it to another volume instead";
+    Some(match volume.mode {
+        Mode::Block => Check::block("source volume", object, evidence, cure),
+        Mode::Filesystem => {
+            let evidence = format!("{evidence}: refused if more is on it, before anything is sent");
+            Check::warn("source volume", object, evidence, cure)
+        }
+    })
+}
+
 #[async_trait]
 impl Step for Reserve {
     fn id(&self) -> &'static str {
@@ -127,7 +150,7 @@ impl Step for Reserve {
     }
 
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
-        let mut checks = vec![self.0.check_bucket().await];
+        let mut checks = vec![self.0.check_bucket().await?];
         for volume in &self.0.inventory.volumes {
             checks.extend(self.0.check_volume(volume));
         }
@@ -138,8 +161,9 @@ impl Step for Reserve {
         let this = &self.0;
         let cluster = this.movers.source.cluster.identity().await?.to_owned();
         let run = &this.movers.belongs.run;
+        let repository = this.repository.open().await?;
         // Begun by a try that was cut off before it could write its name down.
-        let begun = this.repository.begun_by(this.name(), run).await?;
+        let begun = repository.begun_by(this.name(), run).await?;
         let id = begun
             .into_iter()
             .next()
@@ -148,13 +172,13 @@ impl Step for Reserve {
             .into_iter()
             .enumerate()
             .map(|(index, named)| {
-                let key = this.repository.key_of(&id, &named.data);
+                let key = repository.key_of(&id, &named.data);
                 let mark = this.movers.run_of(index);
-                async move { this.repository.bucket().ongoing(&key, &mark).await }
+                async move { repository.bucket().ongoing(&key, &mark).await }
             });
         if let Err(error) = try_join_all(begin).await {
             // Its own failure tells more than that of tidying up; the name is this run's alone.
-            this.repository.delete(&id).await.ok();
+            repository.delete(&id).await.ok();
             return Err(error.into());
         }
         Ok(Outcome::Done(serde_json::to_value(Reserved {
@@ -167,8 +191,9 @@ impl Step for Reserve {
         let this = &self.0;
         // By what is there: a try that was cut off has written nothing down.
         let run = &this.movers.belongs.run;
-        for id in this.repository.begun_by(this.name(), run).await? {
-            this.repository.delete(&id).await?;
+        let repository = this.repository.open().await?;
+        for id in repository.begun_by(this.name(), run).await? {
+            repository.delete(&id).await?;
         }
         Ok(Undone::Restored)
     }

@@ -1,11 +1,13 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::{Archiving, RESERVED, UPLOADED};
+use super::{Archiving, MEASURED, RESERVED, UPLOADED};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
     plan::Size,
-    steps::snapshots::{FORMAT, Kind, SnapshotId, StoredVolume, VolumesManifest},
+    steps::snapshots::{
+        Kind, SnapshotId, StoredVolume, VOLUMES_FORMAT, VolumesManifest, kept, referenced,
+    },
 };
 
 /// Writes the manifest, which makes the snapshot whole.
@@ -31,18 +33,23 @@ impl Seal {
             size: volume.size.clone(),
             capacity: volume.capacity,
             class: volume.class.clone(),
+            mode: volume.mode,
             access: volume.access.clone(),
             archive: uploaded.archive,
         });
         let manifest = VolumesManifest {
-            kubectl_migrate_snapshot: FORMAT,
+            kubectl_migrate_snapshot: VOLUMES_FORMAT,
             kind: Kind::Volumes,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: reserved.cluster,
             source: this.movers.source.object(kind, this.name()),
             frozen: uploaded.frozen,
             volumes: volumes.collect(),
-            workload: this.inventory.workload.clone(),
+            workload: kept(&this.inventory.workload),
+            references: referenced(&this.inventory.workload),
+            checks: cx
+                .find(&MEASURED)?
+                .map_or_else(Vec::new, |measured| measured.checks),
         };
         Ok((id, manifest))
     }
@@ -64,7 +71,12 @@ impl Step for Seal {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let (id, manifest) = self.manifest(cx)?;
-        self.0.repository.seal_volumes(&id, &manifest).await?;
+        self.0
+            .repository
+            .open()
+            .await?
+            .seal_volumes(&id, &manifest)
+            .await?;
         let trees = manifest.volumes.iter().map(|volume| &volume.archive.tree);
         let (files, bytes) = trees.fold((0, 0), |(files, bytes), tree| {
             (files + tree.files, bytes + tree.bytes)
@@ -79,7 +91,8 @@ impl Step for Seal {
 
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
         if let Some(reserved) = cx.find(&RESERVED)? {
-            self.0.repository.unseal(&reserved.id()?).await?;
+            let repository = self.0.repository.open().await?;
+            repository.unseal(&reserved.id()?).await?;
         }
         Ok(Undone::Restored)
     }

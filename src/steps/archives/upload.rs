@@ -92,7 +92,7 @@ impl Step for Upload {
         let places = this.places(&cx.get(&RESERVED)?.id()?);
         let frozen = this.guard.is_some();
         let limit = this.movers.limit.of_each(places.len());
-        let repository = this.repository.clone();
+        let repository = this.repository.open().await?.clone();
         let work: LoneWork<Archive> = Arc::new(move |lone| {
             let objects = places[lone.index].clone();
             let repository = repository.clone();

@@ -30,7 +30,10 @@ impl Step for FinalCopy {
     }
 
     fn title(&self) -> String {
-        "copy what changed since, by content".to_owned()
+        match self.movers.only_through() {
+            Some(bucket) => format!("copy all through {bucket} once more, by content"),
+            None => "copy what changed since, by content".to_owned(),
+        }
     }
 
     fn undo_plan(&self) -> UndoPlan {

@@ -19,6 +19,8 @@ pub(super) struct Pace {
     sent: u64,
     /// Seconds to read everything on both sides once.
     reading: Option<f64>,
+    /// Whether the last round moved everything, and the final one will.
+    whole: bool,
 }
 
 /// A round that moved less than this part of a volume tells how long its few files took, and nothing of how
@@ -34,6 +36,12 @@ impl Pace {
         let round = &rounded.summary;
         let seconds = seconds(round.milliseconds);
         self.last = Some(seconds);
+        self.whole = rounded.whole;
+        if rounded.whole {
+            // What is limited is reading, before it is compressed.
+            self.sent = round.bytes;
+            return;
+        }
         self.sent = round.bytes_sent;
         let limited = |least| round.bytes_sent as f64 >= least as f64 * seconds * HELD_UP;
         if rounded.least.is_some_and(limited) {
@@ -71,7 +79,14 @@ pub(super) fn forecast(stopping: Duration, paces: &[Pace], limit: Option<u64>) -
     let mut slowest = 0.0_f64;
     for pace in paces {
         let sending = limit.map_or(0.0, |limit| pace.sent as f64 / limit as f64);
-        slowest = slowest.max(pace.last?.max(sending) + 2.0 * pace.reading?);
+        let last = pace.last?;
+        let reading = match pace.reading {
+            // The final round is as the last one was. Where nobody measured reading, that is no longer than a round was,
+            // which has read the one side and written the other.
+            reading if pace.whole => reading.unwrap_or(last),
+            reading => 2.0 * reading?,
+        };
+        slowest = slowest.max(last.max(sending) + reading);
     }
     let copying = Duration::try_from_secs_f64(slowest).ok()?;
     Some(stopping + copying)
@@ -103,6 +118,7 @@ mod tests {
             summary,
             least: None,
             limited: None,
+            whole: false,
         }
     }
 
@@ -182,6 +198,24 @@ mod tests {
         let mut pace = Pace::default();
         pace.round(&limited(first, 1 << 30));
         assert!(pace.is_known());
+    }
+
+    #[test]
+    fn what_goes_whole_takes_as_long_again_and_is_read_once_more() {
+        let mut rounded = round(1 << 30, 1 << 30, 100_000);
+        rounded.whole = true;
+        let mut pace = pace(&[rounded]);
+        assert!(!pace.is_known());
+        let seconds = |pace: Pace, limit| {
+            let forecast = forecast(STOPPING, &[pace], limit);
+            forecast.expect("it went once").as_secs()
+        };
+        // As long as all of it is the bound of what nobody measured.
+        assert_eq!(seconds(pace, None), 30 + 100 + 100);
+        pace.read(&verification(7000));
+        assert_eq!(seconds(pace, None), 30 + 100 + 7);
+        // A limit that was set since: reading, and therefore sending, takes longer.
+        assert_eq!(seconds(pace, Some(1 << 20)), 30 + 1024 + 7);
     }
 
     #[test]

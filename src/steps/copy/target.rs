@@ -92,7 +92,7 @@ fn foreign(movers: &Movers, volume: &Volume, target: &Inspection, begun: bool) -
 
 /// Refuses to begin to write to a device that holds something: it was empty when it was taken, and somebody may have
 /// used it since. `begun` says of each volume whether this run has written to it before.
-pub(super) async fn devices_are_empty(
+pub(in crate::steps) async fn devices_are_empty(
     movers: &Movers,
     cx: &Cx,
     meter: &Meter,

@@ -6,17 +6,17 @@ use async_trait::async_trait;
 use super::{
     Copied, CopiedVolume,
     forecast::{Pace, forecast},
-    round, target,
+    round, target, went_through,
 };
 use crate::{
     engine::{Check, Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
     plan::{Size, Span},
     steps::{
-        inventory::Volume,
+        inventory::{Mode, Volume},
         movers::{Doing, Meter, Movers, Work},
         prepare::PREPARED,
     },
-    transfer::{RoundKind, Verification},
+    transfer::{Reading, RoundKind, Verification},
 };
 
 /// Copies while the workload runs, until little is left.
@@ -26,11 +26,33 @@ pub struct WarmCopy {
     pub movers: Movers,
     /// At most so many rounds.
     pub rounds: u32,
+    /// Whether both sides are compared after them, while the workload runs.
+    pub verify: bool,
     /// How long writes may stop.
     pub max_freeze: Option<Span>,
     /// How long stopping the workload takes by itself, as its pods' grace says.
     pub stopping: Duration,
 }
+
+/// What the rounds did, by volume.
+struct Rounds {
+    /// Whether the target may have been written to.
+    began: Vec<bool>,
+    volumes: Vec<CopiedVolume>,
+    paces: Vec<Pace>,
+}
+
+impl Rounds {
+    fn new(volumes: &[Volume], began: Vec<bool>) -> Self {
+        Self {
+            began,
+            volumes: volumes.iter().map(CopiedVolume::new).collect(),
+            paces: vec![Pace::default(); volumes.len()],
+        }
+    }
+}
+
+const CLAIM: &str = "persistentvolumeclaim";
 
 /// What warm copying leaves in the journal.
 pub const WARM: Key<Copied> = Key::new("warm-copy");
@@ -56,35 +78,113 @@ impl WarmCopy {
         shared.map(|(index, _)| index).collect()
     }
 
-    /// Reads everything on both sides once, where no round told how long that takes.
-    async fn measure(
+    fn claims(&self, indices: &[usize]) -> String {
+        let volumes = indices.iter().map(|index| &self.movers.volumes[*index]);
+        let claims: Vec<_> = volumes.map(|volume| volume.source.as_str()).collect();
+        claims.join(", ")
+    }
+
+    /// One round on these volumes.
+    async fn round(
+        &self,
+        cx: &Cx,
+        meter: &Meter,
+        indices: &[usize],
+        rounds: &mut Rounds,
+    ) -> Result<()> {
+        target::is_unused(&self.movers).await?;
+        let fresh = indices.iter().copied();
+        let fresh = fresh.filter(|index| !rounds.began[*index]);
+        self.movers.write_to(fresh).await?;
+        let work = round(RoundKind::Warm, rounds.began.clone());
+        let done = self.movers.some(indices, cx, meter, &[], &work).await?;
+        for (index, round) in indices.iter().zip(done) {
+            rounds.began[*index] = true;
+            rounds.paces[*index].round(&round);
+            rounds.volumes[*index].add(round, self.movers.ways.of(*index));
+        }
+        Ok(())
+    }
+
+    /// Reads both sides of these volumes, and compares them.
+    async fn read(
         &self,
         cx: &Cx,
         indices: &[usize],
-        volumes: &[CopiedVolume],
-        paces: &mut [Pace],
-    ) -> Result<()> {
-        let claims: Vec<_> = indices
-            .iter()
-            .map(|index| self.movers.volumes[*index].source.as_str())
-            .collect();
-        cx.sink.notice(format!(
-            "both sides of {} are read once, to say how long writes would have to stop",
-            claims.join(", ")
-        ));
+        rounds: &mut Rounds,
+        reading: Reading,
+    ) -> Result<Vec<Verification>> {
         let names = self
             .movers
             .volumes
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Verifying, names);
-        let work: Work<Verification> =
-            Arc::new(|pair| Box::pin(async move { Ok(pair.verify(&[]).await?.verification) }));
-        let expected: Vec<_> = volumes.iter().map(|volume| volume.bytes).collect();
+        let work: Work<Verification> = Arc::new(move |pair| {
+            Box::pin(async move { Ok(pair.verify(&[], reading).await?.verification) })
+        });
+        let expected: Vec<_> = rounds.volumes.iter().map(|volume| volume.bytes).collect();
         let read = self.movers.some(indices, cx, &meter, &expected, &work);
         let read = read.await?;
-        for (index, read) in indices.iter().zip(read) {
-            paces[*index].read(&read);
+        for (index, read) in indices.iter().zip(&read) {
+            rounds.paces[*index].read(read);
+        }
+        Ok(read)
+    }
+
+    /// Reads everything on both sides once, where no round told how long that takes.
+    async fn measure(&self, cx: &Cx, indices: &[usize], rounds: &mut Rounds) -> Result<()> {
+        cx.sink.notice(format!(
+            "both sides of {} are read once, to say how long writes would have to stop",
+            self.claims(indices)
+        ));
+        self.read(cx, indices, rounds, Reading::Afresh).await?;
+        Ok(())
+    }
+
+    /// Compares both sides while the workload runs, and once more what changed meanwhile: that takes as long as it
+    /// will when writes are stopped. What differs is nothing to be told yet, as the source is written to.
+    async fn verify(
+        &self,
+        cx: &Cx,
+        meter: &Meter,
+        indices: &[usize],
+        rounds: &mut Rounds,
+    ) -> Result<()> {
+        let volumes = &self.movers.volumes;
+        let trees = indices.iter().copied();
+        // What goes through a bucket is read as a whole each time.
+        let trees = trees.filter(|index| {
+            volumes[*index].mode == Mode::Filesystem && !rounds.volumes[*index].goes_whole()
+        });
+        let trees: Vec<_> = trees.collect();
+        if trees.is_empty() {
+            return Ok(());
+        }
+        cx.sink.notice(format!(
+            "both sides of {} are compared while the workload runs: what does not change from then on is not read again while writes are stopped",
+            self.claims(&trees)
+        ));
+        self.read(cx, &trees, rounds, Reading::Remember).await?;
+        self.round(cx, meter, indices, rounds).await?;
+        let read = self.read(cx, &trees, rounds, Reading::Remember).await?;
+        for (index, read) in trees.iter().zip(&read) {
+            let (volume, movers) = (&volumes[*index], &self.movers);
+            let sides = [
+                (
+                    movers.source.object(CLAIM, &volume.source),
+                    read.source_recalled,
+                ),
+                (
+                    movers.target.object(CLAIM, &volume.target),
+                    read.target_recalled,
+                ),
+            ];
+            for (object, _) in sides.iter().filter(|(_, recalled)| !recalled.possible) {
+                cx.sink.notice(format!(
+                    "{object} will be read as a whole while writes are stopped: its file system is none that is known to tell of every change (ext4, XFS, Btrfs)"
+                ));
+            }
         }
         Ok(())
     }
@@ -128,20 +228,48 @@ impl WarmCopy {
         }
         let left: u64 = volumes.iter().map(|volume| volume.left).sum();
         let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let forecast = Span::rounded(forecast);
+        let whole = volumes.iter().filter(|volume| volume.goes_whole());
+        let whole: u64 = whole.map(|volume| volume.bytes).sum();
+        let (what, cure) = if whole > 0 {
+            let what = format!(
+                "{} have to go through the bucket once more, all of them, and be read on both sides",
+                Size(whole)
+            );
+            let cure = "allow more, or let the movers reach each other: by every other way only what changed has to go again";
+            (what, cure)
+        } else {
+            let (read, cure) = if self.verify {
+                let read = format!("of {} what changed since it was compared has", Size(all));
+                (read, "allow more, or run again when less is written")
+            } else {
+                let cure = "allow more, or let spec.verify be `warm`, which reads most of it before, or run again when less is written";
+                (format!("{} have", Size(all)), cure)
+            };
+            let what = format!(
+                "{read} to be read twice on both sides, and the last warm round still moved {}",
+                Size(left)
+            );
+            (what, cure)
+        };
         let why = format!(
-            "writes would have to stop for about {}, and {max} is allowed (spec.freeze.max): {} have to be read twice on both sides, and the last warm round still moved {}; allow more, or run again when less is written",
-            Span::rounded(forecast),
-            Size(all),
-            Size(left)
+            "writes would have to stop for about {forecast}, and {max} is allowed (spec.freeze.max): {what}; {cure}"
         );
         Err(Failure::new(Kind::Blocked, why))
     }
 
     fn enough(volumes: &[CopiedVolume], before: u64) -> bool {
-        let left: u64 = volumes.iter().map(|volume| volume.left).sum();
-        let all: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let left = left(volumes);
+        let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+        let all: u64 = nearing.map(|volume| volume.bytes).sum();
         left <= all / LITTLE || left >= before
     }
+}
+
+/// What another round may bring nearer.
+fn left(volumes: &[CopiedVolume]) -> u64 {
+    let nearing = volumes.iter().filter(|volume| !volume.goes_whole());
+    nearing.map(|volume| volume.left).sum()
 }
 
 #[async_trait]
@@ -151,7 +279,17 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        "copy while the source runs, until little is left".to_owned()
+        match self.movers.only_through() {
+            Some(bucket) => {
+                format!(
+                    "copy all through {bucket} while the source runs, to measure how long it takes"
+                )
+            }
+            None => {
+                let compare = if self.verify { " and compare" } else { "" };
+                format!("copy{compare} while the source runs, until little is left")
+            }
+        }
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -191,58 +329,56 @@ impl Step for WarmCopy {
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let meter = self.meter(cx);
-        let mut began = self.movers.begun().await?;
+        let began = self.movers.begun().await?;
         if let Some(checks) = target::look(&self.movers, cx, &meter, &began).await? {
             self.movers.remove().await?;
             return Ok(Outcome::Blocked(checks));
         }
         self.movers.adopt(&found(cx)?).await?;
-        let mut volumes: Vec<_> = self.movers.volumes.iter().map(CopiedVolume::new).collect();
-        let mut paces = vec![Pace::default(); volumes.len()];
+        let mut rounds = Rounds::new(&self.movers.volumes, began);
         // The others are copied by the final round, when their pods are gone.
-        let shared = self.shared();
+        let mut shared = self.shared();
+        let all = shared.clone();
         let mut before = u64::MAX;
         let mut number = 0;
         while number < self.rounds && !shared.is_empty() {
             number += 1;
-            target::is_unused(&self.movers).await?;
-            let fresh = shared.iter().copied().filter(|index| !began[*index]);
-            self.movers.write_to(fresh).await?;
-            let work = round(RoundKind::Warm, began.clone());
-            let rounds = tokio::select! {
-                rounds = self.movers.some(&shared, cx, &meter, &[], &work) => rounds?,
+            tokio::select! {
+                done = self.round(cx, &meter, &shared, &mut rounds) => done?,
                 () = cx.stop.wait() => return Ok(Outcome::Stopped),
-            };
-            for (index, round) in shared.iter().zip(rounds) {
-                began[*index] = true;
-                paces[*index].round(&round);
-                volumes[*index].add(round, self.movers.ways.of(*index));
             }
-            let enough = Self::enough(&volumes, before) || number == self.rounds;
-            before = volumes.iter().map(|volume| volume.left).sum();
+            // What goes whole each time comes no nearer.
+            shared.retain(|index| !rounds.volumes[*index].goes_whole());
+            let enough = Self::enough(&rounds.volumes, before) || number == self.rounds;
+            before = left(&rounds.volumes);
             if !enough {
                 continue;
             }
-            let unknown: Vec<_> = shared
-                .iter()
-                .copied()
-                .filter(|index| !paces[*index].is_known())
-                .collect();
-            if self.max_freeze.is_none() || unknown.is_empty() {
+            let unknown = all.iter().copied();
+            let unknown = unknown.filter(|index| !rounds.paces[*index].is_known());
+            let unknown: Vec<_> = unknown.collect();
+            // Where both sides are compared in any case, that tells it.
+            if self.max_freeze.is_none() || unknown.is_empty() || self.verify {
                 break;
             }
             tokio::select! {
-                measured = self.measure(cx, &unknown, &volumes, &mut paces) => measured?,
+                measured = self.measure(cx, &unknown, &mut rounds) => measured?,
                 () = cx.stop.wait() => return Ok(Outcome::Stopped),
             }
             // What changed while it was read is the last that is left.
             number = self.rounds - 1;
         }
-        let limit = &self.movers.limit;
-        let forecast = forecast(self.stopping, &paces, limit.of_each(paces.len()));
-        self.fits(forecast, &volumes)?;
+        if self.verify && !shared.is_empty() {
+            tokio::select! {
+                verified = self.verify(cx, &meter, &shared, &mut rounds) => verified?,
+                () = cx.stop.wait() => return Ok(Outcome::Stopped),
+            }
+        }
+        let (paces, limit) = (&rounds.paces, &self.movers.limit);
+        let forecast = forecast(self.stopping, paces, limit.of_each(paces.len()));
+        self.fits(forecast, &rounds.volumes)?;
         let copied = Copied {
-            volumes,
+            volumes: rounds.volumes,
             expected_freeze: forecast.map(|forecast| forecast.as_secs_f64()),
             limit: limit.whole(),
         };
@@ -258,6 +394,8 @@ impl Step for WarmCopy {
             self.movers.forget(&adopted).await?;
         }
         self.movers.remove().await?;
+        // Last: the source is awake, and nobody sends any more.
+        self.movers.sweep(went_through(cx)?, &cx.sink).await?;
         Ok(Undone::Restored)
     }
 }
@@ -271,6 +409,7 @@ fn found(cx: &Cx) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::movers::Way;
 
     fn volume(bytes: u64, left: u64) -> CopiedVolume {
         serde_json::from_value(serde_json::json!({
@@ -286,5 +425,11 @@ mod tests {
         assert!(!WarmCopy::enough(&[volume(1000, 11)], u64::MAX));
         assert!(WarmCopy::enough(&[volume(1000, 500)], 500));
         assert!(!WarmCopy::enough(&[volume(1000, 400)], 500));
+        let mut whole = volume(1000, 1000);
+        whole.way = Some(Way::Bucket {
+            because: Vec::new(),
+        });
+        assert!(WarmCopy::enough(&[whole.clone()], u64::MAX));
+        assert!(!WarmCopy::enough(&[whole, volume(1000, 400)], 500));
     }
 }

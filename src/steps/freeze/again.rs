@@ -13,7 +13,7 @@ impl FreezeStep {
             begun: Value::Null,
             ..self.clone()
         };
-        whatever.freeze_and_prove(cx).await
+        Box::pin(whatever.freeze_and_prove(cx)).await
     }
 
     /// Writes the note of this freeze on the workload that was made again, which has another uid; where it has it

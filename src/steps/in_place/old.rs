@@ -19,6 +19,9 @@ use crate::{
 
 /// Provisioners delete a volume in seconds; the storage behind it may be slow.
 const GONE: Duration = Duration::from_mins(10);
+/// How often it is looked whether one is gone. Volumes belong to no namespace, so that the right to watch them would be
+/// one on everybody's; to get one by its name is enough, and is needed for the swap already.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The old volumes of a migration that is done, and what else it left on objects.
 #[derive(Clone, Debug)]
@@ -139,7 +142,7 @@ impl OldVolumes {
             }
             let object = shown(&held.volume);
             let what = format!("{object} to be deleted by its provisioner");
-            let wait = Wait::new(&what, GONE);
+            let wait = Wait::new(&what, GONE).reading_each(LOOK);
             wait_for(
                 &self.in_place.volumes(),
                 &held.volume,

@@ -42,10 +42,11 @@ pub struct Volume {
 }
 
 /// A file system or a block device.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Mounted as a directory tree.
+    #[default]
     Filesystem,
     /// Given as a device; copied as one file.
     Block,
@@ -81,7 +82,8 @@ pub struct Use {
 }
 
 /// How many pods a workload asks for; 1 when it does not say.
-pub(super) fn replicas(workload: &Value) -> u32 {
+#[must_use]
+pub fn replicas(workload: &Value) -> u32 {
     workload["spec"]["replicas"]
         .as_u64()
         .map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))

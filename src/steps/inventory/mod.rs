@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(super) use claims::uses;
-pub use claims::{Mode, Use, Volume};
+pub use claims::{Mode, Use, Volume, replicas};
 pub use references::{Reference, references};
 pub use source::{Now, Part};
 

@@ -3,7 +3,7 @@ use futures::future::try_join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Limit, Meter, Movers, Way,
+    Limit, Meter, Movers, Through, Way,
     ensure::Running,
     keys::Keys,
     objects::PORT,
@@ -13,9 +13,10 @@ use super::{
 use crate::{
     adapters::kube::{KubeError, PortStream, open_port},
     engine::{Failure, Kind, Limited},
+    plan::MoverWay,
     transfer::{
         Activity, Control, ControlError, DEFAULT_CONNECTIONS, Finding, Inspection, Progress, Reach,
-        Relay, RoundKind, RoundSummary, Side, Verification, What,
+        Reading, Relay, RoundKind, RoundSummary, Side, Verification, What,
         archive::{Access, Archive, Objects},
     },
 };
@@ -24,12 +25,16 @@ use crate::{
 pub struct Pair {
     /// Which volume.
     pub index: usize,
-    source: Control<PortStream>,
-    target: Lone,
+    pub(super) source: Control<PortStream>,
+    pub(super) target: Lone,
     /// Where the two cannot reach each other; cut when the pair is dropped.
     relay: Option<Relay>,
-    limit: Limit,
-    images: [String; 2],
+    /// Where bytes go through a bucket.
+    pub(super) through: Option<Through>,
+    /// The source's claim.
+    pub(super) claim: String,
+    pub(super) limit: Limit,
+    pub(super) images: [String; 2],
 }
 
 /// A round, and how it was limited.
@@ -41,6 +46,8 @@ pub struct Rounded {
     pub least: Option<u64>,
     /// What it waited for most; none where it was too short to tell.
     pub limited: Option<Limited>,
+    /// Whether it moved everything, and so will the next.
+    pub whole: bool,
 }
 
 /// A comparison, and what it was made with.
@@ -67,10 +74,10 @@ pub struct InBucket {
 pub struct Lone {
     /// Which volume.
     pub index: usize,
-    run: String,
-    expected: u64,
-    meter: Meter,
-    control: Control<PortStream>,
+    pub(super) run: String,
+    pub(super) expected: u64,
+    pub(super) meter: Meter,
+    pub(super) control: Control<PortStream>,
 }
 
 impl Movers {
@@ -92,44 +99,76 @@ impl Movers {
             source: from?,
             target: to?,
             relay: None,
+            through: None,
+            claim: self.volumes[source.mover.index].source.clone(),
             limit: self.limit.clone(),
             images: [source, target].map(|running| running.image.clone()),
         };
-        let claim = &self.volumes[pair.index].source;
         // What is known need not be found out again while writes are stopped: a packet that a policy drops is waited
         // for.
         let known = self.ways.of(pair.index);
-        let mut declined = match known {
-            Some(Way::Client { because }) => because,
-            Some(Way::Direct) | None => match pair.dial(&[source, target]).await? {
-                declined if declined.is_empty() => {
-                    self.ways.set(pair.index, Way::Direct);
-                    return Ok(pair);
-                }
-                declined => {
-                    meter.sink().notice(format!(
-                        "claim {claim}: its movers cannot reach each other, so its bytes go through this client: {}",
-                        declined.join("; ")
-                    ));
-                    declined
-                }
-            },
+        let (first, mut declined) = match known.clone() {
+            Some(Way::Client { because }) => (MoverWay::Client, because),
+            Some(Way::Bucket { because }) => (MoverWay::Bucket, because),
+            Some(Way::Direct) | None => (MoverWay::Direct, Vec::new()),
         };
-        match self.relay(&mut pair, [source, target]).await? {
-            Reach::Reached { .. } => {
-                self.ways.set(pair.index, Way::Client { because: declined });
-                Ok(pair)
+        for way in [MoverWay::Direct, MoverWay::Client, MoverWay::Bucket] {
+            if way < first {
+                continue;
             }
-            Reach::Declined { reason } => {
-                declined.push(reason);
-                let why = format!(
-                    "the movers of claim {claim} cannot reach each other, neither by themselves nor through this client; allow connections between pods of {} and {} on port {PORT}",
-                    self.source, self.target
-                );
-                let failure = Failure::new(Kind::Blocked, why).with_evidence(declined);
-                Err(Loss::Never(failure.into()))
+            if !self.allowed.contains(&way) {
+                if way != MoverWay::Bucket {
+                    declined.push(format!("`{way}` is not among spec.mover.ways"));
+                }
+                continue;
             }
+            let refused = match way {
+                MoverWay::Direct => pair.dial(&[source, target]).await?,
+                MoverWay::Client => refused(self.relay(&mut pair, [source, target]).await?),
+                // Whether the bucket answers now the work itself will tell, and is done again if it does not.
+                MoverWay::Bucket if matches!(known, Some(Way::Bucket { .. })) => {
+                    pair.through.clone_from(&self.through);
+                    Vec::new()
+                }
+                MoverWay::Bucket => refused(self.by_bucket(&mut pair).await?),
+            };
+            if refused.is_empty() {
+                if known.is_none() || way != first {
+                    let tried = self.allowed.contains(&MoverWay::Direct);
+                    tell(meter, &pair.claim, way, tried, &declined);
+                }
+                self.ways.set(pair.index, found(way, declined));
+                return Ok(pair);
+            }
+            declined.extend(refused);
         }
+        Err(Loss::Never(self.apart(&pair.claim, declined).into()))
+    }
+
+    /// The failure that it is when there is no way.
+    fn apart(&self, claim: &str, declined: Vec<String>) -> Failure {
+        let why = if self.allowed == [MoverWay::Bucket] {
+            format!(
+                "the bytes of claim {claim} cannot go through the bucket, and by no other way they may (spec.mover.ways); mend what is told, then give the command again"
+            )
+        } else {
+            let tried = self.allowed.iter().map(|way| match way {
+                MoverWay::Direct => "by themselves",
+                MoverWay::Client => "through this client",
+                MoverWay::Bucket => "through the bucket",
+            });
+            let or = match &self.through {
+                Some(_) => "",
+                None => ", or name a bucket that both reach (spec.mover.bucket)",
+            };
+            format!(
+                "the movers of claim {claim} cannot reach each other, neither {}; allow connections between pods of {} and {} on port {PORT}{or}",
+                tried.collect::<Vec<_>>().join(" nor "),
+                self.source,
+                self.target
+            )
+        };
+        Failure::new(Kind::Blocked, why).with_evidence(declined)
     }
 
     /// Connects both through this client: a port-forward to each for every connection.
@@ -139,7 +178,9 @@ impl Movers {
             .map(|_| async { tokio::try_join!(self.open(both[0]), self.open(both[1])) });
         let streams = try_join_all(streams).await?;
         let (relay, reach) = Relay::between(&mut pair.target.control, streams).await?;
-        pair.relay = Some(relay);
+        if matches!(reach, Reach::Reached { .. }) {
+            pair.relay = Some(relay);
+        }
         Ok(reach)
     }
 
@@ -207,6 +248,9 @@ impl Pair {
 
     /// Copies what differs.
     pub async fn round(&mut self, kind: RoundKind, began: bool) -> Result<Rounded, ControlError> {
+        if let Some(through) = self.through.clone() {
+            return self.round_through(&through, kind).await;
+        }
         let mut share = self.limit.join();
         // Also where there is none: the mover may still have one from an earlier run.
         self.source.limit(share.now()).await?;
@@ -230,11 +274,20 @@ impl Pair {
             summary,
             least: share.least(),
             limited: verdict(source, target),
+            whole: false,
         })
     }
 
     /// Reads both sides back and compares them.
-    pub async fn verify(&mut self, excused: &[What]) -> Result<Compared, ControlError> {
+    pub async fn verify(
+        &mut self,
+        excused: &[What],
+        reading: Reading,
+    ) -> Result<Compared, ControlError> {
+        // There both sides are read as a whole each time, one after the other.
+        if let Some(through) = self.through.clone() {
+            return self.verify_through(&through, excused).await;
+        }
         let (mut tell, seen) = (self.target.tell(), self.target.tell_source());
         let mut target = Activity::default();
         let mut hear = |progress: Progress| {
@@ -244,7 +297,7 @@ impl Pair {
         let Lone { run, control, .. } = &mut self.target;
         let (end, ended) = oneshot::channel::<()>();
         let verifying = async {
-            let verification = control.verify(run, excused, &mut hear).await;
+            let verification = control.verify(run, excused, reading, &mut hear).await;
             drop(end);
             verification
         };
@@ -349,6 +402,41 @@ impl Lone {
         let (index, meter, expected) = (self.index, self.meter.clone(), self.expected);
         move |progress| meter.moved(index, &progress, expected)
     }
+}
+
+/// Why it was declined; nothing where it was not.
+fn refused(reach: Reach) -> Vec<String> {
+    match reach {
+        Reach::Reached { .. } => Vec::new(),
+        Reach::Declined { reason } => vec![reason],
+    }
+}
+
+/// A way that was found, and why by none before it.
+fn found(way: MoverWay, because: Vec<String>) -> Way {
+    match way {
+        MoverWay::Direct => Way::Direct,
+        MoverWay::Client => Way::Client { because },
+        MoverWay::Bucket => Way::Bucket { because },
+    }
+}
+
+/// Says that bytes do not go straight, which was tried or not.
+fn tell(meter: &Meter, claim: &str, way: MoverWay, tried: bool, declined: &[String]) {
+    let through = match way {
+        MoverWay::Direct => return,
+        MoverWay::Client => "this client",
+        MoverWay::Bucket => "the bucket",
+    };
+    let why = if tried {
+        "its movers cannot reach each other, so its bytes"
+    } else {
+        "its bytes"
+    };
+    meter.sink().notice(format!(
+        "claim {claim}: {why} go through {through}: {}",
+        declined.join("; ")
+    ));
 }
 
 /// An address with the movers' port; IPv6 in brackets.

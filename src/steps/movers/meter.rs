@@ -96,7 +96,18 @@ impl Meter {
 
     /// Takes in what a mover says about its volume. `expected` is how many bytes are to be read back.
     pub fn moved(&self, index: usize, figures: &transfer::Progress, expected: u64) {
-        self.works(index, Side::Target, figures.activity);
+        self.moved_by(Side::Target, index, figures, expected);
+    }
+
+    /// The same of the mover of one side.
+    pub(super) fn moved_by(
+        &self,
+        side: Side,
+        index: usize,
+        figures: &transfer::Progress,
+        expected: u64,
+    ) {
+        self.works(index, side, figures.activity);
         let mut state = self.state();
         let (done, total) = match state.doing {
             Doing::Copying => (figures.bytes_moved, figures.bytes_to_move),

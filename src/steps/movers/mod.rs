@@ -4,6 +4,8 @@
 //! the first warm round to the last verification; whatever ends one of them in between, Kubernetes starts
 //! it again and the work goes on with what is already there.
 mod adopt;
+mod bucket_checks;
+mod by_bucket;
 mod ensure;
 mod keys;
 mod limit;
@@ -15,6 +17,7 @@ mod remove;
 mod retry;
 #[cfg(test)]
 pub(super) mod testing;
+mod through;
 mod watch;
 mod way;
 
@@ -24,7 +27,10 @@ use serde_json::Value;
 
 use super::{Place, inventory::Volume};
 use crate::marks::Belongs;
-use crate::{plan::RunAs, transfer::Side};
+use crate::{
+    plan::{MoverWay, RunAs},
+    transfer::Side,
+};
 
 pub use adopt::Adopted;
 pub use ensure::STARTS_WITHIN;
@@ -33,6 +39,7 @@ pub use link::{Compared, InBucket, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use put::{Executable, NoExecutable, Opened, has_image, may_have_image, own_digest};
 pub use retry::{LoneWork, Work};
+pub use through::{Through, access, stored};
 pub use way::{Way, Ways};
 
 /// All movers of a migration.
@@ -60,6 +67,10 @@ pub struct Movers {
     pub starts_within: Duration,
     /// How the bytes of each volume go.
     pub ways: Ways,
+    /// The ways that may be taken, in the order in which they are tried.
+    pub allowed: Vec<MoverWay>,
+    /// The bucket that is one of them.
+    pub through: Option<Through>,
     /// How fast they may copy.
     pub limit: Limit,
     /// Whether they only read, also the targets, which may be in use.
@@ -81,6 +92,13 @@ impl Movers {
             only_read: true,
             ..self
         }
+    }
+
+    /// Where the bucket is, if bytes may go by no other way.
+    #[must_use]
+    pub fn only_through(&self) -> Option<&str> {
+        let only = self.allowed == [MoverWay::Bucket];
+        self.through.as_ref().filter(|_| only).map(Through::address)
     }
 
     /// The place of one side.

@@ -95,8 +95,8 @@ fn explained(error: ControlError) -> anyhow::Error {
             | Fault::NameTaken { .. }
             | Fault::TooSmall { .. }
             | Fault::ShapeDiffers { .. }
-            | Fault::Device
             | Fault::TooLarge { .. }
+            | Fault::Newer { .. }
             | Fault::Store(StoreError {
                 failure: StoreFailure::Refused,
                 ..
@@ -106,7 +106,23 @@ fn explained(error: ControlError) -> anyhow::Error {
         ControlError::Fault(Fault::Fenced { .. } | Fault::Superseded) => Kind::LockLost,
         _ => return error.into(),
     };
-    Failure::new(kind, error.to_string()).into()
+    let next = next(&error);
+    with_next(Failure::new(kind, error.to_string()), next).into()
+}
+
+/// What a bucket's error says that helps.
+fn next(error: &ControlError) -> Option<(String, String)> {
+    match error {
+        ControlError::Fault(Fault::Store(error)) => error.next.clone(),
+        _ => None,
+    }
+}
+
+fn with_next(failure: Failure, next: Option<(String, String)>) -> Failure {
+    match next {
+        Some((command, what)) => failure.with_next(command, what),
+        None => failure,
+    }
 }
 
 impl Movers {
@@ -209,9 +225,8 @@ impl Movers {
                     "the movers of claim {} were lost {losses} times, the last time: {error:#}",
                     self.volumes[index].source
                 );
-                return Err(Failure::new(Kind::Error, message)
-                    .with_evidence(seen)
-                    .into());
+                let failure = Failure::new(Kind::Error, message).with_evidence(seen);
+                return Err(with_next(failure, error.downcast_ref().and_then(next)).into());
             }
             let seen = seen.join("; ");
             cx.sink.notice(format!(
@@ -276,10 +291,11 @@ mod tests {
     #[test]
     fn a_bucket_that_may_answer_later_is_asked_again_and_one_that_is_damaged_is_a_difference() {
         let store = |failure| {
-            let why = "why".to_owned();
+            let text = |text: &str| text.to_owned();
             Loss::from(ControlError::Fault(Fault::Store(StoreError {
-                why,
+                why: text("why"),
                 failure,
+                next: Some((text("aws configure list"), text("shows them"))),
             })))
         };
         for failure in [StoreFailure::Passing, StoreFailure::Credentials] {
@@ -293,7 +309,10 @@ mod tests {
             (StoreFailure::Damaged, Kind::Difference),
         ] {
             match store(failure) {
-                Loss::Never(error) => assert_eq!(Failure::kind_of(&error), kind),
+                Loss::Never(error) => {
+                    assert_eq!(Failure::kind_of(&error), kind);
+                    assert_eq!(Failure::next_of(&error)[0].0, "aws configure list");
+                }
                 Loss::Passing(error) => panic!("{failure:?} would be tried again: {error:#}"),
             }
         }

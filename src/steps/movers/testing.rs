@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::{Limit, Movers, STARTS_WITHIN, Ways};
 use crate::{
-    plan::RunAs,
+    plan::{Mover, RunAs},
     steps::{
         Place,
         inventory::{Mode, Volume},
@@ -47,6 +47,8 @@ pub(in crate::steps) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Move
         run_as,
         starts_within: STARTS_WITHIN,
         ways: Ways::default(),
+        allowed: Mover::default().ways(),
+        through: None,
         limit: Limit::new(None),
         only_read: false,
     }

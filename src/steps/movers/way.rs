@@ -16,6 +16,11 @@ pub enum Way {
         /// Why not straight: what each of the two met.
         because: Vec<String>,
     },
+    /// Through a bucket, as an archive that is there for as long as that takes.
+    Bucket {
+        /// Why by no way before it.
+        because: Vec<String>,
+    },
 }
 
 /// The ways that were found, by the number of the volume; all steps of a run share them.
@@ -27,6 +32,13 @@ impl Ways {
     #[must_use]
     pub fn of(&self, index: usize) -> Option<Way> {
         self.found().get(&index).cloned()
+    }
+
+    /// Whether the bytes of a volume went through the bucket.
+    #[must_use]
+    pub fn has_bucket(&self) -> bool {
+        let found = self.found();
+        found.values().any(|way| matches!(way, Way::Bucket { .. }))
     }
 
     pub(super) fn set(&self, index: usize, way: Way) {

@@ -68,7 +68,7 @@ impl Step for Compare {
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
         let this = &self.0;
         let filled = cx.get(&FILLED)?;
-        let (places, repository) = (this.places(), this.repository.clone());
+        let (places, repository) = (this.places(), this.repository.open().await?.clone());
         let work: LoneWork<Verification> = Arc::new(move |lone| {
             let (objects, archive) = places[lone.index].clone();
             let repository = repository.clone();

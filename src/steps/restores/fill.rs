@@ -49,7 +49,11 @@ impl Step for Fill {
         let this = &self.0;
         target::is_unused(&this.movers).await?;
         this.movers.adopt(&found(cx)?).await?;
-        let (places, repository) = (this.places(), this.repository.clone());
+        // Where a device is concerned, nothing but its claim tells later that what is on it is ours.
+        let begun = this.movers.begun().await?;
+        let meter = this.meter(cx, self.id(), Doing::Copying);
+        target::devices_are_empty(&this.movers, cx, &meter, &begun).await?;
+        let (places, repository) = (this.places(), this.repository.open().await?.clone());
         let work: LoneWork<Vec<Finding>> = Arc::new(move |lone| {
             let (objects, archive) = places[lone.index].clone();
             let repository = repository.clone();
@@ -58,7 +62,6 @@ impl Step for Fill {
                 lone.extract(&place, &archive).await
             })
         });
-        let meter = this.meter(cx, self.id(), Doing::Copying);
         let volumes = this.volumes();
         let findings = tokio::select! {
             findings = this.movers.alone(Side::Target, &volumes, cx, &meter, &work) => findings?,

@@ -1,13 +1,15 @@
-//! Volumes out of a bucket, into claims that are made for them or are empty.
+//! Volumes out of a bucket, into claims that are made for them or are empty, and the workload that uses them.
 mod compare;
 mod fill;
 mod hand;
+mod start;
 
 use crate::{
     engine::Cx,
     steps::{
+        archives::Remote,
         movers::{Doing, Meter, Movers},
-        snapshots::{Repository, SnapshotId, VolumesManifest},
+        snapshots::{SnapshotId, VolumesManifest},
     },
     transfer::archive::{Archive, Objects},
 };
@@ -15,6 +17,7 @@ use crate::{
 pub use compare::{COMPARED, Compare, Compared, ComparedVolume};
 pub use fill::{FILLED, Fill, Filled};
 pub use hand::Hand;
+pub use start::{BROUGHT, Brought, StartWorkload};
 
 /// What all steps of a restore work with.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub struct Restoring {
     /// The movers; only those of the target are made.
     pub movers: Movers,
     /// Where the snapshot is.
-    pub repository: Repository,
+    pub repository: Remote,
     /// What it is called there.
     pub id: SnapshotId,
     /// What is in it, in the order of the movers' volumes.

@@ -17,7 +17,6 @@ pub enum Contents {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Any {
-    kubectl_migrate_snapshot: u32,
     kind: Kind,
 }
 
@@ -26,12 +25,11 @@ impl Contents {
     pub(super) fn decode(address: &Address, text: &[u8]) -> Result<Self> {
         match serde_json::from_slice(text) {
             Ok(Any {
-                kubectl_migrate_snapshot: super::FORMAT,
                 kind: Kind::Volumes,
             }) => Ok(Self::Volumes(Box::new(VolumesManifest::decode(
                 address, text,
             )?))),
-            // It says what is wrong with those that are of no kind or another version, too.
+            // It says what is wrong with those that are of no kind, too.
             _ => Ok(Self::Tenant(Box::new(Manifest::decode(address, text)?))),
         }
     }

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 
-use super::{Contents, Manifest, SnapshotId, VolumesManifest, volumes::is_object};
+use super::{Contents, Manifest, Proofs, SnapshotId, VolumesManifest};
 use crate::{
     adapters::s3::{Address, Bucket, Draft, S3Error, Unfinished, Version},
     engine::{Failure, Kind},
@@ -14,6 +15,10 @@ use crate::{
 pub(super) const DATA: &str = "data.jsonl.zst";
 /// The object that makes a snapshot whole.
 const MANIFEST: &str = "manifest.json";
+/// The object that says that a snapshot is being deleted: it is there before anything is gone, and goes last.
+pub(super) const TOMBSTONE: &str = "deleted.json";
+/// The object that tells when it was last seen to be good.
+pub(super) const CHECKS: &str = "checks.json";
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
 
@@ -35,6 +40,8 @@ pub struct Found {
     pub manifest: Option<Contents>,
     /// All its objects' bytes.
     pub stored: u64,
+    /// When it was last seen to be good, where that can be read.
+    pub proofs: Proofs,
 }
 
 /// How a snapshot is, as far as the bucket's list and the manifest tell.
@@ -44,6 +51,8 @@ pub enum State {
     Whole,
     /// It has no manifest: whoever made it was cut off, or is at work.
     Unfinished,
+    /// Its deletion was begun: what is left of it is to go, too.
+    HalfDeleted,
     /// Its data is not what the manifest says.
     Damaged(String),
     /// Its manifest cannot be read.
@@ -67,6 +76,7 @@ struct Parts {
     /// Its objects besides the manifest, each with its size.
     objects: BTreeMap<String, u64>,
     manifest: bool,
+    checks: bool,
     stored: u64,
 }
 
@@ -110,7 +120,7 @@ impl Repository {
         self.address_of(id).join(DATA).key
     }
 
-    fn manifest_address(&self, id: &SnapshotId) -> Address {
+    pub(super) fn manifest_address(&self, id: &SnapshotId) -> Address {
         self.address_of(id).join(MANIFEST)
     }
 
@@ -145,6 +155,7 @@ impl Repository {
             parts.stored += object.size;
             match name {
                 MANIFEST => parts.manifest = true,
+                CHECKS => parts.checks = true,
                 name => {
                     parts.objects.insert(name.to_owned(), object.size);
                 }
@@ -191,11 +202,18 @@ impl Repository {
             None
         };
         let (state, manifest) = self.judge(&id, text, &parts.objects);
+        let proofs = if parts.checks {
+            // It is no part of the snapshot: one of a newer version takes nothing from it.
+            self.proofs(&id).await.unwrap_or_default()
+        } else {
+            Proofs::default()
+        };
         Ok(Found {
             id,
             state,
             manifest,
             stored: parts.stored,
+            proofs,
         })
     }
 
@@ -205,11 +223,19 @@ impl Repository {
         text: Option<Bytes>,
         objects: &BTreeMap<String, u64>,
     ) -> (State, Option<Contents>) {
+        let deleted = objects.contains_key(TOMBSTONE);
         let Some(text) = text else {
-            return (State::Unfinished, None);
+            let state = if deleted {
+                State::HalfDeleted
+            } else {
+                State::Unfinished
+            };
+            return (state, None);
         };
         match Contents::decode(&self.manifest_address(id), &text) {
+            Ok(manifest) if deleted => (State::HalfDeleted, Some(manifest)),
             Ok(manifest) => (compare(&manifest, objects), Some(manifest)),
+            Err(_) if deleted => (State::HalfDeleted, None),
             Err(error) => (State::Unreadable(format!("{error:#}")), None),
         }
     }
@@ -248,8 +274,8 @@ impl Repository {
                 data = version;
             }
         }
-        if text.is_none() && objects.is_empty() {
-            objects = self.objects_of(id).await?;
+        if text.is_none() {
+            objects.extend(self.objects_of(id).await?);
             if objects.is_empty() && self.uploads_of(id).await?.is_empty() {
                 return Err(self.missing(id));
             }
@@ -261,12 +287,16 @@ impl Repository {
             state,
             manifest,
             stored,
+            proofs: self.proofs(id).await.unwrap_or_default(),
         };
         Ok((found, data))
     }
 
     /// A snapshot's objects besides the manifest, as the bucket lists them. Who may not list sees none.
-    async fn objects_of(&self, id: &SnapshotId) -> Result<BTreeMap<String, u64>, S3Error> {
+    pub(super) async fn objects_of(
+        &self,
+        id: &SnapshotId,
+    ) -> Result<BTreeMap<String, u64>, S3Error> {
         let below = self.address_of(id).join("").key;
         let listed = match self.bucket.list(&below).await {
             Err(S3Error::Forbidden { .. }) => Vec::new(),
@@ -274,12 +304,12 @@ impl Repository {
         };
         let objects = listed.into_iter().filter_map(|object| {
             let name = object.key.strip_prefix(&below)?;
-            (name != MANIFEST).then(|| (name.to_owned(), object.size))
+            (![MANIFEST, CHECKS].contains(&name)).then(|| (name.to_owned(), object.size))
         });
         Ok(objects.collect())
     }
 
-    async fn uploads_of(&self, id: &SnapshotId) -> Result<Vec<Unfinished>, S3Error> {
+    pub(super) async fn uploads_of(&self, id: &SnapshotId) -> Result<Vec<Unfinished>, S3Error> {
         self.uploads(&self.address_of(id).join("").key).await
     }
 
@@ -311,6 +341,7 @@ impl Repository {
             ),
             (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
             (State::Unreadable(why), _) => (Kind::Blocked, why),
+            (State::HalfDeleted, _) => (Kind::Blocked, self.half_deleted(id)),
             (State::Whole | State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
         };
         Err(Failure::new(kind, why).into())
@@ -390,6 +421,7 @@ impl Repository {
             ),
             (State::Damaged(why), _) => (Kind::Difference, format!("{address} is damaged: {why}")),
             (State::Unreadable(why), _) => (Kind::Blocked, why),
+            (State::HalfDeleted, _) => (Kind::Blocked, self.half_deleted(id)),
             (State::Unfinished, _) => (Kind::Blocked, self.unfinished(id)),
         };
         Err(Failure::new(kind, why).into())
@@ -414,10 +446,14 @@ impl Repository {
                 return Err(no(format!("{address} is damaged: {why}")).into());
             }
             (State::Unreadable(why), _) => return Err(no(why).into()),
+            (State::HalfDeleted, _) => return Err(no(self.half_deleted(id)).into()),
             (State::Whole | State::Unfinished, _) => return Err(no(self.unfinished(id)).into()),
         };
         let wanted = contents.objects();
         for object in self.objects_of(id).await?.into_keys() {
+            if object == TOMBSTONE {
+                return Err(no(self.half_deleted(id)).into());
+            }
             if !wanted.iter().any(|(name, _)| *name == object) {
                 let object = address.join(&object);
                 return Err(no(format!("{object} is not one of its objects")).into());
@@ -444,6 +480,31 @@ impl Repository {
         Ok((contents, unsummed))
     }
 
+    /// When a snapshot was last seen to be good; never, where nobody has written that down.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is of another version.
+    pub async fn proofs(&self, id: &SnapshotId) -> Result<Proofs> {
+        let address = self.address_of(id).join(CHECKS);
+        match self.bucket.read_small(&address.key).await? {
+            Some(text) => Proofs::decode(&address, &text),
+            None => Ok(Proofs::default()),
+        }
+    }
+
+    /// Writes down that a snapshot was seen to be good.
+    ///
+    /// # Errors
+    ///
+    /// The server does not take it.
+    pub async fn prove(&self, id: &SnapshotId, level: u8, at: Timestamp) -> Result<()> {
+        let mut proofs = self.proofs(id).await?;
+        proofs.add(level, at);
+        let text = Bytes::from(proofs.encode()?);
+        Ok(self.bucket.put_over(&self.key_of(id, CHECKS), text).await?)
+    }
+
     fn unfinished(&self, id: &SnapshotId) -> String {
         let address = self.address_of(id);
         format!(
@@ -451,25 +512,11 @@ impl Repository {
         )
     }
 
-    /// Removes a snapshot, the manifest first: what is left of one that was cut off counts as unfinished. What somebody
-    /// else has put beside its objects stays.
-    ///
-    /// # Errors
-    ///
-    /// The server does not do it.
-    pub async fn delete(&self, id: &SnapshotId) -> Result<()> {
-        self.bucket.delete(&self.manifest_address(id).key).await?;
-        self.bucket.delete(&self.data_key(id)).await?;
-        // An upload may become an object in the moment between.
-        for upload in self.uploads_of(id).await? {
-            self.bucket.abort(&upload).await?;
-        }
-        for object in self.objects_of(id).await?.keys() {
-            if is_object(object) {
-                self.bucket.delete(&self.key_of(id, object)).await?;
-            }
-        }
-        Ok(())
+    fn half_deleted(&self, id: &SnapshotId) -> String {
+        let address = self.address_of(id);
+        format!(
+            "{address} is half deleted: it has a {TOMBSTONE}, which is written before anything of it goes"
+        )
     }
 }
 

@@ -33,13 +33,25 @@ impl Budget {
             bytes,
         }
     }
+
+    fn give_back(&self, bytes: u64) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
+        self.given_back.notify_all();
+    }
+}
+
+impl Taken<'_> {
+    /// Gives back what turned out not to be needed.
+    pub(crate) fn shrink(&mut self, to: u64) {
+        let rest = self.bytes.saturating_sub(to);
+        self.bytes -= rest;
+        self.budget.give_back(rest);
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let taken = &self.budget.taken;
-        *taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
-        self.budget.given_back.notify_all();
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -61,6 +73,9 @@ mod tests {
             entered.store(true, Ordering::Release);
             drop(first);
         });
-        let (_one, _other) = (budget.take(4), budget.take(6));
+        let (_one, mut other) = (budget.take(4), budget.take(6));
+        // What is given back early is there for others.
+        other.shrink(1);
+        let _third = budget.take(5);
     }
 }

@@ -3,7 +3,7 @@ use super::index::IndexReader;
 use super::store::ObjectStore;
 use super::tar::{Member, Tar};
 use super::unpack::unpack;
-use super::{Archive, Objects};
+use super::{Archive, Objects, as_member};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::counters::{Counters, add};
 use crate::transfer::entry::{Entry, Kind};
@@ -75,7 +75,7 @@ pub(crate) fn members(
                     )));
                 }
             };
-            if !is_same(&member.entry, &entry) {
+            if !is_same(&member.entry, &as_member(&entry)) {
                 return Err(damaged(format!(
                     "its member {} is not what the index has in its place, {}",
                     member.entry.path, entry.path

@@ -17,6 +17,18 @@ const LONGEST: u64 = 64 << 20;
 /// Names and digests: more costs time and gains little.
 const LEVEL: i32 = 3;
 
+/// As much of the first line as every version has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnyHead {
+    kubectl_migrate_index: AnyFormat,
+}
+
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 enum Line {
@@ -136,15 +148,13 @@ impl<'a> IndexReader<'a> {
             if read == 0 {
                 return Err(self.damaged("it has no end"));
             }
+            if let Some(format) = self.other_format() {
+                return Err(self.newer(format));
+            }
             let mut line = serde_json::Deserializer::from_slice(&self.line);
             let read = Line::deserialize(&mut line).and_then(|read| line.end().map(|()| read));
             match read.map_err(|error| self.damaged(&format!("a line of it is none: {error}")))? {
                 Line::KubectlMigrateIndex { format: FORMAT } if !self.begun => self.begun = true,
-                Line::KubectlMigrateIndex { format } if !self.begun => {
-                    return Err(self.damaged(&format!(
-                        "it has format {format}, and this version reads {FORMAT}"
-                    )));
-                }
                 Line::Entry(entry) if self.begun && self.parts.is_empty() => {
                     self.entries += 1;
                     return Ok(Some(entry));
@@ -161,6 +171,29 @@ impl<'a> IndexReader<'a> {
                 }
                 _ => return Err(self.damaged("a line of it is not where it belongs")),
             }
+        }
+    }
+
+    /// The format that the first line names, where it is another than ours.
+    fn other_format(&self) -> Option<u32> {
+        let head = || serde_json::from_slice::<AnyHead>(&self.line).ok();
+        let format = (!self.begun).then(head)??.kubectl_migrate_index.format;
+        (format != FORMAT).then_some(format)
+    }
+
+    /// A number counts when all of the bytes are those that the manifest names: one that is damaged may have any.
+    fn newer(&mut self, format: u32) -> Fault {
+        let rest = io::copy(self.lines.get_mut().get_mut().get_mut(), &mut io::sink());
+        match rest.map_err(|error| broken(self.key, error)) {
+            Err(fault) => fault,
+            Ok(_) => match self.compare() {
+                Err(fault) => fault,
+                Ok(()) => Fault::Newer {
+                    object: self.key.to_owned(),
+                    format,
+                    reads: FORMAT,
+                },
+            },
         }
     }
 
@@ -182,6 +215,11 @@ impl<'a> IndexReader<'a> {
         if more.map_err(|error| broken(self.key, error))? > 0 {
             return Err(self.damaged("something follows its end"));
         }
+        self.compare()
+    }
+
+    /// Compares the bytes that were read with those that the manifest names.
+    fn compare(&mut self) -> Result<(), Fault> {
         let ranged = self.lines.get_mut().get_mut().get_mut();
         let found: crate::transfer::entry::Digest = ranged.hasher.finalize().into();
         if found != ranged.archive.index_digest || ranged.at != ranged.archive.index_size {

@@ -4,7 +4,7 @@ use super::index::IndexWriter;
 use super::map::{Map, Stretch};
 use super::pack::{Frames, pack};
 use super::store::{ObjectStore, Upload};
-use super::{Archive, FRAME, Md5, Objects, Part, etag};
+use super::{Archive, FRAME, MOST_PARTS, MOST_TAR, Md5, Objects, Part, as_member, etag};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::counters::{Counters, add};
 use crate::transfer::entry::{Digest, Entry, Kind};
@@ -13,9 +13,9 @@ use crate::transfer::limit::Limiter;
 use crate::transfer::path::TreePath;
 use crate::transfer::read::{OpenFile, Opened, PIECE, hash_zeros};
 use crate::transfer::report::{EXAMPLES, TreeSummary};
-use crate::transfer::root::Parents;
+use crate::transfer::root::{Parents, Root};
 use crate::transfer::summing::Summing;
-use crate::transfer::volume::{Opener, Volume};
+use crate::transfer::volume::{Device, Opener, Volume};
 use crate::transfer::walk::{Walker, metadata};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
@@ -77,9 +77,11 @@ where
 
 /// Puts the whole volume.
 fn tree(maker: &mut Maker<'_, '_>) -> Result<(), Fault> {
-    let Volume::Directory(root) = maker.making.volume else {
-        return Err(Fault::Device);
+    let root = match maker.making.volume {
+        Volume::Directory(root) => root,
+        Volume::Device(device) => return maker.device(device),
     };
+    fits(root, maker.making.cancel, MOST_TAR)?;
     let mut walker = Walker::new(root, b"");
     let mut parents = Parents::new(root);
     let mut opener = maker.making.volume.opener();
@@ -87,6 +89,33 @@ fn tree(maker: &mut Maker<'_, '_>) -> Result<(), Fault> {
         maker.making.cancel.check()?;
         add(&maker.making.counters.entries, 1);
         maker.take(entry, &mut parents, &mut opener)?;
+    }
+    Ok(())
+}
+
+/// Refuses a volume that is known before to have too much on it. Its file system says how much is taken, by others than
+/// this volume as well where they share one; only where that is too much all files are looked at.
+fn fits(root: &Root, cancel: &Cancel, most: u64) -> Result<(), Fault> {
+    let room = root
+        .room()
+        .map_err(|errno| root.fault(&TreePath::root(), "statvfs", errno))?;
+    if room.bytes.saturating_sub(room.free_bytes) <= most {
+        return Ok(());
+    }
+    let (mut walker, mut parents) = (Walker::new(root, b""), Parents::new(root));
+    let mut sum: u64 = 0;
+    while let Some(entry) = walker.next()? {
+        cancel.check()?;
+        if let Kind::File { size, .. } = entry.kind {
+            // What went meanwhile counts for nothing, and holes take no room.
+            let taken = parents
+                .stat(&entry.path)
+                .map_or(0, |stat| stat.st_blocks.cast_unsigned().saturating_mul(512));
+            sum = sum.saturating_add(taken.min(size));
+        }
+        if sum > most {
+            return Err(Fault::TooLarge { parts: MOST_PARTS });
+        }
     }
     Ok(())
 }
@@ -162,6 +191,16 @@ impl<'a, 'f> Maker<'a, 'f> {
         }
     }
 
+    /// A device is one file.
+    fn device(&mut self, device: &Device) -> Result<(), Fault> {
+        if device.bytes > MOST_TAR {
+            return Err(Fault::TooLarge { parts: MOST_PARTS });
+        }
+        add(&self.making.counters.entries, 1);
+        let mut opener = self.making.volume.opener();
+        self.file(device.entry(), &mut opener)
+    }
+
     fn head_alone(&mut self, entry: Entry) -> Result<(), Fault> {
         self.put(&head(&entry, None))?;
         self.done(entry)
@@ -231,13 +270,15 @@ impl<'a, 'f> Maker<'a, 'f> {
             self.firsts.insert(entry.path.clone(), first);
         }
         let fault = |path: &TreePath, call: &str, errno| volume.fault(path, call, errno);
-        entry.metadata = metadata(&file.stat, entry.metadata.xattrs);
+        if let Volume::Directory(_) = volume {
+            entry.metadata = metadata(&file.stat, entry.metadata.xattrs);
+        }
         entry.kind = Kind::File {
             size: file.size,
             digest: None,
         };
         let map = Map::of(&file).map_err(|(call, errno)| fault(&entry.path, call, errno))?;
-        self.put(&head(&entry, map.as_ref()))?;
+        self.put(&head(&as_member(&entry), map.as_ref()))?;
         let whole = [Stretch {
             start: 0,
             length: file.size,
@@ -385,21 +426,21 @@ impl From<Errno> for Failed {
 
 /// What was sent of an index.
 #[derive(Default)]
-struct Sent {
-    size: u64,
-    hasher: blake3::Hasher,
-    sums: Vec<Md5>,
+pub(super) struct Sent {
+    pub(super) size: u64,
+    pub(super) hasher: blake3::Hasher,
+    pub(super) sums: Vec<Md5>,
 }
 
 /// Writes an index, and sends its parts as they come.
-struct IndexUpload<'a> {
+pub(super) struct IndexUpload<'a> {
     writer: IndexWriter,
     upload: &'a dyn Upload,
     sent: Sent,
 }
 
 impl<'a> IndexUpload<'a> {
-    fn new(upload: &'a dyn Upload) -> Result<Self, Fault> {
+    pub(super) fn new(upload: &'a dyn Upload) -> Result<Self, Fault> {
         Ok(Self {
             writer: IndexWriter::new()?,
             upload,
@@ -407,14 +448,14 @@ impl<'a> IndexUpload<'a> {
         })
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), Fault> {
         match self.writer.add(entry)? {
             Some(part) => send(self.upload, &mut self.sent, part),
             None => Ok(()),
         }
     }
 
-    fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
+    pub(super) fn finish(mut self, parts: &[Part]) -> Result<Sent, Fault> {
         send(self.upload, &mut self.sent, self.writer.finish(parts)?)?;
         Ok(self.sent)
     }

@@ -10,6 +10,7 @@
 //! - Each entry is a pax header, where it needs one, then a ustar header. Names are bytes. Times have nanoseconds.
 //!   Extended attributes, POSIX ACLs and capabilities among them, are `SCHILY.xattr.*`; files with holes are
 //!   `GNU.sparse` 1.0; a further name of a file is a hard link.
+//! - A volume in Block mode is one file, [`IMAGE`], of the device's length; in the index it is the root itself.
 //! - The tar is cut in pieces of [`FRAME`] bytes, each a zstd frame with its checksum. A part of the upload is one
 //!   frame, from the 1001st part on two, from the 2001st four, from the 3001st eight: so 984 GiB fit in the 10 000
 //!   parts that S3 takes. A part under S3's 5 MiB that is not the last is filled with a skippable frame of zeros.
@@ -23,6 +24,7 @@ mod budget;
 mod check;
 mod head;
 mod index;
+mod list;
 mod make;
 mod map;
 mod pack;
@@ -30,16 +32,18 @@ mod store;
 mod tar;
 mod unpack;
 
-use super::entry::Digest;
+use super::entry::{Digest, Entry, Kind};
 use super::path::TreePath;
 use super::report::TreeSummary;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 pub use check::check;
 pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure, Upload};
 
 pub(crate) use check::members;
 pub(crate) use index::IndexReader;
+pub(crate) use list::{Listed, list};
 pub(crate) use make::{Making, make};
 
 /// How many bytes of tar a frame holds; the last may hold less.
@@ -52,6 +56,18 @@ const MOST_PARTS: u32 = 10_000;
 const PARTS_OF_A_LENGTH: u32 = 1_000;
 /// so often.
 const DOUBLINGS: u32 = 3;
+
+/// The bytes of tar that so many parts hold.
+pub const MOST_TAR: u64 = {
+    let (each, mut part, mut most) = (PARTS_OF_A_LENGTH as u64, 0, 0);
+    while part < DOUBLINGS {
+        most += each * ((FRAME as u64) << part);
+        part += 1;
+    }
+    most + (MOST_PARTS as u64 - each * DOUBLINGS as u64) * ((FRAME as u64) << DOUBLINGS)
+};
+/// What a device is called in its archive.
+pub const IMAGE: &str = "device.img";
 
 /// The sum by which S3 checks a part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +118,28 @@ pub struct Objects {
     pub data: String,
     /// The index.
     pub index: String,
+}
+
+/// An entry as it stands in the tar: a device has no name of its own, and its node's owner and mode are not its data's.
+fn as_member(entry: &Entry) -> Cow<'_, Entry> {
+    let is_device = entry.path.is_root() && matches!(entry.kind, Kind::File { .. });
+    let name = is_device.then(|| TreePath::new(IMAGE)).flatten();
+    name.map_or(Cow::Borrowed(entry), |path| {
+        let mut metadata = entry.metadata.clone();
+        metadata.mode = 0o600;
+        Cow::Owned(Entry {
+            path,
+            metadata,
+            kind: entry.kind.clone(),
+        })
+    })
+}
+
+/// The most bytes of tar that an archive has room for.
+#[must_use]
+pub fn most_bytes() -> u64 {
+    let frames: u64 = (1..=MOST_PARTS).map(|part| frames_in(part) as u64).sum();
+    frames * FRAME as u64
 }
 
 /// How many frames are in a part; the first has number 1.

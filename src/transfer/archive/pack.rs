@@ -1,7 +1,7 @@
 //! A tar becomes the parts of an object: compressed by several threads, sent by several others, in bounded memory.
 use super::budget::{Budget, Taken};
 use super::store::Upload;
-use super::{LEAST_PART, MOST_PARTS, Md5, Part, frames_in};
+use super::{FRAME, LEAST_PART, MOST_PARTS, Md5, Part, frames_in};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::counters::{Counters, add};
 use crate::transfer::fault::Fault;
@@ -15,8 +15,8 @@ use zstd::zstd_safe::CParameter;
 const LEVEL: i32 = 1;
 /// So many parts are sent at once,
 const AT_ONCE: usize = 4;
-/// of no more bytes together than these, or one.
-const BYTES_AT_ONCE: u64 = 64 << 20;
+/// of no more bytes together than these, or one, with the one that is put together meanwhile.
+const BYTES_AT_ONCE: u64 = 128 << 20;
 /// A skippable frame begins with its magic number and its length.
 const SKIPPABLE: usize = 8;
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
@@ -136,9 +136,12 @@ fn assemble<'a>(
 ) -> Result<(), Fault> {
     let mut number = 1;
     let (mut bytes, mut tar, mut frames) = (Vec::new(), 0, 0);
-    let give = |number: u32, tar: u64, bytes: Vec<u8>| {
-        let taken = budget.take(bytes.len() as u64);
+    // As much as a part can be, from before its first frame is taken: its real length is known when it is whole.
+    let mut taken = None;
+    let give = |number: u32, tar: u64, bytes: Vec<u8>, taken: Option<Taken<'a>>| {
         cancel.check()?;
+        let mut taken = taken.unwrap_or_else(|| budget.take(bytes.len() as u64));
+        taken.shrink(bytes.len() as u64);
         let ready = ready.send(Ready {
             number,
             tar,
@@ -152,14 +155,21 @@ fn assemble<'a>(
         if frames == frames_in(number) {
             let mut full = std::mem::take(&mut bytes);
             fill(&mut full);
-            give(number, std::mem::take(&mut tar), full)?;
+            give(number, std::mem::take(&mut tar), full, taken.take())?;
             (number, frames) = (number + 1, 0);
             if number > MOST_PARTS {
                 return Err(Fault::TooLarge { parts: MOST_PARTS });
             }
         }
-        if bytes.is_empty() {
+        let most = frames_in(number) * FRAME;
+        if frames == 0 {
+            taken = Some(budget.take(most as u64));
+            cancel.check()?;
             bytes = frame;
+            if frames_in(number) > 1 {
+                // One that grew by itself would take twice as much, and as much again while it does.
+                bytes.reserve_exact(most.saturating_sub(bytes.len()));
+            }
         } else {
             bytes.extend_from_slice(&frame);
         }
@@ -169,7 +179,7 @@ fn assemble<'a>(
     // Where it was stopped in the middle, this is not the last part.
     cancel.check()?;
     if frames > 0 {
-        give(number, tar, bytes)?;
+        give(number, tar, bytes, taken.take())?;
     }
     Ok(())
 }

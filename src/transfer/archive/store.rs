@@ -112,6 +112,8 @@ pub struct StoreError {
     pub why: String,
     /// What kind of failure it is.
     pub failure: StoreFailure,
+    /// A command that helps from here, with what it does.
+    pub next: Option<(String, String)>,
 }
 
 impl From<StoreError> for Fault {

@@ -1,7 +1,8 @@
 //! The parts of an object become a tar again: fetched and unpacked by several threads, each compared with its digest.
-use super::Part;
+//! What is unpacked goes on frame by frame: of a part of 128 MiB no more is held than itself and a few frames.
 use super::store::ObjectStore;
 use super::tar::Tar;
+use super::{FRAME, Part};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::entry::Digest;
 use crate::transfer::fault::Fault;
@@ -51,11 +52,19 @@ pub(crate) fn unpack<T>(
             }
         });
         let consumed = cancel.guard(|| {
+            let mut current: Option<Receiver<Vec<u8>>> = None;
             let mut next = || -> Result<Option<Vec<u8>>, Fault> {
-                cancel.check()?;
-                match ordered.recv() {
-                    Ok(part) => part.recv().map(Some).map_err(|_| cancel.reason()),
-                    Err(_) => Ok(None),
+                loop {
+                    cancel.check()?;
+                    if let Some(piece) = current.as_ref().and_then(|part| part.recv().ok()) {
+                        return Ok(Some(piece));
+                    }
+                    // The part is over. One that is over too early has said why before.
+                    cancel.check()?;
+                    match ordered.recv() {
+                        Ok(part) => current = Some(part),
+                        Err(_) => return Ok(None),
+                    }
                 }
             };
             consume(&mut Tar::new(key, &mut next))
@@ -81,24 +90,22 @@ fn fetch(
             return Ok(());
         };
         // Why is said before whoever waits for it sees that it does not come.
-        let fetched = cancel.guard(|| one(store, key, number, at, part));
-        let Some(tar) = fetched else {
-            return Ok(());
-        };
-        if done.send(tar).is_err() {
+        let give = |piece: Vec<u8>| done.send(piece).is_ok();
+        if cancel.guard(|| one(store, key, number, at, part, give)) != Some(true) {
             return Ok(());
         }
     }
 }
 
-/// The tar of one part, which begins there.
+/// The tar of one part, which begins there, is given away; false if nobody takes it any more.
 fn one(
     store: &dyn ObjectStore,
     key: &str,
     number: usize,
     at: u64,
     part: &Part,
-) -> Result<Vec<u8>, Fault> {
+    give: impl FnMut(Vec<u8>) -> bool,
+) -> Result<bool, Fault> {
     let bytes = store.read(key, at..at + part.size)?;
     let found = Digest::from(blake3::hash(&bytes));
     let number = number + 1;
@@ -111,22 +118,35 @@ fn one(
             ),
         ));
     }
-    unpacked(&bytes, part.tar).map_err(|why| damaged(key, format!("its part {number} {why}")))
+    unpack_part(&bytes, part.tar, give)
+        .map_err(|why| damaged(key, format!("its part {number} {why}")))
 }
 
 /// What is in a part: so many bytes, and no more.
-fn unpacked(bytes: &[u8], length: u64) -> Result<Vec<u8>, String> {
+fn unpack_part(
+    bytes: &[u8],
+    length: u64,
+    mut give: impl FnMut(Vec<u8>) -> bool,
+) -> Result<bool, String> {
     let cannot = |error: std::io::Error| format!("cannot be unpacked: {error}");
-    let decoder = zstd::Decoder::with_buffer(bytes).map_err(cannot)?;
-    let mut tar = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    decoder
-        .take(length + 1)
-        .read_to_end(&mut tar)
-        .map_err(cannot)?;
-    if tar.len() as u64 == length {
-        Ok(tar)
-    } else {
-        Err(format!("has not the {length} bytes that it should have"))
+    let mut decoder = zstd::Decoder::with_buffer(bytes).map_err(cannot)?;
+    let mut left = length;
+    loop {
+        // One byte more shows whether there is more.
+        let most = (left + 1).min(FRAME as u64);
+        let mut piece = Vec::with_capacity(usize::try_from(most).unwrap_or(FRAME));
+        let read = (&mut decoder).take(most).read_to_end(&mut piece);
+        let read = read.map_err(cannot)? as u64;
+        if read > left || (read < most && read < left) {
+            return Err(format!("has not the {length} bytes that it should have"));
+        }
+        left -= read;
+        if read > 0 && !give(piece) {
+            return Ok(false);
+        }
+        if read < most {
+            return Ok(true);
+        }
     }
 }
 
@@ -134,5 +154,33 @@ fn damaged(key: &str, what: String) -> Fault {
     Fault::Damaged {
         object: key.to_owned(),
         what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_comes_in_pieces_and_is_as_long_as_it_should_be() {
+        let tar: Vec<u8> = (0..2 * FRAME + 5)
+            .map(|at| u8::try_from(at % 251).unwrap_or_default())
+            .collect();
+        let frames = tar.chunks(FRAME).map(|frame| zstd::encode_all(frame, 1));
+        let part: Vec<u8> = frames.flat_map(|frame| frame.expect("packed")).collect();
+        let length = tar.len() as u64;
+        let (mut sizes, mut all) = (Vec::new(), Vec::new());
+        let given = unpack_part(&part, length, |piece| {
+            sizes.push(piece.len());
+            all.extend(piece);
+            true
+        });
+        assert_eq!(given, Ok(true));
+        assert!(all == tar && sizes == [FRAME, FRAME, 5], "{sizes:?}");
+        for wrong in [0, 1, FRAME as u64, length - 1, length + 1, 3 * length] {
+            let given = unpack_part(&part, wrong, |_| true);
+            assert!(given.is_err(), "{wrong}");
+        }
+        assert_eq!(unpack_part(&part, length, |_| false), Ok(false));
     }
 }

@@ -14,6 +14,7 @@ use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::listing::Digests;
 use crate::transfer::path::TreePath;
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Inspection, Ownership, RoundKind, RoundSummary};
 use crate::transfer::volume::Device;
 use crate::transfer::write::write_at;
@@ -77,7 +78,7 @@ pub(crate) fn round(
             examples: vec![TreePath::root()],
         });
     }
-    let mut stream = Stream::begin(channel, Digests::No)?;
+    let mut stream = Stream::begin(channel, Digests::No, Reading::Afresh)?;
     let first = stream.next()?;
     let Some(Entry {
         path,

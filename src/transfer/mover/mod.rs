@@ -8,6 +8,7 @@ mod fetch;
 mod large;
 mod operation;
 mod peer;
+mod prune;
 mod queue;
 mod round;
 mod send_blocks;
@@ -24,6 +25,7 @@ use super::activity;
 use super::archive::OpenStore;
 use super::channel::{Channel, ChannelError, HANDSHAKE};
 use super::keys::{KeyError, MoverKeys};
+use super::recollection::Recollection;
 use super::relay;
 use super::report::Shape;
 use super::side::Side;
@@ -70,6 +72,9 @@ pub struct MoverConfig {
     pub idle_limit: Duration,
     /// Opens the bucket that a client names, with what it says of it.
     pub open_store: OpenStore,
+    /// Any file system is taken for one that tells of every change, of files that were left alone for so long; none takes
+    /// only those that are known for it. Not for volumes that anybody maps into memory.
+    pub trusted_after: Option<Duration>,
 }
 
 /// How a mover ended, when nothing went wrong.
@@ -158,14 +163,18 @@ impl Mover {
             port: config.port,
             source,
         })?;
+        let recollection = match config.trusted_after {
+            None => Recollection::of(&volume, config.side),
+            trusted => Recollection::new(trusted),
+        };
         let state = State::new(
             config.side,
             config.run.clone(),
             volume,
-            dialing,
-            listening,
+            (dialing, listening),
             keys.client,
             config.open_store,
+            recollection,
         );
         Ok(Self {
             listener,

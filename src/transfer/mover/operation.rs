@@ -4,6 +4,7 @@ use crate::transfer::counters::Counters;
 use crate::transfer::fault::Fault;
 use crate::transfer::findings::Findings;
 use crate::transfer::path::TreePath;
+use crate::transfer::recollection::Recollection;
 use crate::transfer::report::EXAMPLES;
 use crate::transfer::volume::Volume;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +15,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) run: &'a str,
     pub(crate) counters: &'a Counters,
     pub(crate) cancel: &'a Cancel,
+    /// What was read before.
+    pub(crate) recollection: &'a Recollection,
     pub(crate) findings: Findings,
     changed: Mutex<(u64, Vec<TreePath>)>,
 }
@@ -24,12 +27,14 @@ impl<'a> Operation<'a> {
         run: &'a str,
         counters: &'a Counters,
         cancel: &'a Cancel,
+        recollection: &'a Recollection,
     ) -> Self {
         Self {
             volume,
             run,
             counters,
             cancel,
+            recollection,
             findings: Findings::default(),
             changed: Mutex::default(),
         }

@@ -15,9 +15,10 @@ use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, threads};
 use crate::transfer::metadata::{Before, Place, apply};
 use crate::transfer::path::TreePath;
-use crate::transfer::read::digest_file;
+use crate::transfer::read::{AHEAD, How, ToDigest};
+use crate::transfer::recollection::{Look, Reading};
 use crate::transfer::remove;
-use crate::transfer::report::{Phase, RoundKind, RoundSummary, What};
+use crate::transfer::report::{Phase, RoundKind, RoundSummary, SOCKET, What};
 use crate::transfer::root::{Parents, Root};
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk::Walker;
@@ -39,6 +40,8 @@ struct Check {
     digest: Digest,
     /// What to set when the contents are the same; none if that is right already.
     metadata: Option<Metadata>,
+    /// What is there under its name, of one that goes by blocks where it was not read before.
+    by_blocks: Option<Metadata>,
 }
 
 /// Copies the source's tree. The first of the connections carries the listing, the others contents.
@@ -79,6 +82,10 @@ pub(crate) fn round(
         )?);
     }
     let own_writer = writers.pop();
+    let look = operation
+        .recollection
+        .look(operation.volume, Reading::Recall)
+        .map_err(|errno| root.fault(&TreePath::root(), "syncfs", errno))?;
     let later = std::thread::scope(|scope| {
         for (channel, writer) in carriers.iter_mut().zip(writers) {
             let fetching = &fetching;
@@ -94,7 +101,7 @@ pub(crate) fn round(
                 scope.spawn(move || {
                     operation
                         .cancel
-                        .guard(|| check(operation, root, &checks, &producer))
+                        .guard(|| check(operation, root, look, &checks, &producer))
                 });
             }
         }
@@ -162,6 +169,7 @@ pub(crate) fn summarize(
 fn check(
     operation: &Operation<'_>,
     root: &Root,
+    look: Option<Look<'_>>,
     checks: &Mutex<Receiver<Check>>,
     queue: &Producer<'_>,
 ) -> Result<(), Fault> {
@@ -174,37 +182,55 @@ fn check(
     };
     loop {
         operation.cancel.check()?;
-        let next = checks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Check {
-            path,
-            size,
-            digest,
-            metadata,
-        }) = next
-        else {
+        // More than one where more wait already: the disk is asked for all of them.
+        let waiting = checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(first) = waiting.recv() else {
             return Ok(());
         };
-        let read = digest_file(
-            &station,
-            operation.volume,
-            &mut opener,
-            &path,
-            false,
-            &mut buffer,
-            each,
-        )?;
-        add(&operation.counters.files_checked, 1);
-        if read != Some((size, digest)) {
-            add(&operation.counters.files_to_move, 1);
-            add(&operation.counters.bytes_to_move, size);
-            queue.file(path, size)?;
-            continue;
+        let batch: Vec<_> = std::iter::once(first)
+            .chain(waiting.try_iter().take(AHEAD - 1))
+            .collect();
+        drop(waiting);
+        let how = |check: &Check| How {
+            look,
+            recall_only: check.by_blocks.is_some(),
+            ..How::default()
+        };
+        let mut open = Vec::with_capacity(batch.len());
+        for check in &batch {
+            let opened = station.during(Doing::Reading, || {
+                ToDigest::open(operation.volume, &mut opener, &check.path, how(check))
+            });
+            open.push(opened?);
         }
-        add(&operation.counters.files_same, 1);
-        if let Some(metadata) = metadata {
-            station.during(Doing::Writing, || {
-                fix(operation, root, &mut parents, &path, &metadata, Before::Any)
-            })?;
+        for (check, file) in batch.into_iter().zip(open) {
+            let (volume, how) = (operation.volume, how(&check));
+            let read = file.digest(&station, volume, &check.path, how, &mut buffer, each)?;
+            let Check {
+                path,
+                size,
+                digest,
+                metadata,
+                by_blocks,
+            } = check;
+            let same = read.is_some_and(|read| (read.length, read.digest) == (size, digest));
+            if !same && let Some(old) = by_blocks {
+                queue.large(Large::new(path, size, Some(old)))?;
+                continue;
+            }
+            add(&operation.counters.files_checked, 1);
+            if !same {
+                add(&operation.counters.files_to_move, 1);
+                add(&operation.counters.bytes_to_move, size);
+                queue.file(path, size)?;
+                continue;
+            }
+            add(&operation.counters.files_same, 1);
+            if let Some(metadata) = metadata {
+                station.during(Doing::Writing, || {
+                    fix(operation, root, &mut parents, &path, &metadata, Before::Any)
+                })?;
+            }
         }
     }
 }
@@ -255,7 +281,7 @@ impl Merge<'_> {
             RoundKind::Warm => Digests::No,
             RoundKind::Final => Digests::Small,
         };
-        let mut stream = Stream::begin(channel, digests)?;
+        let mut stream = Stream::begin(channel, digests, Reading::Recall)?;
         let mut walker = Walker::new(self.root, &work::name(self.operation.run));
         let (mut source, mut target) = (stream.next()?, walker.next()?);
         if !source
@@ -380,7 +406,8 @@ impl Merge<'_> {
                 let moved = size != old_size
                     || (self.kind == RoundKind::Warm
                         && entry.metadata.modified != old.metadata.modified);
-                if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) {
+                let known = !moved && digest.is_some();
+                if *size >= BY_BLOCKS && (moved || self.kind == RoundKind::Final) && !known {
                     let large = Large::new(entry.path, *size, Some(old.metadata.clone()));
                     return self.station.during(Doing::Idle, || self.queue.large(large));
                 }
@@ -392,6 +419,7 @@ impl Merge<'_> {
                             size: *size,
                             digest: *digest,
                             metadata,
+                            by_blocks: (*size >= BY_BLOCKS).then(|| old.metadata.clone()),
                         };
                         // Whoever compares may be slower.
                         let _at = self.station.at(Doing::Idle);
@@ -445,8 +473,6 @@ impl Merge<'_> {
             .map_err(|errno| self.root.fault(path, "chmod", errno))
     }
 }
-
-const SOCKET: &str = "a socket lives as long as its server, which makes it anew";
 
 fn before(wanted: &Metadata, old: &Metadata) -> Before {
     if wanted.xattrs == old.xattrs {

@@ -113,7 +113,8 @@ fn run(
     counters: &Counters,
     cancel: &Cancel,
 ) -> Result<Reply, Fault> {
-    let operation = Operation::new(&state.volume, &state.run, counters, cancel);
+    let (volume, recollection) = (&state.volume, &state.recollection);
+    let operation = Operation::new(volume, &state.run, counters, cancel, recollection);
     let reply = match command {
         Command::Reach {
             address,
@@ -142,10 +143,14 @@ fn run(
                 Volume::Device(device) => device::round(&operation, device, kind, began, peers),
             })?)
         }
-        Command::Verify { run, excused } => {
+        Command::Verify {
+            run,
+            excused,
+            reading,
+        } => {
             target_of(state, &run)?;
             Reply::Verified(with_peers(state, cancel, |peers| {
-                verify::verify(&operation, &excused, peers)
+                verify::verify(&operation, &excused, reading, peers)
             })?)
         }
         Command::Finish { run } => {
@@ -162,7 +167,9 @@ fn run(
         command @ (Command::Archive { .. }
         | Command::ReadBack { .. }
         | Command::Extract { .. }
-        | Command::Compare { .. }) => with_archive(state, &operation, command)?,
+        | Command::Compare { .. }
+        | Command::Index { .. }
+        | Command::Probe { .. }) => with_archive(state, &operation, command)?,
         Command::Attach | Command::Stop | Command::Limit { .. } | Command::Activity => Reply::Alive,
     };
     Ok(reply)
@@ -229,6 +236,29 @@ fn with_archive(
             let store = (state.open_store)(&access)?;
             let compared = archive::compare(operation, &*store, &objects, &archive, &excused)?;
             Reply::Verified(compared)
+        }
+        Command::Index {
+            run,
+            access,
+            objects,
+            mark,
+        } => {
+            same_run(state, &run)?;
+            let store = (state.open_store)(&access)?;
+            Reply::Archived(archive::index(operation, &*store, &objects, &mark)?)
+        }
+        Command::Probe {
+            run,
+            access,
+            key,
+            size,
+        } => {
+            same_run(state, &run)?;
+            let read = (state.open_store)(&access).and_then(|store| store.read(&key, 0..size));
+            Reply::Reach(match read {
+                Ok(_) => Reach::Reached { connections: 0 },
+                Err(error) => Reach::Declined { reason: error.why },
+            })
         }
         _ => Reply::Alive,
     })

@@ -12,7 +12,8 @@ use crate::transfer::limit::Limiter;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::protocol::{PeerReply, PeerRequest};
-use crate::transfer::read::{OpenFile, Opened, Piece, hash_zeros};
+use crate::transfer::read::{AHEAD, OpenFile, Opened, Piece, hash_zeros};
+use crate::transfer::recollection::Reading;
 use crate::transfer::root::Root;
 use crate::transfer::volume::{Opener, Volume};
 use crate::transfer::walk;
@@ -20,6 +21,7 @@ use crate::transfer::work;
 use crate::transfer::write::LARGE;
 use crate::transfer::xattr::XattrReader;
 use rustix::fs::AtFlags;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// A digest of a large file takes its time; the target hears this often that we are alive.
@@ -43,17 +45,14 @@ pub(crate) fn answer(state: &State, channel: &mut Channel) -> Result<(), Channel
         let _busy = state.busy();
         let _at = station.at(Doing::Computing);
         match request {
-            PeerRequest::List { digests } => {
+            PeerRequest::List { digests, reading } => {
                 // What the listing's own threads are at counts.
                 let _at = station.at(Doing::Idle);
-                list(state, digests, channel)?;
+                list(state, digests, reading, channel)?;
             }
             PeerRequest::Fetch { paths } => {
-                for path in &paths {
-                    if let Err(fault) = pass(reader.send(volume, path, channel))? {
-                        channel.send(&PeerReply::Refused(fault))?;
-                        break;
-                    }
+                if let Err(fault) = pass(reader.send_all(volume, &paths, channel))? {
+                    channel.send(&PeerReply::Refused(fault))?;
                 }
                 channel.flush()?;
             }
@@ -97,7 +96,12 @@ pub(super) fn pass<T>(result: Result<T, Failure>) -> Result<Result<T, Fault>, Ch
     }
 }
 
-fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), ChannelError> {
+fn list(
+    state: &State,
+    digests: Digests,
+    reading: Reading,
+    channel: &mut Channel,
+) -> Result<(), ChannelError> {
     let (volume, run) = (&state.volume, &state.run);
     if let Volume::Directory(root) = volume
         && let Err(fault) = name_is_free(root, run)
@@ -108,6 +112,8 @@ fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), Ch
     let options = Options {
         digests,
         without_sockets: true,
+        memory: Some(&state.recollection),
+        reading,
         ..Options::default()
     };
     std::thread::scope(|scope| {
@@ -124,12 +130,13 @@ fn list(state: &State, digests: Digests, channel: &mut Channel) -> Result<(), Ch
         channel.send_now(&PeerReply::Listed {
             sockets: sockets.examples,
             socket_count: sockets.count,
+            recalled: counters.recalled(&state.recollection),
         })
     })
 }
 
 /// The target keeps its working directory under this name, so the source must not hold an entry of it.
-fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
+pub(super) fn name_is_free(root: &Root, run: &str) -> Result<(), Fault> {
     let name = work::name(run);
     match rustix::fs::statat(root.fd(), &name[..], AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Fault::NameTaken {
@@ -167,20 +174,51 @@ pub(super) struct Reader<'volume> {
 }
 
 impl Reader<'_> {
+    /// Sends these files, in this order.
+    fn send_all(
+        &mut self,
+        volume: &Volume,
+        paths: &[TreePath],
+        channel: &mut Channel,
+    ) -> Result<(), Failure> {
+        let (mut ahead, mut upcoming) = (VecDeque::with_capacity(AHEAD), paths.iter());
+        for path in paths {
+            self.station.set(Doing::Reading);
+            while ahead.len() < AHEAD
+                && let Some(next) = upcoming.next()
+            {
+                ahead.push_back(self.open(volume, next)?);
+            }
+            match ahead.pop_front().flatten() {
+                Some(open) => self.send(volume, path, open, channel)?,
+                None => channel.send(&PeerReply::Gone)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a file that is sent soon; none when it went.
+    fn open(
+        &mut self,
+        volume: &Volume,
+        path: &TreePath,
+    ) -> Result<Option<(OpenFile, Metadata)>, Fault> {
+        let Opened::File(file) = OpenFile::open(volume, &mut self.opener, path)? else {
+            return Ok(None);
+        };
+        file.fetch_ahead();
+        let metadata = self.metadata(volume, path, &file)?;
+        Ok(metadata.map(|metadata| (file, metadata)))
+    }
+
     /// Sends one file: what it is, its pieces, and the digest of them.
     fn send(
         &mut self,
         volume: &Volume,
         path: &TreePath,
+        (file, metadata): (OpenFile, Metadata),
         channel: &mut Channel,
     ) -> Result<(), Failure> {
-        self.station.set(Doing::Reading);
-        let Opened::File(file) = OpenFile::open(volume, &mut self.opener, path)? else {
-            return Ok(channel.send(&PeerReply::Gone)?);
-        };
-        let Some(metadata) = self.metadata(volume, path, &file)? else {
-            return Ok(channel.send(&PeerReply::Gone)?);
-        };
         channel.send(&PeerReply::File {
             metadata,
             size: file.size,

@@ -5,6 +5,7 @@ use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
 use crate::transfer::fault::Fault;
 use crate::transfer::limit::Limiter;
+use crate::transfer::recollection::Recollection;
 use crate::transfer::side::Side;
 use crate::transfer::volume::Volume;
 use rustls::pki_types::CertificateDer;
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     /// Opens the bucket that a client names.
     pub(crate) open_store: OpenStore,
+    /// What was read of the volume before.
+    pub(crate) recollection: Recollection,
     /// Where its workers say what they are at.
     pub(crate) board: Arc<Board>,
     groups: AtomicU64,
@@ -64,10 +67,10 @@ impl State {
         side: Side,
         run: String,
         volume: Volume,
-        dialing: Arc<ClientConfig>,
-        listening: Arc<ServerConfig>,
+        (dialing, listening): (Arc<ClientConfig>, Arc<ServerConfig>),
         client: CertificateDer<'static>,
         open_store: OpenStore,
+        recollection: Recollection,
     ) -> Self {
         let inner = Inner {
             fence: 0,
@@ -89,6 +92,7 @@ impl State {
         Self {
             side,
             run,
+            recollection,
             volume,
             dialing,
             listening,

@@ -5,6 +5,8 @@ use crate::transfer::entry::Entry;
 use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, Sockets};
 use crate::transfer::protocol::{PeerReply, PeerRequest};
+use crate::transfer::recollection::Reading;
+use crate::transfer::report::Recalled;
 
 /// A listing that comes over a connection.
 pub(crate) struct Stream<'a> {
@@ -13,19 +15,26 @@ pub(crate) struct Stream<'a> {
     ended: bool,
     /// Sockets that the source left out; known at the end.
     pub(crate) sockets: Sockets,
+    /// What the source did not read again; known at the end.
+    pub(crate) recalled: Recalled,
 }
 
 impl<'a> Stream<'a> {
     /// Asks for the listing.
-    pub(crate) fn begin(channel: &'a mut Channel, digests: Digests) -> Result<Self, Fault> {
+    pub(crate) fn begin(
+        channel: &'a mut Channel,
+        digests: Digests,
+        reading: Reading,
+    ) -> Result<Self, Fault> {
         channel
-            .send_now(&PeerRequest::List { digests })
+            .send_now(&PeerRequest::List { digests, reading })
             .map_err(super::fetch::lost)?;
         Ok(Self {
             channel,
             batch: Vec::new().into_iter(),
             ended: false,
             sockets: Sockets::default(),
+            recalled: Recalled::default(),
         })
     }
 
@@ -42,8 +51,10 @@ impl<'a> Stream<'a> {
                 PeerReply::Listed {
                     sockets,
                     socket_count,
+                    recalled,
                 } => {
                     self.ended = true;
+                    self.recalled = recalled;
                     self.sockets = Sockets {
                         count: socket_count,
                         examples: sockets,

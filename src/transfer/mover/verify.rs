@@ -9,7 +9,8 @@ use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
-use crate::transfer::report::{Difference, DifferenceKind, Phase, Verification, What};
+use crate::transfer::recollection::Reading;
+use crate::transfer::report::{Difference, DifferenceKind, Phase, Recalled, Verification, What};
 use crate::transfer::summing::Summing;
 use crate::transfer::volume::Volume;
 use crate::transfer::work;
@@ -25,12 +26,13 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) fn verify(
     operation: &Operation<'_>,
     excused: &[What],
+    reading: Reading,
     peers: &mut [Channel],
 ) -> Result<Verification, Fault> {
     let channel = peers.first_mut().ok_or(Fault::NoPeer)?;
     let station = channel.station().clone();
     let _at = station.at(Doing::Computing);
-    let mut source = Stream::begin(channel, Digests::All)?;
+    let mut source = Stream::begin(channel, Digests::All, reading)?;
     let (first, front) = match operation.volume {
         Volume::Directory(_) => (None, None),
         // Only its source tells how much of it is to be compared.
@@ -45,12 +47,19 @@ pub(crate) fn verify(
     };
     let volume = front.as_ref().unwrap_or(operation.volume);
     let mut first = first;
-    against(operation, volume, excused, &station, || {
-        match first.take() {
+    let mut compared = against(
+        operation,
+        volume,
+        excused,
+        reading,
+        &station,
+        || match first.take() {
             Some(first) => Ok(Some(first)),
             None => source.next(),
-        }
-    })
+        },
+    )?;
+    compared.source_recalled = source.recalled;
+    Ok(compared)
 }
 
 /// Compares everything that a volume holds with what it should hold, in canonical order; the worker is seen at its
@@ -59,6 +68,7 @@ pub(crate) fn against(
     operation: &Operation<'_>,
     volume: &Volume,
     excused: &[What],
+    reading: Reading,
     station: &Station,
     mut source: impl FnMut() -> Result<Option<Entry>, Fault>,
 ) -> Result<Verification, Fault> {
@@ -75,6 +85,8 @@ pub(crate) fn against(
         digests: Digests::All,
         from_disk: true,
         without_sockets: false,
+        memory: Some(operation.recollection),
+        reading,
     };
     let mut merged = Merged::new(operation, excused);
     std::thread::scope(|scope| -> Result<(), Fault> {
@@ -111,6 +123,8 @@ pub(crate) fn against(
     Ok(Verification {
         source: merged.source.finish(),
         target: merged.target.finish(),
+        source_recalled: Recalled::default(),
+        target_recalled: operation.counters.recalled(operation.recollection),
         difference_count: merged.count,
         differences: merged.differences,
         findings: operation.findings.list(),

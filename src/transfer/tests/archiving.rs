@@ -4,7 +4,8 @@ use super::{store, tree};
 use crate::transfer::archive::{Access, Archive, Objects};
 use crate::transfer::control::ControlError;
 use crate::transfer::fault::Fault;
-use crate::transfer::report::RoundKind;
+use crate::transfer::recollection::Reading;
+use crate::transfer::report::{RoundKind, Shape};
 use crate::transfer::side::Side;
 use std::os::unix::fs::symlink;
 
@@ -60,7 +61,11 @@ async fn what_comes_out_of_an_archive_is_what_went_into_it() {
     assert_eq!(compared.target.digest, archive.tree.digest);
     drop(target);
     // And so say the two movers of each other, but for the socket.
-    let verified = pair.connected().await.verify(RUN, &[], &mut |_| {}).await;
+    let verified = pair
+        .connected()
+        .await
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await;
     assert_eq!(verified.unwrap().source.digest, archive.tree.digest);
 
     // A file that became another since is found.
@@ -115,8 +120,10 @@ async fn nothing_is_written_through_a_symlink_and_nothing_of_a_damaged_archive_s
     target
         .extract(RUN, &access, &objects(), &archive, &mut |_| {})
         .await
-        .unwrap_err();
+        .unwrap();
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    let (link, file) = (pair.target().join("d"), pair.target().join("d/f"));
+    assert!(!link.is_symlink() && std::fs::read(file).unwrap() == b"content");
 
     let object = pair.directory.path().join("store/v.tar.zst");
     let mut bytes = std::fs::read(&object).unwrap();
@@ -148,4 +155,109 @@ fn credentials_are_not_shown() {
     let mut access = store::access(folder.path());
     access.token = Some(crate::transfer::archive::Secret::new("never shown"));
     assert!(!format!("{access:?}").contains("never shown"));
+}
+
+/// A pair of devices: the source's is of noise with a hole, the target's of other bytes.
+fn devices(source: usize, target: usize) -> (Pair, Vec<u8>) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut image = vec![0; source];
+    let hole = source / 4..source / 2;
+    blake3::Hasher::new().finalize_xof().fill(&mut image);
+    image[hole].fill(0);
+    std::fs::write(directory.path().join("source"), &image).unwrap();
+    std::fs::write(directory.path().join("target"), vec![0xaa; target]).unwrap();
+    (Pair::start(directory, Shape::Device), image)
+}
+
+#[tokio::test]
+async fn a_device_is_one_file_in_its_archive_and_a_device_again_out_of_it() {
+    const SIZE: usize = 18 << 20;
+    let (pair, image) = devices(SIZE, SIZE + (1 << 20));
+    let (access, archive) = archived(&pair).await;
+    assert_eq!((archive.tree.files, archive.tree.entries), (1, 1));
+    assert_eq!(archive.tree.bytes, SIZE as u64);
+    let restored = tempfile::tempdir().unwrap();
+    let object = pair.directory.path().join("store/v.tar.zst");
+    let mut bash = std::process::Command::new("bash");
+    bash.args([
+        "-eo",
+        "pipefail",
+        "-c",
+        "zstd -dc -- \"$1\" | tar -xp -C \"$2\"",
+        "-",
+    ]);
+    let status = bash.arg(&object).arg(restored.path()).status().unwrap();
+    assert!(status.success());
+    let file = restored.path().join("device.img");
+    assert!(
+        std::fs::read(&file).unwrap() == image,
+        "tar makes something else of it"
+    );
+
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    target
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await
+        .unwrap();
+    let mut written = std::fs::read(pair.target()).unwrap();
+    assert!(written[..SIZE] == image, "another image was written");
+    assert!(
+        written[SIZE..].iter().all(|byte| *byte == 0xaa),
+        "its rest was written to"
+    );
+    let compared = target
+        .compare(RUN, &access, &objects(), &archive, &[], &mut |_| {})
+        .await
+        .unwrap();
+    assert!(compared.is_equal(), "{:?}", compared.differences);
+    assert_eq!(compared.target.digest, archive.tree.digest);
+    written[SIZE / 3] ^= 1;
+    std::fs::write(pair.target(), written).unwrap();
+    let compared = target
+        .compare(RUN, &access, &objects(), &archive, &[], &mut |_| {})
+        .await
+        .unwrap();
+    assert!(!compared.is_equal());
+    drop(target);
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_goes_into_no_smaller_one_and_into_no_file_system() {
+    let (pair, _) = devices(2 << 20, 1 << 20);
+    let (access, archive) = archived(&pair).await;
+    let mut target = pair.control(Side::Target, 1).await.unwrap();
+    let refused = target
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await;
+    let Err(ControlError::Fault(Fault::TooSmall { .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    let there = std::fs::read(pair.target()).unwrap();
+    assert!(there.iter().all(|byte| *byte == 0xaa));
+    drop(target);
+
+    let folders = Pair::new();
+    let mut folder = folders.control(Side::Target, 1).await.unwrap();
+    let refused = folder
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await;
+    let Err(ControlError::Fault(Fault::ShapeDiffers { .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    drop(folder);
+
+    // Nor does a file system go onto a device.
+    std::fs::write(folders.source().join("f"), b"content").unwrap();
+    let (access, archive) = archived(&folders).await;
+    let mut target = pair.control(Side::Target, 2).await.unwrap();
+    let refused = target
+        .extract(RUN, &access, &objects(), &archive, &mut |_| {})
+        .await;
+    let Err(ControlError::Fault(Fault::ShapeDiffers { .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    drop(target);
+    folders.stop().await;
+    pair.stop().await;
 }

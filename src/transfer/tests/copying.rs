@@ -2,6 +2,7 @@
 use super::pair::{Pair, RUN, round};
 use super::snapshot::assert_same;
 use super::tree::{hostile, set_owner, set_times, set_xattr};
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Ownership, Phase, Reach, RoundKind, Shape, What};
 use crate::transfer::side::Side;
 use std::fs;
@@ -54,7 +55,10 @@ async fn a_hostile_tree_arrives_whole_and_is_not_sent_twice() {
         (0, 0, 0)
     );
     assert_eq!(last.files_same, first.files_moved);
-    let verification = client.verify(RUN, &[], &mut |_| {}).await.unwrap();
+    let verification = client
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!(verification.differences, []);
     assert_eq!(verification.source, verification.target);
     assert_eq!(
@@ -170,7 +174,9 @@ async fn progress_is_told_while_it_goes() {
     let mut client = pair.connected().await;
     round(&mut client, RoundKind::Warm).await.unwrap();
     client
-        .verify(RUN, &[], &mut |progress| told.push(progress))
+        .verify(RUN, &[], Reading::Afresh, &mut |progress| {
+            told.push(progress);
+        })
         .await
         .unwrap();
     assert!(
@@ -248,7 +254,10 @@ async fn a_device_is_copied_as_one_file() {
             .files_same,
         1
     );
-    let verification = client.verify(RUN, &[], &mut |_| {}).await.unwrap();
+    let verification = client
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap();
     assert!(
         verification.is_equal() && verification.source.bytes == 40 << 20,
         "{verification:?}"

@@ -7,6 +7,7 @@ use crate::transfer::fault::Fault;
 use crate::transfer::frame::{FrameError, greeting_of};
 use crate::transfer::keys::{ClientKeys, RunKeys};
 use crate::transfer::mover::{Ended, Mover, MoverError};
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Ownership, Reach, RoundKind, Shape};
 use crate::transfer::side::Side;
 use crate::transfer::tls;
@@ -144,8 +145,10 @@ async fn a_newer_connection_stops_the_operation_of_an_older_one() {
     let working = Arc::new(AtomicBool::new(false));
     let seen = working.clone();
     let running = tokio::spawn(async move {
-        old.verify(RUN, &[], &mut |_| seen.store(true, Ordering::Release))
-            .await
+        old.verify(RUN, &[], Reading::Afresh, &mut |_| {
+            seen.store(true, Ordering::Release);
+        })
+        .await
     });
     while !working.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
@@ -162,8 +165,11 @@ async fn a_client_that_leaves_stops_its_operation() {
     let mut client = pair.connected().await;
     let working = Arc::new(tokio::sync::Notify::new());
     let seen = working.clone();
-    let running =
-        tokio::spawn(async move { client.verify(RUN, &[], &mut |_| seen.notify_one()).await });
+    let running = tokio::spawn(async move {
+        client
+            .verify(RUN, &[], Reading::Afresh, &mut |_| seen.notify_one())
+            .await
+    });
     working.notified().await;
     running.abort();
     // The mover stops when it is told to, which it only does when nothing is under way.

@@ -4,6 +4,7 @@ use super::snapshot::assert_same;
 use super::tree::hostile;
 use crate::transfer::control::ControlError;
 use crate::transfer::fault::Fault;
+use crate::transfer::recollection::Reading;
 use crate::transfer::relay::Relay;
 use crate::transfer::report::{Reach, RoundKind};
 use crate::transfer::side::Side;
@@ -142,13 +143,19 @@ async fn a_hostile_tree_arrives_whole_through_the_client() {
     let first = round(&mut target, RoundKind::Warm).await.unwrap();
     let last = round(&mut target, RoundKind::Final).await.unwrap();
     assert_eq!((last.files_moved, last.files_same), (0, first.files_moved));
-    let verification = target.verify(RUN, &[], &mut |_| {}).await.unwrap();
+    let verification = target
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!(verification.differences, []);
     target.finish(RUN).await.unwrap();
     assert_same(&pair.source(), &pair.target());
     // Without the client there is no way any more.
     drop(relay);
-    let lost = target.verify(RUN, &[], &mut |_| {}).await.unwrap_err();
+    let lost = target
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap_err();
     let ControlError::Fault(Fault::PeerLost { .. } | Fault::NoPeer) = lost else {
         panic!("{lost:?}");
     };
@@ -192,7 +199,10 @@ async fn what_is_spoilt_on_the_way_is_noticed_and_gone_on_from() {
         let (_relay, reach) = pair.relayed(&mut target, None).await.unwrap();
         assert!(matches!(reach, Reach::Reached { .. }), "{seen}: {reach:?}");
         round(&mut target, RoundKind::Final).await.unwrap();
-        let verification = target.verify(RUN, &[], &mut |_| {}).await.unwrap();
+        let verification = target
+            .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+            .await
+            .unwrap();
         assert_eq!(verification.differences, [], "{seen}");
         assert_eq!(verification.source.entries, 21, "{seen}");
     }

@@ -1,6 +1,7 @@
 //! Verification names every way in which a copy can be wrong.
 use super::pair::{Pair, RUN, round};
 use super::tree::{hostile, set_owner, set_times, set_xattr};
+use crate::transfer::recollection::Reading;
 use crate::transfer::report::{DifferenceKind, RoundKind, What};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -14,7 +15,10 @@ async fn spoil(spoil: impl FnOnce(&Path), expected: &[(&str, DifferenceKind)]) {
     round(&mut client, RoundKind::Warm).await.unwrap();
     client.finish(RUN).await.unwrap();
     spoil(&pair.target());
-    let verification = client.verify(RUN, &[], &mut |_| {}).await.unwrap();
+    let verification = client
+        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap();
     let found: Vec<_> = verification
         .differences
         .iter()
@@ -174,7 +178,10 @@ async fn what_a_round_could_not_keep_is_a_finding_and_not_a_difference() {
         rustix::fs::lremovexattr(path, "user.origin").unwrap();
     });
     let excused = [What::Xattr(b"user.origin".into())];
-    let verification = client.verify(RUN, &excused, &mut |_| {}).await.unwrap();
+    let verification = client
+        .verify(RUN, &excused, Reading::Afresh, &mut |_| {})
+        .await
+        .unwrap();
     let found: Vec<_> = verification
         .differences
         .iter()

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::schema;
 
@@ -138,7 +138,27 @@ fn notes(report: &Report) -> Vec<Note> {
             kind: "says",
             text,
         }))
+        .chain(declined(report))
         .collect()
+}
+
+/// Why bytes did not go straight, once for each volume: its steps found the same.
+fn declined(report: &Report) -> Vec<Note> {
+    let mut told = BTreeSet::new();
+    let mut notes = Vec::new();
+    for volume in report.copied() {
+        for why in volume.because {
+            let text = format!("{} went by way `{}`: {why}", volume.source, volume.way);
+            if told.insert(text.clone()) {
+                notes.push(Note {
+                    step: volume.step.clone(),
+                    kind: "declined",
+                    text,
+                });
+            }
+        }
+    }
+    notes
 }
 
 fn notes_of(step: &StepReport) -> Vec<(&'static str, String)> {
@@ -201,7 +221,12 @@ fn copied(report: &Report) -> Table {
 }
 
 fn compared(report: &Report) -> Table {
-    let mut table = Table::new(vec![
+    let verified = report.verified();
+    // Only where some of it was read before writes stopped.
+    let before = verified
+        .iter()
+        .any(|volume| volume.compared_before.is_some());
+    let mut columns = vec![
         Column::text("SOURCE", 10),
         Column::text("TARGET", 10).expendable(1),
         Column::whole("FILES").right().expendable(2),
@@ -213,14 +238,18 @@ fn compared(report: &Report) -> Table {
         Column::text("TARGET DIGEST", 14).expendable(4),
         Column::whole("RATE").right().expendable(5),
         Column::whole("LIMITED BY").expendable(6),
-    ]);
-    for volume in report.verified() {
+    ];
+    if before {
+        columns.insert(6, Column::whole("COMPARED BEFORE").right());
+    }
+    let mut table = Table::new(columns);
+    for volume in verified {
         let tone = if volume.differences == 0 {
             Tone::Good
         } else {
             Tone::Bad
         };
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             volume.source.into(),
             volume.target.into(),
             amount::count(volume.files).into(),
@@ -240,7 +269,12 @@ fn compared(report: &Report) -> Table {
             }
             .into(),
             limited(volume.limited.as_ref()).into(),
-        ]);
+        ];
+        if before {
+            let before = volume.compared_before;
+            row.insert(6, before.map_or_else(nothing, amount::bytes).into());
+        }
+        table.row(row);
     }
     table
 }

@@ -35,6 +35,7 @@ fn a_report_in_a_pipe_is_whole() -> anyhow::Result<()> {
 
     Notes
     hand-over marked: dns switched, ticket 4711
+    final-copy declined: shop/data-orders-db-0 went by way `client`: no route to host
 
     Steps
     #  STEP          STATE   STARTED               ENDED                 TRIES   TOOK
@@ -82,6 +83,7 @@ fn a_report_fits_the_terminal() -> anyhow::Result<()> {
 
     Notes
     hand-over marked: dns switched, ticket 4711
+    final-copy declined: shop/data-orders-db-0 went by way `client`: no route to host
 
     Steps
     #  STEP         STATE   STARTED               ENDED                 TRIES   TOOK
@@ -165,6 +167,7 @@ fn a_report_in_markdown_obeys_nothing_that_it_quotes() -> anyhow::Result<()> {
     ## Notes
 
     - **hand-over** marked: dns switched, ticket 4711
+    - **final-copy** declined: shop/data-orders-db-0 went by way \`client\`: no route to host
 
     ## Steps
 
@@ -276,5 +279,30 @@ fn a_receipt_that_was_read_again_tells_which_side_changed_and_who_uses_it() -> a
     let anew = [(960, "verify", broken), (961, "verify", Record::Started)];
     let entries = then(then(all(), read.to_vec()), anew.to_vec());
     assert!(!shown(80, false, Format::Table, &entries)?.contains("Read again"));
+    Ok(())
+}
+
+#[test]
+fn what_was_compared_before_writes_stopped_has_a_column_where_there_is_any() -> anyhow::Result<()> {
+    let volume = json!({
+        "source": "data", "target": "new-data", "files": 1834, "bytes": 15_032_385_536_u64, "source_digest": "9b74",
+        "target_digest": "9b74", "differences": 0, "seconds": 2.0,
+        "compared_before": {"files": 1800, "bytes": 14_900_000_000_u64},
+    });
+    let entries = then(
+        all(),
+        vec![
+            (905, "verify", Record::Broken("another run".to_owned())),
+            (910, "verify", Record::Started),
+            (950, "verify", Record::Done(json!({"volumes": [volume]}))),
+        ],
+    );
+    let compared = |entries: &[Entry]| -> anyhow::Result<String> {
+        let told = shown(120, false, Format::Table, entries)?;
+        let table = told.lines().skip_while(|line| *line != "Compared");
+        Ok(table.take(3).collect::<Vec<_>>().join("\n"))
+    };
+    insta::assert_snapshot!(compared(&entries)?);
+    assert!(!compared(&all())?.contains("COMPARED BEFORE"));
     Ok(())
 }

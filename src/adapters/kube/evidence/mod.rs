@@ -98,6 +98,16 @@ pub async fn claim_evidence(cluster: &Cluster, namespace: &str, name: &str) -> V
     lines
 }
 
+/// The last events of an object of this kind, such as that a quota refuses a workload's pods.
+pub async fn object_events(
+    cluster: &Cluster,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Vec<String> {
+    events::of(cluster, namespace, kind, name).await
+}
+
 fn job_lines(what: &str, job: &Job) -> Vec<String> {
     let status = job.status.clone().unwrap_or_default();
     let counts = [

@@ -17,24 +17,24 @@ use tokio::net::TcpListener;
 use super::super::feed::md5;
 
 /// The only bucket that it has.
-pub(super) const BUCKET: &str = "backups";
+pub(crate) const BUCKET: &str = "backups";
 
 type Body = UnsyncBoxBody<Bytes, Gone>;
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) method: Method,
-    pub(super) key: String,
-    pub(super) query: BTreeMap<String, String>,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) key: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: HeaderMap,
     /// How many were there before it.
-    pub(super) number: usize,
+    pub(crate) number: usize,
 }
 
 impl Seen {
     /// What it asks for, in one word.
-    pub(super) fn what(&self) -> &'static str {
+    pub(crate) fn what(&self) -> &'static str {
         let has = |name: &str| self.query.contains_key(name);
         match self.method.as_str() {
             "PUT" if has("partNumber") => "part",
@@ -51,7 +51,7 @@ impl Seen {
         }
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value
             .and_then(|value| value.to_str().ok())
@@ -59,7 +59,7 @@ impl Seen {
     }
 
     /// The access key that it is signed with.
-    pub(super) fn access_key(&self) -> &str {
+    pub(crate) fn access_key(&self) -> &str {
         let rest = self.header("authorization").split_once("Credential=");
         rest.and_then(|(_, rest)| rest.split('/').next())
             .unwrap_or_default()
@@ -68,7 +68,7 @@ impl Seen {
 
 /// What goes wrong with a request.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// This answer instead, and nothing is done.
     Answer(u16, &'static str, Vec<(&'static str, String)>),
     /// 200, with an error in the body.
@@ -85,23 +85,23 @@ pub(super) enum Fault {
 
 /// An object.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Object {
-    pub(super) content: Vec<u8>,
+pub(crate) struct Object {
+    pub(crate) content: Vec<u8>,
     metadata: Vec<(String, String)>,
 }
 
 /// An upload that is not complete.
-pub(super) struct Upload {
+pub(crate) struct Upload {
     key: String,
     object: Object,
     parts: BTreeMap<u32, Vec<u8>>,
 }
 
 #[derive(Default)]
-pub(super) struct World {
-    pub(super) objects: BTreeMap<String, Object>,
-    pub(super) uploads: BTreeMap<String, Upload>,
-    pub(super) seen: Vec<Seen>,
+pub(crate) struct World {
+    pub(crate) objects: BTreeMap<String, Object>,
+    pub(crate) uploads: BTreeMap<String, Upload>,
+    pub(crate) seen: Vec<Seen>,
     begun: usize,
 }
 
@@ -109,16 +109,16 @@ type Faults = dyn FnMut(&Seen) -> Option<Fault> + Send;
 
 /// The server.
 #[derive(Clone)]
-pub(super) struct Fake {
-    pub(super) address: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
     world: Arc<Mutex<World>>,
     faults: Arc<Mutex<Box<Faults>>>,
     /// Where the profile of its user is, for as long as it runs.
-    pub(super) home: Arc<tempfile::TempDir>,
+    pub(crate) home: Arc<tempfile::TempDir>,
 }
 
 impl Fake {
-    pub(super) async fn start(faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> Self {
+    pub(crate) async fn start(faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let fake = Self {
             address: listener.local_addr().expect("an address"),
@@ -142,16 +142,16 @@ impl Fake {
         fake
     }
 
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("no test thread panicked")
     }
 
     /// What was asked for, in order.
-    pub(super) fn asked(&self) -> Vec<&'static str> {
+    pub(crate) fn asked(&self) -> Vec<&'static str> {
         self.world().seen.iter().map(Seen::what).collect()
     }
 
-    pub(super) fn content(&self, key: &str) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self, key: &str) -> Option<Vec<u8>> {
         Some(self.world().objects.get(key)?.content.clone())
     }
 
@@ -427,7 +427,7 @@ fn tag(content: &[u8]) -> String {
 }
 
 /// Bytes as hexadecimal digits.
-pub(super) fn digits(bytes: &[u8]) -> String {
+pub(crate) fn digits(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut digits = String::new();
     for byte in bytes {

@@ -1,6 +1,7 @@
 //! The client against a server with faults.
-mod fake;
+pub(crate) mod fake;
 mod faults;
+pub(crate) mod kept;
 mod ongoing;
 mod refusals;
 
@@ -41,7 +42,9 @@ async fn bucket_of(endpoint: String, home: &Path) -> Bucket {
 }
 
 /// A server with these faults, and its bucket.
-async fn server(faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> (Fake, Bucket) {
+pub(crate) async fn server(
+    faults: impl FnMut(&Seen) -> Option<Fault> + Send + 'static,
+) -> (Fake, Bucket) {
     let fake = Fake::start(faults).await;
     let bucket = bucket_of(format!("http://{}", fake.address), fake.home.path()).await;
     (fake, bucket)

@@ -58,6 +58,18 @@ async fn an_upload_that_was_cut_off_goes_on_with_the_parts_that_are_missing() {
 }
 
 #[tokio::test]
+async fn where_nobody_can_read_which_parts_are_there_all_are_sent_again() {
+    let (fake, bucket) = server(times("parts", 9, Fault::Answer(200, "", Vec::new()))).await;
+    let ongoing = bucket.ongoing("a", "mine").await.expect("begun");
+    send(&ongoing, 2).await.expect("sent");
+    drop(ongoing);
+    go_on(&bucket, "mine").await.expect("gone on");
+    assert_eq!(parts_sent(&fake), 2 + PARTS as usize);
+    assert_eq!(fake.content("a"), Some(whole()));
+    assert!(fake.world().uploads.is_empty());
+}
+
+#[tokio::test]
 async fn a_part_that_is_another_by_now_is_sent_again() {
     let (fake, bucket) = server(|_| None).await;
     let ongoing = bucket.ongoing("a", "mine").await.expect("begun");

@@ -53,10 +53,19 @@ fn verbs_flags_and_their_values_are_the_parsers_own() {
         ("re", "report"),
         ("--context prod re", "report"),
         ("help th", "thaw"),
-        ("snapshot ", "list show delete"),
+        ("snapshot ", "list show delete prune"),
         ("snapshot --endpoint https://s3.example s", "show"),
         ("snapshot list --end", "--endpoint"),
         ("snapshot list -o ", "table wide json yaml name"),
+        (
+            "snapshot prune s3://backups --dry-run=",
+            "none client server",
+        ),
+        // Without an equals sign it has no value: the next word is a flag again.
+        (
+            "snapshot prune s3://backups --dry-run --keep-l",
+            "--keep-last",
+        ),
         ("snapshot tcp/a ", "Nothing"),
         ("help snapshot li", "limit"),
         ("status --all", "--all-namespaces"),

@@ -79,3 +79,41 @@ fn a_manifest_that_says_something_else_is_found() {
         assert!(what.contains(said), "{what}");
     }
 }
+
+/// Gives an archive another index, whose first line is this.
+fn with_head(place: &Place, archive: &Archive, head: &str) -> Archive {
+    let index = zstd::decode_all(&place.object("a.index.zst")[..]).unwrap();
+    let rest = index.iter().position(|byte| *byte == b'\n').unwrap();
+    let index = [head.as_bytes(), &index[rest..]].concat();
+    let index = zstd::encode_all(&index[..], 3).unwrap();
+    write(place, "b.index.zst", &index);
+    write(place, "b.tar.zst", &place.object("a.tar.zst"));
+    Archive {
+        index_size: index.len() as u64,
+        index_digest: blake3::hash(&index).into(),
+        ..archive.clone()
+    }
+}
+
+#[test]
+fn an_index_of_a_newer_format_is_no_damage_unless_it_is_damaged_as_well() {
+    let (place, archive) = made();
+    let other = with_head(&place, &archive, r#"{"kubectlMigrateIndex":{"format":1}}"#);
+    place.check("b", &other).unwrap();
+    let head = r#"{"kubectlMigrateIndex":{"format":7,"more":"than we know"}}"#;
+    let mut other = with_head(&place, &archive, head);
+    let newer = place.check("b", &other).unwrap_err();
+    let wanted = Fault::Newer {
+        object: "b.index.zst".to_owned(),
+        format: 7,
+        reads: 1,
+    };
+    assert_eq!(newer, wanted);
+    assert!(
+        newer.to_string().contains("made by a newer version"),
+        "{newer}"
+    );
+    other.index_digest.0[0] ^= 1;
+    let (object, what) = damage(place.check("b", &other));
+    assert!(object == "b.index.zst" && what.contains("digest"), "{what}");
+}

@@ -65,3 +65,24 @@ fn they_keep_the_contents_and_stay_one_file() {
         assert_eq!(restored.join("one").exists(), replaced);
     }
 }
+
+#[test]
+fn a_volume_with_too_much_on_it_is_refused_before_it_is_read() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path(), crate::transfer::side::Side::Source).unwrap();
+    let cancel = Cancel::default();
+    // The file system holds more than that: all files are looked at.
+    fits(&root, &cancel, MIB).unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    for name in ["a", "d/b"] {
+        std::fs::write(folder.path().join(name), vec![7; 2 << 20]).unwrap();
+    }
+    // Its hole takes no room, in the archive neither.
+    let sparse = std::fs::File::create(folder.path().join("sparse")).unwrap();
+    sparse.set_len(1 << 40).unwrap();
+    fits(&root, &cancel, 4 * MIB).unwrap();
+    let refused = fits(&root, &cancel, 3 * MIB).unwrap_err();
+    assert!(matches!(refused, Fault::TooLarge { .. }), "{refused}");
+    assert_eq!(MOST_TAR / MIB, 1_008_000);
+}

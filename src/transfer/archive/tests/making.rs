@@ -151,6 +151,7 @@ impl Upload for FailingUpload {
                 return Err(StoreError {
                     why: "no answer".to_owned(),
                     failure: StoreFailure::Passing,
+                    next: None,
                 });
             }
             *left -= 1;

@@ -1,10 +1,12 @@
+//! Levels 1 and 2.
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{
-    bucket::{BucketFlags, InBucket},
-    object_store::BucketStore,
+    super::{bucket::InBucket, object_store::BucketStore},
+    Args,
 };
 use crate::{
     context::Context,
@@ -16,30 +18,21 @@ use crate::{
     },
     transfer::{
         Fault,
-        archive::{self, Objects, StoreFailure},
+        archive::{self, Objects, StoreError, StoreFailure},
     },
-    ui::amount::{bytes, count},
+    ui::amount::bytes,
 };
 
 /// How often it is told how much was read.
 const EACH: Duration = Duration::from_secs(5);
 
-/// Check that a snapshot in a bucket can be restored
-#[derive(clap::Args, Debug)]
-#[command(after_help = super::examples::RESTORE_CHECK)]
-pub(crate) struct Args {
-    /// Which one, as `snapshot list` names it
-    #[arg(value_name = "s3://BUCKET/PREFIX/NAME/TIME")]
-    snapshot: InBucket,
-    /// 1: objects, sizes and sums, by listing; 2: also read everything and compare each file's digest
-    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
-    level: u8,
-    #[command(flatten)]
-    server: BucketFlags,
+/// Levels 1 and 2: what is in the bucket, and nothing else.
+pub(super) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+    let checked = check(cx, &args).await;
+    checked.map_err(|error| with_others(cx, &args, error))
 }
 
-/// Runs the verb.
-pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
+async fn check(cx: &Context, args: &Args) -> Result<Kind> {
     let repository = args.server.open(cx, &args.snapshot.repository).await?;
     let id = &args.snapshot.id;
     let address = repository.address_of(id);
@@ -62,13 +55,19 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Kind> {
                 .check()
                 .await
                 .context("restore-check level 2: no")?;
-            format!("{} records, {}", count(end.records), bytes(end.bytes))
+            format!("{} records, {}", end.records, bytes(end.bytes))
         }
         Contents::Volumes(manifest) => volumes(cx, &repository, &args.snapshot, *manifest).await?,
     };
     cx.ui.data(&format!(
         "{address}: level 2: everything was read, and is what was taken: {read}"
     ))?;
+    // Whoever may only read has read all the same.
+    if let Err(error) = repository.prove(id, 2, Timestamp::now()).await {
+        cx.ui.say(&format!(
+            "that it is good could not be written down beside the snapshot: {error:#}"
+        ));
+    }
     Ok(Kind::Done)
 }
 
@@ -86,7 +85,7 @@ async fn volumes(
         total += tree.bytes;
         one(cx, repository, snapshot, volume).await?;
     }
-    Ok(format!("{} files, {}", count(files), bytes(total)))
+    Ok(format!("{files} files, {}", bytes(total)))
 }
 
 async fn one(
@@ -121,6 +120,7 @@ async fn one(
 fn refused(fault: &Fault) -> Failure {
     let kind = match fault {
         Fault::Damaged { .. } => FailureKind::Difference,
+        Fault::Newer { .. } => FailureKind::Blocked,
         Fault::Store(error) => match error.failure {
             StoreFailure::Damaged => FailureKind::Difference,
             StoreFailure::Refused | StoreFailure::Credentials => FailureKind::Blocked,
@@ -132,5 +132,30 @@ fn refused(fault: &Fault) -> Failure {
         FailureKind::Difference => format!("restore-check level 2: no: {fault}"),
         _ => fault.to_string(),
     };
-    Failure::new(kind, why)
+    let failure = Failure::new(kind, why);
+    match fault {
+        Fault::Store(StoreError {
+            next: Some((command, what)),
+            ..
+        }) => failure.with_next(command, what),
+        _ => failure,
+    }
+}
+
+/// Where a snapshot is none, another may be.
+fn with_others(cx: &Context, args: &Args, error: anyhow::Error) -> anyhow::Error {
+    if Kind::of(&error) != Kind::Difference {
+        return error;
+    }
+    let list = format!(
+        "snapshot list {}{}",
+        args.snapshot.repository,
+        args.server.words()
+    );
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure
+            .with_next(cx.command(&list), "shows which others there are")
+            .into(),
+        Err(error) => error,
+    }
 }
