@@ -47,7 +47,7 @@ archived_by_restic() { seconds restic -q --no-cache backup "$from"; }
 
 restored_by_ours() {
   local told id
-  id=$("$binary" snapshot list s3://bench/ours --endpoint "$endpoint" -n "$namespace" -o json | jq -r '[.. | .id? // empty] | last')
+  id=$("$binary" snapshot list s3://bench/ours --endpoint "$endpoint" -n "$namespace" -o json | jq -r '.items[-1].name')
   told=$("$binary" restore "s3://bench/ours/$id" --into pvc/to --endpoint "$endpoint" -n "$namespace" --yes 2>&1) || fail "$told"
   step_of "$told" fill
 }
