@@ -8,7 +8,7 @@ use crate::{
     engine::{Failure, Kind, Step},
     plan::{Objects, Plan, WorkloadCheck},
     steps::{
-        About, OfSnapshot,
+        About,
         checks::Measured,
         drills::{Answer, Examine, Scratch, TearDown, Wall},
         inventory::Inventory,
@@ -119,10 +119,7 @@ pub(super) async fn build(
         summary: format!("{address} → {target}, {workload}, to be tried and taken away again"),
         allowed_freeze: None,
         ending: None,
-        about: About::Snapshot(Box::new(OfSnapshot {
-            inventory,
-            manifest,
-        })),
+        about: About::of_snapshot(inventory, manifest),
     };
     Ok(parts.with_preflight(sides))
 }

@@ -279,17 +279,13 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        match self.movers.only_through() {
-            Some(bucket) => {
-                format!(
-                    "copy all through {bucket} while the source runs, to measure how long it takes"
-                )
-            }
-            None => {
-                let compare = if self.verify { " and compare" } else { "" };
-                format!("copy{compare} while the source runs, until little is left")
-            }
+        if let Some(bucket) = self.movers.only_through() {
+            return format!(
+                "copy all through {bucket} while the source runs, to measure how long it takes"
+            );
         }
+        let compare = if self.verify { " and compare" } else { "" };
+        format!("copy{compare} while the source runs, until little is left")
     }
 
     fn undo_plan(&self) -> UndoPlan {
