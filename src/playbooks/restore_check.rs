@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{MoverLook, Parts, Playbook, Sides, restore};
 use crate::{
@@ -30,7 +31,7 @@ pub(super) async fn build(
         bucket,
         address,
         restoring,
-        inventory,
+        mut inventory,
         workload,
         origin,
     } = restore::open(plan, sides, recorded, kept).await?;
@@ -40,6 +41,19 @@ pub(super) async fn build(
         );
         return Err(Failure::new(Kind::Blocked, why).into());
     };
+    if inventory.replicas == 0 {
+        let why = format!(
+            "{address} is of {workload} with no pods, and nothing of it would be started: --level 2 reads all of it"
+        );
+        return Err(Failure::new(Kind::Blocked, why).into());
+    }
+    // A second copy is to push nobody else's pods off their nodes.
+    let pod = inventory.workload.pointer_mut("/spec/template/spec");
+    if let Some(pod) = pod.and_then(Value::as_object_mut) {
+        for field in ["priorityClassName", "priority", "preemptionPolicy"] {
+            pod.remove(field);
+        }
+    }
     let manifest = restoring.manifest.clone();
     let (belongs, target) = (&sides.belongs, &sides.target);
     let (movers, taken) = (restoring.movers.clone(), restoring.manifest.checks.clone());

@@ -98,16 +98,19 @@ impl Scratch {
     }
 }
 
-/// Lets the volumes of a scratch namespace go with their claims: those of classes that keep them would outlive it, with
-/// all that was restored.
+/// Lets the volumes that were made for claims of a scratch namespace go with them: those of classes that keep them would
+/// outlive it, with all that was restored. One that was there before, and that a claim only got, is somebody's.
 pub async fn let_volumes_go(place: &Place) -> Result<()> {
     let api = place.cluster.cluster_scoped::<PersistentVolume>();
     for volume in list_all(&api, &Selector::all()).await? {
         let spec = volume.spec.unwrap_or_default();
         let claim = spec.claim_ref.unwrap_or_default();
         let kept = spec.persistent_volume_reclaim_policy.as_deref() == Some("Retain");
-        if kept && claim.namespace.as_deref() == Some(place.namespace.as_str()) {
-            let name = volume.metadata.name.context("a volume without a name")?;
+        let name = volume.metadata.name.context("a volume without a name")?;
+        // A provisioner names what it makes after the claim.
+        let uid = claim.uid.filter(|uid| !uid.is_empty());
+        let made = uid.is_some_and(|uid| name.ends_with(&uid));
+        if kept && made && claim.namespace.as_deref() == Some(place.namespace.as_str()) {
             // Only as it was seen: by now it may be another's.
             let patch = json!({
                 "metadata": {"resourceVersion": volume.metadata.resource_version},
