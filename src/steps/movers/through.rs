@@ -18,7 +18,7 @@ use crate::{
 /// What everything of a run is below, with its id behind it: no name of a snapshot, which is a time.
 const FOLDER: &str = "moving";
 /// What a mover reads to see whether it reaches the bucket.
-const PROBE: &str = "probe";
+const PROBE: &str = "_probe";
 /// What is in it.
 const PROBED: &[u8] = b"kubectl-migrate\n";
 
