@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{MoverLook, Parts, Playbook, Sides, restore};
 use crate::{
     engine::{Failure, Kind, Step},
-    plan::{Objects, Plan, WorkloadCheck},
+    plan::{Objects, Plan, Workload, WorkloadCheck},
     steps::{
         About,
         checks::Measured,
@@ -35,25 +35,8 @@ pub(super) async fn build(
         workload,
         origin,
     } = restore::open(plan, sides, recorded, kept).await?;
-    let Some(workload) = workload else {
-        let why = format!(
-            "{address} is of a volume alone, and nothing of it can be started: --level 2 reads all of it"
-        );
-        return Err(Failure::new(Kind::Blocked, why).into());
-    };
-    if inventory.replicas == 0 {
-        let why = format!(
-            "{address} is of {workload} with no pods, and nothing of it would be started: --level 2 reads all of it"
-        );
-        return Err(Failure::new(Kind::Blocked, why).into());
-    }
-    // A second copy is to push nobody else's pods off their nodes.
-    let pod = inventory.workload.pointer_mut("/spec/template/spec");
-    if let Some(pod) = pod.and_then(Value::as_object_mut) {
-        for field in ["priorityClassName", "priority", "preemptionPolicy"] {
-            pod.remove(field);
-        }
-    }
+    let workload = startable(workload, &inventory, &address)?;
+    alone(&mut inventory);
     let manifest = restoring.manifest.clone();
     let (belongs, target) = (&sides.belongs, &sides.target);
     let (movers, taken) = (restoring.movers.clone(), restoring.manifest.checks.clone());
@@ -144,5 +127,32 @@ fn checks(plan: &Plan, taken: &[Measured]) -> Vec<WorkloadCheck> {
         taken.iter().map(Measured::again).collect()
     } else {
         plan.spec.checks.clone()
+    }
+}
+
+/// The workload, where something of it can be started.
+fn startable(
+    workload: Option<Workload>,
+    inventory: &Inventory,
+    address: &str,
+) -> Result<Workload, Failure> {
+    let why = match workload {
+        Some(workload) if inventory.replicas > 0 => return Ok(workload),
+        Some(workload) => format!("{workload} with no pods"),
+        None => "a volume alone".to_owned(),
+    };
+    let why = format!(
+        "{address} is of {why}, and nothing of it can be started: --level 2 reads all of it"
+    );
+    Err(Failure::new(Kind::Blocked, why))
+}
+
+/// A second copy is to push nobody else's pods off their nodes.
+fn alone(inventory: &mut Inventory) {
+    let pod = inventory.workload.pointer_mut("/spec/template/spec");
+    if let Some(pod) = pod.and_then(Value::as_object_mut) {
+        for field in ["priorityClassName", "priority", "preemptionPolicy"] {
+            pod.remove(field);
+        }
     }
 }
