@@ -395,7 +395,7 @@ impl Step for WarmCopy {
         }
         self.movers.remove().await?;
         // Last: the source is awake, and nobody sends any more.
-        self.movers.sweep(went_through(cx)?, &cx.sink).await?;
+        self.movers.sweep(went_through(cx)?, &cx.sink).await;
         Ok(Undone::Restored)
     }
 }

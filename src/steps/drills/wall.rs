@@ -153,8 +153,11 @@ impl Step for Wall {
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
         let mut checks = Vec::new();
         let object = self.place.itself();
-        if self.network == Network::Closed && sealed::uses_node(&self.workload) {
-            checks.push(self.blocked("the pods use their node's network, which no policy closes"));
+        if self.network == Network::Closed
+            && let Some(field) = sealed::of_node(&self.workload)
+        {
+            let why = format!("the pods have {field}, and what that opens no policy closes");
+            checks.push(self.blocked(why));
         }
         let shared = sealed::shared(&self.workload);
         if !shared.is_empty() {
@@ -162,7 +165,7 @@ impl Step for Wall {
                 "shared volumes",
                 object,
                 format!(
-                    "the pods write to {}, which the running workload may have as well",
+                    "the pods reach {}, which the running workload may have as well",
                     shared.join(", ")
                 ),
                 "such a workload cannot be started twice: --level 2 reads all of the snapshot",
