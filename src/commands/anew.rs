@@ -5,9 +5,14 @@ use crate::{
 };
 
 /// Whether nothing of an earlier journal is needed any more, so that a plan may begin anew: a verb that was
-/// done is given again, or nothing was changed yet, or all was put back, and the plan is another.
+/// done is given again, or nothing was changed yet, or all was put back, and the plan is another. A journal of another
+/// migration, as one in a file may be, is needed for that one.
 pub(super) fn begins_anew(plan: &Plan, journal: &Journal) -> bool {
-    let state = journal.state();
+    let (state, header) = (journal.state(), journal.header());
+    if (&*header.migration, &*header.playbook) != (&*plan.metadata.name, plan.spec.playbook.name())
+    {
+        return false;
+    }
     let every = |wanted: fn(Option<&Record>) -> bool| {
         let steps = &journal.header().steps;
         steps.iter().all(|step| wanted(state.last(step)))
@@ -53,6 +58,8 @@ mod tests {
 
     async fn journal(plan: &Plan, records: &[(&str, Record)]) -> Journal {
         let header = Header {
+            migration: plan.metadata.name.clone(),
+            playbook: plan.spec.playbook.name().to_owned(),
             digest: digest(plan),
             steps: vec!["preflight".to_owned(), "warm-copy".to_owned()],
             ..sample::header()
@@ -89,6 +96,11 @@ mod tests {
             let copy = plan(Kind::Copy, "a");
             let journal = journal(&copy, records).await;
             assert_eq!(begins_anew(&copy, &journal), anew, "{records:?}");
+            // What is kept there is another's way back.
+            let mut other = copy.clone();
+            other.metadata.name = "other".to_owned();
+            assert!(!begins_anew(&other, &journal), "{records:?}");
+            assert!(!begins_anew(&plan(Kind::Restore, "a"), &journal));
         }
     }
 }

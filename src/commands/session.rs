@@ -195,6 +195,15 @@ impl<'cx> Session<'cx> {
         identity::same_source(cx, header, place).await?;
         let plan: Plan = serde_json::from_value(header.plan.clone())
             .with_context(|| format!("{place} holds no plan that this program can read"))?;
+        if let Some(given) = &given
+            && given.metadata.name != header.migration
+        {
+            let why = format!(
+                "{place} is the journal of migration {}, not of {}: keep this one's in another file (--journal)",
+                header.migration, given.metadata.name
+            );
+            return Err(Failure::new(FailureKind::Blocked, why).into());
+        }
         if let Some(given) = given
             && digest(&given) != header.digest
         {

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", requires = "want")]
     dial: Option<SocketAddr>,
     /// What is to be seen
-    #[arg(long, value_name = "open|closed")]
+    #[arg(long, value_name = "open|closed|never")]
     want: Option<Want>,
     /// How long
     #[arg(long, value_name = "TIME", default_value = "30s")]
@@ -33,7 +33,10 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Want {
     Open,
+    /// After a while.
     Closed,
+    /// From the beginning.
+    Never,
 }
 
 /// A policy lets a connection hang, so that one that is not open by then never will be.
@@ -91,7 +94,8 @@ fn sees(want: Want, address: SocketAddr, until: Instant) -> bool {
         failed = if open { 0 } else { failed + 1 };
         match want {
             Want::Open if open => return true,
-            Want::Closed if failed >= IN_A_ROW => return true,
+            Want::Never if open => return false,
+            Want::Closed | Want::Never if failed >= IN_A_ROW => return true,
             _ if Instant::now() >= until => return false,
             _ => thread::sleep(AGAIN),
         }
@@ -109,9 +113,11 @@ mod tests {
         let now = Instant::now;
         assert!(sees(Want::Open, address, now()));
         assert!(!sees(Want::Closed, address, now()));
+        assert!(!sees(Want::Never, address, now() + Duration::from_mins(1)));
         drop(listener);
         assert!(!sees(Want::Open, address, now()));
         assert!(sees(Want::Closed, address, now() + Duration::from_mins(1)));
+        assert!(sees(Want::Never, address, now() + Duration::from_mins(1)));
         let none = Args {
             listen: Some(0),
             dial: None,

@@ -9,7 +9,7 @@ use crate::{
     engine::{Failure, Kind, Step},
     plan::{BucketPlace, Objects, Plan, Workload},
     steps::{
-        About, OfSnapshot, Place,
+        About, Place,
         archives::Remote,
         inventory::{Inventory, Volume, replicas},
         prepare::{From, Prepare},
@@ -182,10 +182,7 @@ pub(super) async fn build(
         summary: format!("{address} → {}, {with}{count} {volumes}", sides.target),
         allowed_freeze: None,
         ending: None,
-        about: About::Snapshot(Box::new(OfSnapshot {
-            inventory,
-            manifest,
-        })),
+        about: About::of_snapshot(inventory, manifest),
     };
     Ok(parts.with_preflight(sides))
 }

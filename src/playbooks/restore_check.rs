@@ -2,13 +2,14 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{MoverLook, Parts, Playbook, Sides, restore};
 use crate::{
     engine::{Failure, Kind, Step},
-    plan::{Objects, Plan, WorkloadCheck},
+    plan::{Objects, Plan, Workload, WorkloadCheck},
     steps::{
-        About, OfSnapshot,
+        About,
         checks::Measured,
         drills::{Answer, Examine, Scratch, TearDown, Wall},
         inventory::Inventory,
@@ -30,16 +31,12 @@ pub(super) async fn build(
         bucket,
         address,
         restoring,
-        inventory,
+        mut inventory,
         workload,
         origin,
     } = restore::open(plan, sides, recorded, kept).await?;
-    let Some(workload) = workload else {
-        let why = format!(
-            "{address} is of a volume alone, and nothing of it can be started: --level 2 reads all of it"
-        );
-        return Err(Failure::new(Kind::Blocked, why).into());
-    };
+    let workload = startable(workload, &inventory, &address)?;
+    alone(&mut inventory);
     let manifest = restoring.manifest.clone();
     let (belongs, target) = (&sides.belongs, &sides.target);
     let (movers, taken) = (restoring.movers.clone(), restoring.manifest.checks.clone());
@@ -119,10 +116,7 @@ pub(super) async fn build(
         summary: format!("{address} → {target}, {workload}, to be tried and taken away again"),
         allowed_freeze: None,
         ending: None,
-        about: About::Snapshot(Box::new(OfSnapshot {
-            inventory,
-            manifest,
-        })),
+        about: About::of_snapshot(inventory, manifest),
     };
     Ok(parts.with_preflight(sides))
 }
@@ -133,5 +127,32 @@ fn checks(plan: &Plan, taken: &[Measured]) -> Vec<WorkloadCheck> {
         taken.iter().map(Measured::again).collect()
     } else {
         plan.spec.checks.clone()
+    }
+}
+
+/// The workload, where something of it can be started.
+fn startable(
+    workload: Option<Workload>,
+    inventory: &Inventory,
+    address: &str,
+) -> Result<Workload, Failure> {
+    let why = match workload {
+        Some(workload) if inventory.replicas > 0 => return Ok(workload),
+        Some(workload) => format!("{workload} with no pods"),
+        None => "a volume alone".to_owned(),
+    };
+    let why = format!(
+        "{address} is of {why}, and nothing of it can be started: --level 2 reads all of it"
+    );
+    Err(Failure::new(Kind::Blocked, why))
+}
+
+/// A second copy is to push nobody else's pods off their nodes.
+fn alone(inventory: &mut Inventory) {
+    let pod = inventory.workload.pointer_mut("/spec/template/spec");
+    if let Some(pod) = pod.and_then(Value::as_object_mut) {
+        for field in ["priorityClassName", "priority", "preemptionPolicy"] {
+            pod.remove(field);
+        }
     }
 }

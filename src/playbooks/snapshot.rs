@@ -5,7 +5,8 @@ use anyhow::{Context as _, Result};
 
 use super::{MoverLook, Parts, Playbook, Sides, ending::ending, movers};
 use crate::{
-    engine::Step,
+    engine::{Failure, Kind, Step},
+    marks,
     plan::{Plan, Workload},
     steps::{
         About,
@@ -49,6 +50,11 @@ pub(super) async fn build(
         .as_ref()
         .filter(|_| !plan.spec.freeze.live)
         .map(|workload| freeze_step(plan, sides, &inventory, workload));
+    let note = &inventory.workload["metadata"]["annotations"][marks::ORIGINAL];
+    if is_new && frozen.is_none() && workload.is_some() && note.is_string() {
+        let why = "the workload is frozen, so that its manifest is not what it runs with: leave out --live, or `thaw` it first";
+        return Err(Failure::new(Kind::Blocked, why).into());
+    }
     let subject = match &workload {
         Some(workload) => workload.to_string(),
         None => format!("persistentvolumeclaim/{claim}"),

@@ -43,12 +43,7 @@ pub(super) async fn build(
     let movers = movers::of_plan(plan, sides, &inventory).await?;
     let frozen = freeze_step(plan, sides, &inventory, &name);
     let guard = Some(frozen.watched());
-    let target_name = plan
-        .spec
-        .target
-        .statefulset
-        .clone()
-        .unwrap_or_else(|| name.clone());
+    let target_name = plan.spec.target.statefulset.as_ref().unwrap_or(&name);
     let steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(Prepare {
             belongs: sides.belongs.clone(),
@@ -89,7 +84,7 @@ pub(super) async fn build(
         }),
         Arc::new(HandOver {
             from: sides.source.object("statefulset", &name),
-            to: sides.target.object("statefulset", &target_name),
+            to: sides.target.object("statefulset", target_name),
             migration: sides.belongs.migration.clone(),
             guard: frozen.watched(),
         }),
@@ -118,7 +113,7 @@ pub(super) async fn build(
         target_rules: [
             rights::for_identity(),
             rights::for_movers(&movers, Side::Target),
-            rights::for_start(&inventory, to, &target_name),
+            rights::for_start(&inventory, to, target_name),
             rights::for_target_checks(),
             rights::for_namespace(to),
             rights::for_target_claims(&inventory, to),

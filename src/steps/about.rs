@@ -25,6 +25,15 @@ pub struct OfSnapshot {
 }
 
 impl About {
+    /// What a restore brings back, and into what.
+    #[must_use]
+    pub fn of_snapshot(inventory: Inventory, manifest: VolumesManifest) -> Self {
+        Self::Snapshot(Box::new(OfSnapshot {
+            inventory,
+            manifest,
+        }))
+    }
+
     /// The inventory of volumes; none where the migration has no volumes.
     #[must_use]
     pub fn volumes(&self) -> Option<&Inventory> {

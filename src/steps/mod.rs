@@ -21,6 +21,7 @@ pub mod restores;
 pub mod rights;
 pub mod snapshots;
 pub mod start_target;
+mod take_down;
 mod target_objects;
 mod users;
 mod verified_claims;

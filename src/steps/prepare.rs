@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use k8s_openapi::api::{
-    core::v1::{Namespace, PersistentVolumeClaim},
+    core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim},
     storage::v1::StorageClass,
 };
 use kube::{
@@ -115,7 +115,10 @@ impl Prepare {
     }
 
     fn copied(&self, object: &DynamicObject) -> Result<DynamicObject> {
-        let value = serde_json::to_value(object)?;
+        let mut value = serde_json::to_value(object)?;
+        if self.from != From::Running {
+            target_objects::keep_to_itself(&mut value, self.from == From::SnapshotIntoScratch);
+        }
         let value =
             target_objects::copied(&value, &self.target.namespace, self.belongs.marks("copy"));
         Ok(serde_json::from_value(value)?)
@@ -229,6 +232,30 @@ impl Prepare {
                 ),
             })
             .collect())
+    }
+
+    /// A volume that lies there for anybody's claim would be taken by one that goes again soon, and go with it.
+    async fn check_lying_volumes(&self) -> Result<Vec<Check>> {
+        let volumes = self.target.cluster.cluster_scoped::<PersistentVolume>();
+        let mut checks = Vec::new();
+        for volume in list_all(&volumes, &Selector::all()).await? {
+            let spec = volume.spec.unwrap_or_default();
+            let class = spec.storage_class_name.unwrap_or_default();
+            let mut wanted = self.inventory.volumes.iter();
+            let fits = |of: &Option<String>| of.as_ref().is_none_or(|of| *of == class);
+            if spec.claim_ref.is_none() && wanted.any(|volume| fits(&volume.class)) {
+                checks.push(Check::block(
+                    "storage class",
+                    format!(
+                        "persistentvolume {}",
+                        volume.metadata.name.unwrap_or_default()
+                    ),
+                    "is free, so that a claim of the check could get it, and take it along when it goes",
+                    "name another class (--storage-class)",
+                ));
+            }
+        }
+        Ok(checks)
     }
 
     async fn check_claims(&self) -> Result<Vec<Check>> {
@@ -361,6 +388,9 @@ impl Step for Prepare {
         }
         let mut checks = self.check_claims().await?;
         checks.extend(self.check_classes().await?);
+        if made_later {
+            checks.extend(self.check_lying_volumes().await?);
+        }
         checks.extend(self.check_objects().await?);
         Ok(checks)
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     copy::{broken, still_frozen, went_through},
     freeze::Watched,
-    movers::{Doing, Meter, Movers, Work},
+    movers::{Doing, LoneWork, Meter, Movers},
     prepare::PREPARED,
 };
 use crate::engine::{Cx, Outcome, Step, UndoPlan, Undone};
@@ -53,13 +53,16 @@ impl Step for Release {
             .iter()
             .map(|volume| volume.source.clone());
         let meter = Meter::new(cx.sink.clone(), self.id(), Doing::Copying, names);
-        let work: Work<()> = Arc::new(|pair| Box::pin(async move { pair.finish().await }));
+        // Nothing of it is the source's: its mover, and the way between the two, may be gone.
+        let work: LoneWork<()> = Arc::new(|lone| Box::pin(async move { lone.finish().await }));
+        let all: Vec<_> = (0..self.movers.volumes.len()).collect();
         // What was verified counts only as long as nobody writes to the source.
         tokio::select! {
             released = async {
-                self.movers.each(cx, &meter, &[], &work).await?;
+                self.movers.lone(&all, cx, &meter, &work).await?;
                 self.movers.remove().await?;
-                self.movers.sweep(went_through(cx)?, &cx.sink).await
+                self.movers.sweep(went_through(cx)?, &cx.sink).await;
+                anyhow::Ok(())
             } => released?,
             broken = broken(self.guard.as_ref(), cx) => return Err(broken),
         }

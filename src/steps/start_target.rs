@@ -1,9 +1,7 @@
 //! Starting the StatefulSet at the target.
-use std::time::Duration;
-
 use anyhow::Result;
 use async_trait::async_trait;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, PostParams},
@@ -11,16 +9,14 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Place, copy::still_frozen, freeze::Watched, inventory::Inventory, kept_claims, ready,
+    Place, copy::still_frozen, freeze::Watched, inventory::Inventory, ready, take_down::take_down,
     target_objects, verified_claims, verify::VERIFIED,
 };
 use crate::{
-    adapters::kube::{
-        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, wait_for_all,
-    },
+    adapters::kube::{KubeError, create_owned, get_opt},
     engine::{Check, Cx, Freezes, Key, Outcome, Probe, Step, UndoPlan, Undone},
     marks::Belongs,
-    plan::Plan,
+    plan::{Plan, Workload},
 };
 
 /// Starts the StatefulSet at the target.
@@ -52,9 +48,6 @@ pub struct Started {
 
 /// What starting leaves in the journal.
 pub const STARTED: Key<Started> = Key::new("start-target");
-
-/// Pods end within their grace; a node may be slow to say so.
-const GONE: Duration = Duration::from_mins(10);
 
 impl StartTarget {
     fn name(&self) -> String {
@@ -171,36 +164,9 @@ impl Step for StartTarget {
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {
-        let api = Self::raw(&self.target);
-        if let Some(found) = get_opt(&api, &self.name()).await?
-            && self.belongs.made(&found.metadata)
-        {
-            let claims = self.inventory.volumes.iter().map(|volume| &volume.target);
-            kept_claims::keep(&self.target, &api, &found, claims).await?;
-            let what = format!("{} to be gone", self.object());
-            let uid = found.metadata.uid.as_deref();
-            delete_and_wait(&api, &self.name(), uid, &Wait::new(&what, GONE)).await?;
-        }
-        let name = self.name();
-        let what = format!("the pods of {} to be gone", self.object());
-        wait_for_all(
-            &self.target.api::<Pod>(),
-            &Selector::all(),
-            &Wait::new(&what, GONE),
-            |pods: &[Pod]| {
-                let left: Vec<_> = pods
-                    .iter()
-                    .filter(|pod| ready::is_of(pod, &name))
-                    .filter_map(|pod| pod.metadata.name.clone())
-                    .collect();
-                if left.is_empty() {
-                    Look::Done
-                } else {
-                    Look::NotYet(left.join(", "))
-                }
-            },
-        )
-        .await?;
+        let workload = Workload::StatefulSet(self.name());
+        let claims = self.inventory.volumes.iter().map(|volume| &volume.target);
+        take_down(&self.target, &self.belongs, &workload, claims).await?;
         Ok(Undone::Restored)
     }
 }

@@ -89,6 +89,31 @@ pub fn copied(source: &Value, namespace: &str, labels: BTreeMap<String, String>)
     object
 }
 
+/// Leaves out of an object what reaches beyond its namespace: its original is still there, and would be met by its double.
+/// Annotations tell controllers of names, addresses, identities and other places; labels may, too.
+pub fn keep_to_itself(object: &mut Value, without_labels: bool) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("annotations");
+        if without_labels {
+            metadata.remove("labels");
+        }
+    }
+    // Of these objects none but a Service has a spec.
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        for field in [
+            "externalIPs",
+            "externalName",
+            "loadBalancerClass",
+            "loadBalancerSourceRanges",
+            "externalTrafficPolicy",
+            "allocateLoadBalancerNodePorts",
+        ] {
+            spec.remove(field);
+        }
+        spec.insert("type".to_owned(), json!("ClusterIP"));
+    }
+}
+
 /// The claim that a volume becomes.
 #[must_use]
 pub fn claim(volume: &Volume, namespace: &str, labels: &BTreeMap<String, String>) -> Value {

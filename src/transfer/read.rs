@@ -299,7 +299,7 @@ impl ToDigest {
             return Ok(None);
         }
         let digest = hasher.finalize().into();
-        if let Some(look) = how.look {
+        if let Some(look) = how.look.filter(|look| look.is_of(file.stat.st_dev)) {
             look.remember(path, &file.stamp(), digest);
         }
         Ok(Some(Digested {

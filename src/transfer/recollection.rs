@@ -6,7 +6,7 @@
 //! write, truncation, and change of metadata. Where that is not enough, nothing is remembered:
 //!
 //! - A file system may be another machine's, with its clock and its other writers, or not tell of stores through a memory
-//!   mapping (tmpfs). Known are ext2 to ext4, XFS and Btrfs.
+//!   mapping (tmpfs). Known are ext2 to ext4, XFS and Btrfs; what is mounted below the volume's root is read again.
 //! - A store through a mapping changes the time only where it makes a clean page dirty, and not when it follows another one.
 //!   So the file system is synced before it is read, which makes all pages clean, and only files are remembered whose last
 //!   change lies before that sync: the next store to them is seen.
@@ -79,6 +79,8 @@ struct Remembered {
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
     recollection: &'a Recollection,
+    /// The root's: what is mounted below it may be anything.
+    device: u64,
     /// Files that were changed last before this are remembered.
     before: Option<Time>,
 }
@@ -129,6 +131,10 @@ impl Recollection {
             return Ok(None);
         }
         self.take_in(ahead());
+        if reading == Reading::Recall && self.is_empty() {
+            return Ok(None);
+        }
+        let device = rustix::fs::fstat(root.fd())?.st_dev;
         let before = if reading == Reading::Remember {
             let before = before(clock_gettime(ClockId::Realtime), quiet);
             rustix::fs::syncfs(root.fd())?;
@@ -138,8 +144,16 @@ impl Recollection {
         };
         Ok(Some(Look {
             recollection: self,
+            device,
             before,
         }))
+    }
+
+    /// Whether there is nothing to recall: then no file has to be looked at for it.
+    fn is_empty(&self) -> bool {
+        let inner = self.inner.read();
+        let inner = inner.unwrap_or_else(PoisonError::into_inner);
+        inner.known.is_empty()
     }
 
     /// Sorts in what was read, and forgets all of it when the clock was set.
@@ -163,6 +177,11 @@ impl Recollection {
 }
 
 impl Look<'_> {
+    /// Whether what was said of the root's file system is said of a file on this device.
+    pub(crate) fn is_of(&self, device: u64) -> bool {
+        self.device == device
+    }
+
     /// The digest of a file that is so now, if it was read when it was so.
     pub(crate) fn recall(&self, path: &TreePath, stamp: &Stamp) -> Option<Digest> {
         let key = key(path, stamp);
@@ -262,6 +281,7 @@ mod tests {
         };
         Look {
             recollection,
+            device: 1,
             before: Some(before(now, QUIET)),
         }
     }
@@ -269,6 +289,7 @@ mod tests {
     fn recall(recollection: &Recollection, name: &str, stamp: &Stamp) -> Option<Digest> {
         let look = Look {
             recollection,
+            device: 1,
             before: None,
         };
         look.recall(&path(name), stamp)
@@ -320,6 +341,7 @@ mod tests {
         let recollection = Recollection::new(Some(QUIET));
         let look = Look {
             recollection: &recollection,
+            device: 1,
             before: None,
         };
         look.remember(&path("a"), &stamp(), DIGEST);

@@ -24,15 +24,10 @@ laid_out() {
   kubectl delete -n "$namespace" pod/from pod/to >/dev/null
   from=$(folder "$namespace" from) to=$(folder "$namespace" to)
   (cd "$from" && sh -ec "$2")
-  peers_on
-  sync
-}
-
-# peers_on: pods of $namespace on the folders $from and $to.
-peers_on() {
   keys
   sed "s|@KEYS@|$work/keys|; s|@FROM@|$from|; s|@TO@|$to|" "$bench/peers.yaml" | kubectl apply -n "$namespace" -f - >/dev/null
   kubectl wait -n "$namespace" --for=condition=Ready pod/rsync pod/sshd --timeout=120s >/dev/null
+  sync
 }
 
 keys() {
@@ -106,45 +101,4 @@ row_large() {
 row_small() {
   laid_out bench-small "$small_files"
   beside "100,000 files of 4 KiB" "2 plain_rsync rsync over ssh" "2 copied_by_cp cp -a on the node"
-}
-
-# Nothing changed since the first copy, and all names are in memory: what remains is to look. Ours is the second of a
-# StatefulSet's warm rounds, which stops before anything else is done.
-row_second() {
-  local round
-  namespace=bench-second to=$work/second
-  kubectl create namespace $namespace >/dev/null
-  kubectl create namespace $namespace-new >/dev/null
-  kubectl apply -n $namespace -f "$bench/second.yaml" >/dev/null
-  kubectl rollout status -n $namespace statefulset/files --timeout=120s >/dev/null
-  from=$(folder $namespace data-files-0)
-  (cd "$from" && sh -ec "$small_files")
-  mkdir "$to"
-  peers_on
-  sync
-  plain_rsync >/dev/null
-  rm -f "$work/ours" "$work/peer"
-  for ((round = 0; round < rounds; round++)); do
-    looked_again_by_ours >>"$work/ours"
-    plain_rsync >>"$work/peer"
-  done
-  ratio_of "100,000 files, nothing changed" memory "rsync over ssh" 2 "$(median <"$work/ours")" "$(median <"$work/peer")"
-  kubectl delete namespace $namespace $namespace-new --wait=false >/dev/null
-  rm -rf "$to"
-}
-
-looked_again_by_ours() {
-  local client
-  "$binary" run -n "$namespace" -f "$bench/second-plan.yaml" --yes 2>"$work/told" &
-  client=$!
-  until grep -q 'warm-copy: done' "$work/told"; do
-    kill -0 $client || fail "the warm rounds did not end: $(cat "$work/told")"
-    sleep 0.1
-  done
-  kill -INT $client
-  # 130: it says how it goes on.
-  wait $client || true
-  "$binary" report again -n "$namespace" -o json | jq '.outputs["warm-copy"].volumes[0].round_seconds[1]'
-  "$binary" rollback again -n "$namespace" --yes >/dev/null
-  "$binary" cleanup again -n "$namespace" --forget --yes >/dev/null
 }

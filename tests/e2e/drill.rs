@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     datastore::authority::Authority,
     s3::{ROOT, Server},
+    small::Small,
     support::{CLUSTER, Ended, Namespace, On, Running, end, mover_image, output_of, wait_for},
     workload,
 };
@@ -297,4 +298,98 @@ fn what_a_check_needs_and_nobody_has_is_told_and_what_is_killed_is_found_by_clea
     ])?;
     ensure!(shop.scratch()?.is_empty(), "{:?}", shop.scratch()?);
     Ok(())
+}
+
+/// It runs where it is at home, and elsewhere breaks down when it was ready for a while.
+const HOMESICK: &str = r#"
+trap 'exit 0' TERM
+[ -e /data/home ] || { echo "$NAMESPACE" >/data/home; touch /data/filled; }
+[ "$(cat /data/home)" = "$NAMESPACE" ] || { sleep 5; exit 1; }
+sleep 100000 & wait $!
+"#;
+
+/// A class that provisions nothing, and a volume of it that is free, until it is dropped.
+struct Lying<'a>(&'a Namespace, String);
+
+impl<'a> Lying<'a> {
+    fn new(namespace: &'a Namespace) -> Result<Self> {
+        let name = format!("lying-{}", namespace.name);
+        namespace.apply(&[
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+                "provisioner": "kubernetes.io/no-provisioner"}),
+            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
+                "capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/tmp"},
+            }}),
+        ])?;
+        Ok(Self(namespace, name))
+    }
+}
+
+impl Drop for Lying<'_> {
+    fn drop(&mut self) {
+        for kind in ["persistentvolume", "storageclass"] {
+            self.0.kubectl(&["delete", kind, &self.1]).ok();
+        }
+    }
+}
+
+#[test]
+fn a_check_takes_nothing_of_others_and_is_not_content_with_a_moment() -> Result<()> {
+    let small = Small::with("homesick", |_, set| {
+        let container = &mut set["spec"]["template"]["spec"]["containers"][0];
+        container["command"] = json!(["sh", "-c", HOMESICK]);
+        container["env"] = json!([
+            {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        ]);
+    })?;
+    let place = &small.source;
+    let server = Server::for_pods(On::A)?;
+    place.apply(&[server.secret("backups")])?;
+    let image = mover_image()?;
+    let run = |args: &[&str]| {
+        let flags = ["--s3-secret", "backups", "--mover-image", &image, "--yes"];
+        end(place.migrate(&[args, &flags].concat())?)
+    };
+    let take = ["snapshot", "statefulset/db", "--to", REPOSITORY];
+    run(&take)?.with_code(0)?;
+    place.ready("statefulset/db")?;
+    let (name, _) = super::archives::only(&server)?;
+    let address = format!("{REPOSITORY}/{name}");
+    let level = ["restore-check", &address, "--level", "3", "--open-network"];
+
+    // Ready once is not enough.
+    run(&level)?
+        .with_code(12)?
+        .says(&["restore-check level 3: no", "did not stay so: pods db-0"])?;
+
+    // A volume that is free would go with the check's claim.
+    let lying = Lying::new(place)?;
+    let class = ["--storage-class", &lying.1];
+    run(&[&level[..], &class].concat())?
+        .with_code(10)?
+        .says(&[&format!("persistentvolume {}", lying.1), "is free"])?;
+    let volume = place.get(&format!("pv/{}", lying.1))?;
+    ensure!(volume["status"]["phase"] == "Available", "{volume}");
+    drop(lying);
+
+    // A journal that is another's is neither gone back on nor forgotten.
+    let files = tempfile::tempdir()?;
+    let file = files.path().join("journal").display().to_string();
+    let journal = ["--journal", &file[..]];
+    let freeze = [&["freeze", "statefulset/db", "--yes"], &journal[..]].concat();
+    end(place.migrate(&freeze)?)?.with_code(0)?;
+    let before = fs::read(&file)?;
+    run(&[&level[..], &journal].concat())?
+        .with_code(10)?
+        .says(&["is no check of this snapshot", "--journal"])?;
+    ensure!(fs::read(&file)? == before);
+    ensure!(place.get("statefulset/db")?["spec"]["replicas"] == 0);
+    // What is frozen has no manifest that could be brought back.
+    run(&[&take[..], &["--live"]].concat())?
+        .with_code(10)?
+        .says(&["the workload is frozen", "--live"])?;
+    let thaw = [&["thaw", "statefulset/db"], &journal[..]].concat();
+    end(place.migrate(&thaw)?)?.with_code(0)?;
+    place.ready("statefulset/db")
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    engine::{Cx, Record, Sink, State, Stop},
+    engine::{Cx, Failure, Kind as FailureKind, Record, Sink, State, Stop},
     error::{Kind, Usage},
     plan::{self, Metadata, Network, Plan, Playbook, Source, Spec, Target},
     report::{self, RESTORE_CHECK, Report},
@@ -104,6 +104,14 @@ async fn plan(cx: &Context, args: &Args) -> Result<Plan> {
 async fn take_back_earlier(cx: &Context, name: &str, take_over: bool) -> Result<()> {
     let seen = state::one(&cx.keeper().await?, &cx.namespace().await?, name).await?;
     let Some(seen) = seen else { return Ok(()) };
+    let header = &seen.header;
+    if header.playbook != Playbook::RestoreCheck.name() || header.migration != name {
+        let why = format!(
+            "the journal is that of migration {} ({}), which is no check of this snapshot: keep this one's in another file (--journal), or end that migration",
+            header.migration, header.playbook
+        );
+        return Err(Failure::new(FailureKind::Blocked, why).into());
+    }
     let (report, _) = named::report(&seen);
     let over = matches!(
         report.state,

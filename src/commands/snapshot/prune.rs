@@ -138,7 +138,7 @@ async fn look(repository: &Repository, keep: &Keep) -> Result<Found> {
     let mut newest: BTreeMap<Subject, SnapshotId> = BTreeMap::new();
     let of_those_that_lose: BTreeSet<_> = judged
         .iter()
-        .filter(|one| one.fate == Fate::Goes)
+        .filter(|one| matches!(one.fate, Fate::Goes | Fate::Ends))
         .filter_map(|one| one.subject.clone())
         .collect();
     for one in &judged {
@@ -152,6 +152,7 @@ async fn look(repository: &Repository, keep: &Keep) -> Result<Found> {
             }
         }
     }
+    let stays: BTreeSet<_> = newest.keys().cloned().collect();
     let mut doubts = BTreeMap::new();
     for (subject, id) in newest {
         match repository.check_listing(&id).await {
@@ -163,6 +164,14 @@ async fn look(repository: &Repository, keep: &Keep) -> Result<Found> {
         }
     }
     for one in &mut judged {
+        // As long as its manifest is there, all of it may be: it goes only where a later one is good.
+        if let (Fate::Ends, Some(subject)) = (&one.fate, &one.subject)
+            && (doubts.contains_key(subject) || !stays.contains(subject))
+        {
+            let why = "its deletion was begun, and no other snapshot of it is known to be good";
+            one.fate = Fate::Left(why.to_owned());
+            continue;
+        }
         let doubt = one.subject.as_ref().and_then(|of| doubts.get(of));
         if let (Fate::Goes, Some(doubt)) = (&one.fate, doubt) {
             one.fate = Fate::Left(format!("the newest that stays is not whole: {doubt}"));

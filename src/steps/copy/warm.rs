@@ -142,6 +142,12 @@ impl WarmCopy {
         Ok(())
     }
 
+    /// Whether something of a volume can be remembered: of a device nothing is, and what goes through a bucket is read as a
+    /// whole each time.
+    fn is_compared(&self, rounds: &Rounds, index: usize) -> bool {
+        self.movers.volumes[index].mode == Mode::Filesystem && !rounds.volumes[index].goes_whole()
+    }
+
     /// Compares both sides while the workload runs, and once more what changed meanwhile: that takes as long as it
     /// will when writes are stopped. What differs is nothing to be told yet, as the source is written to.
     async fn verify(
@@ -153,10 +159,7 @@ impl WarmCopy {
     ) -> Result<()> {
         let volumes = &self.movers.volumes;
         let trees = indices.iter().copied();
-        // What goes through a bucket is read as a whole each time.
-        let trees = trees.filter(|index| {
-            volumes[*index].mode == Mode::Filesystem && !rounds.volumes[*index].goes_whole()
-        });
+        let trees = trees.filter(|index| self.is_compared(rounds, *index));
         let trees: Vec<_> = trees.collect();
         if trees.is_empty() {
             return Ok(());
@@ -279,17 +282,13 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        match self.movers.only_through() {
-            Some(bucket) => {
-                format!(
-                    "copy all through {bucket} while the source runs, to measure how long it takes"
-                )
-            }
-            None => {
-                let compare = if self.verify { " and compare" } else { "" };
-                format!("copy{compare} while the source runs, until little is left")
-            }
+        if let Some(bucket) = self.movers.only_through() {
+            return format!(
+                "copy all through {bucket} while the source runs, to measure how long it takes"
+            );
         }
+        let compare = if self.verify { " and compare" } else { "" };
+        format!("copy{compare} while the source runs, until little is left")
     }
 
     fn undo_plan(&self) -> UndoPlan {
@@ -354,11 +353,12 @@ impl Step for WarmCopy {
             if !enough {
                 continue;
             }
+            // What is compared in any case tells it by that.
+            let told = |index: usize| self.verify && self.is_compared(&rounds, index);
             let unknown = all.iter().copied();
-            let unknown = unknown.filter(|index| !rounds.paces[*index].is_known());
+            let unknown = unknown.filter(|index| !rounds.paces[*index].is_known() && !told(*index));
             let unknown: Vec<_> = unknown.collect();
-            // Where both sides are compared in any case, that tells it.
-            if self.max_freeze.is_none() || unknown.is_empty() || self.verify {
+            if self.max_freeze.is_none() || unknown.is_empty() {
                 break;
             }
             tokio::select! {
@@ -395,7 +395,7 @@ impl Step for WarmCopy {
         }
         self.movers.remove().await?;
         // Last: the source is awake, and nobody sends any more.
-        self.movers.sweep(went_through(cx)?, &cx.sink).await?;
+        self.movers.sweep(went_through(cx)?, &cx.sink).await;
         Ok(Undone::Restored)
     }
 }

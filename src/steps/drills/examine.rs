@@ -1,14 +1,18 @@
+use std::time::Duration;
+
 use anyhow::Result;
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone},
+    engine::{Check, Cx, Failure, Key, Kind, Outcome, Step, UndoPlan, Undone},
     plan::{Compare, Workload, WorkloadCheck},
     steps::{
         Place,
         checks::{self, Judged, Measured, first_pod},
+        ready,
     },
 };
 
@@ -35,12 +39,46 @@ pub struct Examined {
     pub checks: Vec<Judged>,
 }
 
+/// It has to stay ready for so long: not every pod has a probe that tells what becomes of it.
+const STAYS: Duration = Duration::from_secs(20);
+
 /// What it leaves in the journal.
 pub const EXAMINED: Key<Examined> = Key::new("examine");
 
 impl Examine {
     fn taken(&self, check: &WorkloadCheck) -> Option<&Measured> {
         self.taken.iter().find(|taken| taken.name == check.name)
+    }
+
+    /// Whether it stays ready for a while: what crashes on its data may do so only then. False where it was stopped.
+    async fn stays(&self, cx: &Cx) -> Result<bool> {
+        tokio::select! {
+            () = tokio::time::sleep(STAYS) => {}
+            () = cx.stop.wait() => return Ok(false),
+        }
+        let pods = ready::of(&self.place, &self.workload).await?;
+        let has_restarted = |pod: &Pod| {
+            let statuses = pod.status.as_ref();
+            let statuses = statuses.and_then(|status| status.container_statuses.as_ref());
+            let mut statuses = statuses.into_iter().flatten();
+            statuses.any(|status| status.restart_count > 0)
+        };
+        let bad = pods
+            .iter()
+            .filter(|pod| !ready::is_ready(pod) || has_restarted(pod));
+        let bad: Vec<_> = bad.filter_map(|pod| pod.metadata.name.clone()).collect();
+        if pods.is_empty() || !bad.is_empty() {
+            let why = format!(
+                "restore-check level 3: no: it was ready and did not stay so: {}",
+                if pods.is_empty() {
+                    "it has no pods".to_owned()
+                } else {
+                    format!("pods {}", bad.join(", "))
+                }
+            );
+            return Err(Failure::new(Kind::Difference, why).into());
+        }
+        Ok(true)
     }
 
     /// Why a check cannot be compared with what the snapshot has.
@@ -70,7 +108,7 @@ impl Step for Examine {
 
     fn title(&self) -> String {
         match self.checks.len() {
-            0 => "see that it is ready; there are no checks".to_owned(),
+            0 => "see that it stays ready; there are no checks".to_owned(),
             1 => "run 1 check in its pods".to_owned(),
             count => format!("run {count} checks in its pods"),
         }
@@ -95,6 +133,9 @@ impl Step for Examine {
     }
 
     async fn apply(&self, cx: &Cx) -> Result<Outcome> {
+        if !self.stays(cx).await? {
+            return Ok(Outcome::Stopped);
+        }
         let mut judged = Vec::new();
         if !self.checks.is_empty() {
             let pod = first_pod(&self.place, &self.workload, &self.object).await?;

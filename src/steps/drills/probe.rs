@@ -18,6 +18,8 @@ use crate::{
 
 /// The role of the pods, so that nobody takes them for movers.
 const WALL: &str = "wall";
+/// That of the one that is dialled: the policy leaves it alone, so that nothing but the other's way out can be closed.
+pub(super) const LISTENS: &str = "wall-listen";
 /// The port that one of them listens on.
 const PORT: u16 = 7461;
 /// How long one looks for what it is to see: a policy needs a moment to be in force.
@@ -46,6 +48,8 @@ pub(super) struct Probes {
 pub(super) enum Want {
     Open,
     Closed,
+    /// Not open for a moment: a pod that is made when the policy is in force long since.
+    Never,
 }
 
 impl Want {
@@ -53,6 +57,7 @@ impl Want {
         match self {
             Self::Open => "open",
             Self::Closed => "closed",
+            Self::Never => "never",
         }
     }
 }
@@ -104,7 +109,8 @@ impl Probes {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": name, "namespace": self.place.namespace, "labels": self.belongs.labels(WALL),
+                "name": name, "namespace": self.place.namespace,
+                "labels": self.belongs.labels(if listens { LISTENS } else { WALL }),
                 // A mesh would answer in its place.
                 "annotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"},
             },
@@ -198,12 +204,16 @@ impl Probes {
 
     /// Takes all of them away.
     pub async fn remove(&self) -> Result<()> {
-        for name in [LISTENER, "wall-open", "wall-closed"] {
+        for name in [LISTENER, "wall-open", "wall-closed", "wall-never"] {
             let Some(pod) = get_opt(&self.api(), name).await? else {
                 continue;
             };
             let labels = pod.metadata.labels.as_ref();
-            let ours = labels.is_some_and(|labels| labels.get(ROLE).is_some_and(|own| own == WALL));
+            let ours = labels.is_some_and(|labels| {
+                labels
+                    .get(ROLE)
+                    .is_some_and(|own| own == WALL || own == LISTENS)
+            });
             if ours && self.belongs.owns(&pod.metadata) {
                 let what = format!("{} to be gone", self.place.object("pod", name));
                 let uid = pod.metadata.uid.as_deref();

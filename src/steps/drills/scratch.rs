@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, ServiceAccount};
 use kube::{Api, api::ObjectMeta};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     adapters::kube::{
-        Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all, merge_patch,
-        wait_for,
+        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, list_all,
+        merge_patch, wait_for,
     },
     engine::{Cx, Outcome, Sink, Step, UndoPlan, Undone},
     marks::Belongs,
@@ -98,16 +98,34 @@ impl Scratch {
     }
 }
 
-/// Lets the volumes of a scratch namespace go with their claims: those of classes that keep them would outlive it, with
-/// all that was restored.
+/// A volume is changed by its controller once or twice, when its claim goes.
+const TRIES: u32 = 10;
+
+/// Lets the volumes that were made for claims of a scratch namespace go with them: those of classes that keep them would
+/// outlive it, with all that was restored. One that was there before, and that a claim only got, is somebody's.
 pub async fn let_volumes_go(place: &Place) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match let_volumes_go_once(place).await {
+            // Their controller changed one meanwhile: what is there now decides.
+            Err(KubeError::Conflict { .. }) if tries < TRIES => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+async fn let_volumes_go_once(place: &Place) -> Result<(), KubeError> {
     let api = place.cluster.cluster_scoped::<PersistentVolume>();
     for volume in list_all(&api, &Selector::all()).await? {
         let spec = volume.spec.unwrap_or_default();
         let claim = spec.claim_ref.unwrap_or_default();
         let kept = spec.persistent_volume_reclaim_policy.as_deref() == Some("Retain");
-        if kept && claim.namespace.as_deref() == Some(place.namespace.as_str()) {
-            let name = volume.metadata.name.context("a volume without a name")?;
+        let name = volume.metadata.name.unwrap_or_default();
+        // A provisioner names what it makes after the claim.
+        let uid = claim.uid.filter(|uid| !uid.is_empty());
+        let made = uid.is_some_and(|uid| name.ends_with(&uid));
+        if kept && made && claim.namespace.as_deref() == Some(place.namespace.as_str()) {
             // Only as it was seen: by now it may be another's.
             let patch = json!({
                 "metadata": {"resourceVersion": volume.metadata.resource_version},

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    probe::{Probes, Want},
+    probe::{LISTENS, Probes, Want},
     sealed,
 };
 use crate::{
-    adapters::kube::{Wait, create_owned, delete_and_wait, get_opt},
+    adapters::kube::{Selector, Wait, create_owned, delete_and_wait, get_opt, list_all},
     engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone},
     marks::{Belongs, ROLE},
     plan::Network,
@@ -69,7 +69,7 @@ impl Wall {
         self.place.api()
     }
 
-    /// Nothing in and nothing out, for all pods but the movers.
+    /// Nothing in and nothing out, for all pods but the movers, and the one that is dialled to prove it.
     fn policy(&self) -> Result<NetworkPolicy> {
         Ok(serde_json::from_value(json!({
             "apiVersion": "networking.k8s.io/v1",
@@ -78,7 +78,7 @@ impl Wall {
                 "name": POLICY, "namespace": self.place.namespace, "labels": self.belongs.labels("wall"),
             },
             "spec": {
-                "podSelector": {"matchExpressions": [{"key": ROLE, "operator": "NotIn", "values": [MOVER]}]},
+                "podSelector": {"matchExpressions": [{"key": ROLE, "operator": "NotIn", "values": [MOVER, LISTENS]}]},
                 "policyTypes": ["Ingress", "Egress"],
             },
         }))?)
@@ -93,8 +93,19 @@ impl Wall {
             let why = "one pod cannot reach another there even without a policy";
             return Ok(Err(why.to_owned()));
         }
+        for policy in list_all(&self.api(), &Selector::all()).await? {
+            if !self.belongs.owns(&policy.metadata) {
+                let name = policy.metadata.name.unwrap_or_default();
+                let why = format!(
+                    "networkpolicy {name} is in it, which is not ours, and what one allows no other forbids"
+                );
+                return Ok(Err(why));
+            }
+        }
         create_owned(&self.api(), &self.policy()?).await?;
-        let closed = probes.sees(Want::Closed, &address).await?;
+        // Once it is in force, a new pod is not to be open either, not even at first.
+        let closed = probes.sees(Want::Closed, &address).await?
+            && probes.sees(Want::Never, &address).await?;
         if closed && !probes.listens().await? {
             let why = "the pod that was to be reached has ended by itself";
             return Ok(Err(why.to_owned()));
@@ -142,8 +153,11 @@ impl Step for Wall {
     async fn preflight(&self, _: &Cx) -> Result<Vec<Check>> {
         let mut checks = Vec::new();
         let object = self.place.itself();
-        if self.network == Network::Closed && sealed::uses_node(&self.workload) {
-            checks.push(self.blocked("the pods use their node's network, which no policy closes"));
+        if self.network == Network::Closed
+            && let Some(field) = sealed::of_node(&self.workload)
+        {
+            let why = format!("the pods have {field}, and what that opens no policy closes");
+            checks.push(self.blocked(why));
         }
         let shared = sealed::shared(&self.workload);
         if !shared.is_empty() {
@@ -151,7 +165,7 @@ impl Step for Wall {
                 "shared volumes",
                 object,
                 format!(
-                    "the pods write to {}, which the running workload may have as well",
+                    "the pods reach {}, which the running workload may have as well",
                     shared.join(", ")
                 ),
                 "such a workload cannot be started twice: --level 2 reads all of the snapshot",

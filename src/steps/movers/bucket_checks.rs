@@ -80,7 +80,7 @@ impl Through {
     async fn tried(&self) -> Result<Option<String>> {
         let bucket = self.bucket().await?;
         bucket.list(&self.folder().join("").key).await?;
-        let key = self.folder().join("preflight").key;
+        let key = self.folder().join("_preflight").key;
         // What an earlier try could not take away.
         bucket.delete(&key).await?;
         bucket.put_new(&key, Bytes::new()).await?.keep();

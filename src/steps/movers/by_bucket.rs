@@ -8,14 +8,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tokio::sync::oneshot;
 
-use super::{Compared, Movers, Pair, Rounded, Through, retry::Loss, through::stored};
+use super::{
+    Compared, Movers, Pair, Rounded, Through, retry::Loss, through::stored, watch::follow,
+};
 use crate::{
-    adapters::s3::S3Error,
+    adapters::{kube::PortStream, s3::S3Error},
     steps::inventory::Mode,
     transfer::{
-        ControlError, Fault, Finding, Progress, Reach, RoundKind, RoundSummary, Side, TreeSummary,
-        Verification, What,
+        Control, ControlError, Fault, Finding, Progress, Reach, RoundKind, RoundSummary, Side,
+        TreeSummary, Verification, What,
         archive::{Access, StoreError, StoreFailure},
     },
 };
@@ -69,15 +72,17 @@ impl Pair {
         };
         let objects = through.objects(&self.claim, what);
         let (index, run) = (self.index, self.target.run.clone());
-        let mut share = self.limit.join();
-        // Also where there is none: the mover may still have one from an earlier run.
-        self.source.limit(share.now()).await?;
-        if kind == RoundKind::Warm {
-            through
-                .remove_whole(&objects)
-                .await
-                .map_err(|error| failed(&error))?;
-        }
+        // Those that go by other ways have the less as long as it is kept.
+        let _share = self.limit.join();
+        // It cannot be told another one while it makes an archive: each has what it has when all do. Also where there is
+        // none: the mover may still have one from an earlier run.
+        let limit = self.limit.of_each(self.volumes);
+        self.source.limit(limit).await?;
+        let anew = kind == RoundKind::Warm;
+        through
+            .remove_stale(&objects, anew)
+            .await
+            .map_err(|error| failed(&error))?;
         let access = now(through).await?;
         let meter = self.target.meter.clone();
         let mut sent = |mut progress: Progress| {
@@ -86,10 +91,9 @@ impl Pair {
             meter.moved_by(Side::Source, index, &progress, 0);
         };
         let frozen = kind == RoundKind::Final;
-        let archiving = self
-            .source
-            .archive(&run, &access, &objects, &run, frozen, &mut sent);
-        let archive = archiving.await?;
+        let source = &mut self.source;
+        let archiving = source.archive(&run, &access, &objects, &run, frozen, &mut sent);
+        let archive = beside(&mut self.target.control, archiving).await?;
         let bytes = archive.tree.bytes;
         let mut written = |mut progress: Progress| {
             progress.bytes_moved += bytes;
@@ -97,11 +101,9 @@ impl Pair {
             meter.moved_by(Side::Target, index, &progress, 0);
         };
         let access = now(through).await?;
-        let filling = self
-            .target
-            .control
-            .extract(&run, &access, &objects, &archive, &mut written);
-        let mut findings = filling.await?;
+        let target = &mut self.target.control;
+        let filling = target.extract(&run, &access, &objects, &archive, &mut written);
+        let mut findings = beside(&mut self.source, filling).await?;
         findings.extend(Finding::of_sockets(archive.sockets));
         if kind == RoundKind::Warm {
             // It is of no use any more. What stays is found with the rest.
@@ -125,7 +127,7 @@ impl Pair {
         };
         Ok(Rounded {
             summary,
-            least: share.least(),
+            least: limit,
             limited: None,
             whole: true,
         })
@@ -151,18 +153,17 @@ impl Pair {
         let mut read = |progress: Progress| {
             meter.moved_by(Side::Source, index, &progress, 2 * expected);
         };
-        let listing = self.source.index(&run, &access, &objects, &run, &mut read);
-        let listed = listing.await?;
+        let source = &mut self.source;
+        let listing = source.index(&run, &access, &objects, &run, &mut read);
+        let listed = beside(&mut self.target.control, listing).await?;
         let mut compared = |mut progress: Progress| {
             progress.bytes_checked += expected;
             meter.moved_by(Side::Target, index, &progress, 2 * expected);
         };
         let access = now(through).await?;
-        let comparing =
-            self.target
-                .control
-                .compare(&run, &access, &objects, &listed, excused, &mut compared);
-        let mut verification = comparing.await?;
+        let target = &mut self.target.control;
+        let comparing = target.compare(&run, &access, &objects, &listed, excused, &mut compared);
+        let mut verification = beside(&mut self.source, comparing).await?;
         through.remove(&objects).await.ok();
         agree(&verification, &listed.tree, &objects.index)?;
         verification.milliseconds = milliseconds(begun.elapsed());
@@ -172,6 +173,22 @@ impl Pair {
             images: self.images.clone(),
         })
     }
+}
+
+/// Waits for one mover's work, and asks the other one meanwhile what it is at: a connection on which nothing passes for
+/// as long as a volume takes is cut by whatever is on the way.
+async fn beside<T>(
+    other: &mut Control<PortStream>,
+    work: impl Future<Output = Result<T, ControlError>>,
+) -> Result<T, ControlError> {
+    let (end, ended) = oneshot::channel::<()>();
+    let working = async {
+        let done = work.await;
+        drop(end);
+        done
+    };
+    let (done, _) = tokio::try_join!(working, follow(other, None, ended, |_| {}))?;
+    Ok(done)
 }
 
 /// What each of the two movers said of itself has to fit what they were compared to be.

@@ -34,6 +34,8 @@ pub struct Pair {
     /// The source's claim.
     pub(super) claim: String,
     pub(super) limit: Limit,
+    /// How many volumes the migration has.
+    pub(super) volumes: usize,
     pub(super) images: [String; 2],
 }
 
@@ -102,6 +104,7 @@ impl Movers {
             through: None,
             claim: self.volumes[source.mover.index].source.clone(),
             limit: self.limit.clone(),
+            volumes: self.volumes.len(),
             images: [source, target].map(|running| running.image.clone()),
         };
         // What is known need not be found out again while writes are stopped: a packet that a policy drops is waited
@@ -309,11 +312,6 @@ impl Pair {
             images: self.images.clone(),
         })
     }
-
-    /// Takes the last traces of copying off the target. No round can follow.
-    pub async fn finish(&mut self) -> Result<(), ControlError> {
-        self.target.control.finish(&self.target.run).await
-    }
 }
 
 impl Lone {
@@ -387,7 +385,7 @@ impl Lone {
             .await
     }
 
-    /// Takes the last traces of this run off the volume.
+    /// Takes the last traces of this run off the volume. No round can follow.
     pub async fn finish(&mut self) -> Result<(), ControlError> {
         self.control.finish(&self.run).await
     }

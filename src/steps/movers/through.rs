@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -18,7 +18,11 @@ use crate::{
 /// What everything of a run is below, with its id behind it: no name of a snapshot, which is a time.
 const FOLDER: &str = "moving";
 /// What a mover reads to see whether it reaches the bucket.
-const PROBE: &str = "probe";
+const PROBE: &str = "_probe";
+/// How long the end of a migration waits for what is deleted from the bucket;
+const SWEEP: Duration = Duration::from_secs(30);
+/// and for a bucket of which nobody knows that it was used.
+const LOOK: Duration = Duration::from_secs(10);
 /// What is in it.
 const PROBED: &[u8] = b"kubectl-migrate\n";
 
@@ -131,12 +135,15 @@ impl Through {
         Ok(())
     }
 
-    /// Takes an object away that is whole, with its index: what is on the volume now is something else. An upload that was
-    /// cut off stays, to be gone on with.
-    pub(super) async fn remove_whole(&self, objects: &Objects) -> Result<()> {
-        match self.bucket().await?.look(&objects.data).await? {
-            Some(_) => self.remove(objects).await,
-            None => Ok(()),
+    /// Takes away what an earlier try has made and is of no use any more: an index alone, as the archive is finished before
+    /// it, so that it is of another one; and, if it is to be made `anew`, an archive that is whole, for what is on the
+    /// volume now is something else. An upload that was cut off stays, to be gone on with.
+    pub(super) async fn remove_stale(&self, objects: &Objects, anew: bool) -> Result<()> {
+        let bucket = self.bucket().await?;
+        match bucket.look(&objects.data).await? {
+            Some(_) if anew => self.remove(objects).await,
+            Some(_) => Ok(()),
+            None => Ok(bucket.delete(&objects.index).await?),
         }
     }
 
@@ -173,22 +180,22 @@ impl Through {
 }
 
 impl Movers {
-    /// Takes away what this run has in the bucket. `used` says that bytes went through it; where nobody knows of that,
-    /// a bucket that does not answer is told of and keeps nothing from going on.
-    pub async fn sweep(&self, used: bool, sink: &Sink) -> Result<()> {
-        let Some(through) = &self.through else {
-            return Ok(());
-        };
+    /// Takes away what this run has in the bucket. A bucket that does not answer, or denies, is told of and keeps nobody
+    /// waiting: the workload is to start or to wake, and `cleanup` finds by the run's name what stays. `used` says that
+    /// bytes went through it.
+    pub async fn sweep(&self, used: bool, sink: &Sink) {
+        let Some(through) = &self.through else { return };
         let used = used || self.ways.has_bucket() || self.allowed == [MoverWay::Bucket];
-        match through.sweep().await {
-            Err(error) if !used => {
-                sink.notice(format!(
-                    "whether something of this migration is in {} could not be seen: {error:#}; once it is done, `cleanup` looks again",
-                    through.folder()
-                ));
-                Ok(())
-            }
-            swept => swept,
+        let bound = if used { SWEEP } else { LOOK };
+        let swept = match tokio::time::timeout(bound, through.sweep()).await {
+            Ok(swept) => swept,
+            Err(_) => Err(anyhow::anyhow!("not within {} s", bound.as_secs())),
+        };
+        if let Err(error) = swept {
+            sink.notice(format!(
+                "what bytes went through may be left in {}: {error:#}; once the migration is done, `cleanup` deletes it",
+                through.folder()
+            ));
         }
     }
 }

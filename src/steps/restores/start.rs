@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     api::{DynamicObject, PostParams},
@@ -10,13 +9,11 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::kube::{
-        KubeError, Look, Selector, Wait, create_owned, delete_and_wait, get_opt, wait_for_all,
-    },
+    adapters::kube::{KubeError, create_owned, get_opt},
     engine::{Check, Cx, Key, Outcome, Step, UndoPlan, Undone},
     marks::Belongs,
     plan::{Plan, Workload},
-    steps::{Place, inventory::Inventory, kept_claims, ready, target_objects},
+    steps::{Place, inventory::Inventory, ready, take_down::take_down, target_objects},
 };
 
 /// Starts the workload of a snapshot on the volumes that were filled.
@@ -48,9 +45,6 @@ pub struct Brought {
 
 /// What it leaves in the journal.
 pub const BROUGHT: Key<Brought> = Key::new("start-workload");
-
-/// Pods end within their grace; a node may be slow to say so.
-const GONE: Duration = Duration::from_mins(10);
 
 impl StartWorkload {
     /// How long it may take to be ready, where nobody says.
@@ -156,47 +150,8 @@ impl Step for StartWorkload {
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {
-        let api = self.api(&self.target);
-        let name = self.workload.name();
-        if let Some(found) = get_opt(&api, name).await? {
-            if !self.belongs.made(&found.metadata) {
-                return Ok(Undone::Restored);
-            }
-            if matches!(self.workload, Workload::StatefulSet(_)) {
-                let claims = self.inventory.volumes.iter().map(|volume| &volume.target);
-                kept_claims::keep(&self.target, &api, &found, claims).await?;
-            }
-            let what = format!("{} to be gone", self.object());
-            let uid = found.metadata.uid.as_deref();
-            delete_and_wait(&api, name, uid, &Wait::new(&what, GONE)).await?;
-        }
-        // Also after an undo that was cut off behind the delete.
-        self.pods_gone().await?;
+        let claims = self.inventory.volumes.iter().map(|volume| &volume.target);
+        take_down(&self.target, &self.belongs, &self.workload, claims).await?;
         Ok(Undone::Restored)
-    }
-}
-
-impl StartWorkload {
-    async fn pods_gone(&self) -> Result<()> {
-        let what = format!("the pods of {} to be gone", self.object());
-        wait_for_all(
-            &self.target.api::<Pod>(),
-            &Selector::all(),
-            &Wait::new(&what, GONE),
-            |pods: &[Pod]| {
-                let left: Vec<_> = pods
-                    .iter()
-                    .filter(|pod| ready::is_of_workload(pod, &self.workload))
-                    .filter_map(|pod| pod.metadata.name.clone())
-                    .collect();
-                if left.is_empty() {
-                    Look::Done
-                } else {
-                    Look::NotYet(left.join(", "))
-                }
-            },
-        )
-        .await?;
-        Ok(())
     }
 }

@@ -74,8 +74,8 @@ impl Repository {
     /// The server does not do it.
     pub async fn delete(&self, id: &SnapshotId) -> Result<()> {
         self.bucket().delete(&self.manifest_address(id).key).await?;
-        self.bucket().delete(&self.data_key(id)).await?;
         self.bucket().delete(&self.key_of(id, CHECKS)).await?;
+        self.bucket().delete(&self.data_key(id)).await?;
         // An upload may become an object in the moment between.
         for upload in self.uploads_of(id).await? {
             self.bucket().abort(&upload).await?;

@@ -274,9 +274,17 @@ impl Repository {
                 data = version;
             }
         }
+        let tombstone = self.bucket.look(&self.key_of(id, TOMBSTONE)).await?;
+        if let Some(version) = tombstone {
+            objects.insert(TOMBSTONE.to_owned(), version.size);
+        }
         if text.is_none() {
             objects.extend(self.objects_of(id).await?);
-            if objects.is_empty() && self.uploads_of(id).await?.is_empty() {
+            let checks = self.key_of(id, CHECKS);
+            if objects.is_empty()
+                && self.uploads_of(id).await?.is_empty()
+                && self.bucket.look(&checks).await?.is_none()
+            {
                 return Err(self.missing(id));
             }
         }
@@ -499,6 +507,10 @@ impl Repository {
     ///
     /// The server does not take it.
     pub async fn prove(&self, id: &SnapshotId, level: u8, at: Timestamp) -> Result<()> {
+        let manifest = self.manifest_address(id).key;
+        if self.bucket.look(&manifest).await?.is_none() {
+            return Err(self.missing(id));
+        }
         let mut proofs = self.proofs(id).await?;
         proofs.add(level, at);
         let text = Bytes::from(proofs.encode()?);

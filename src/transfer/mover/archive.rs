@@ -11,6 +11,7 @@ use crate::transfer::entry::{Digest, Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::limit::Limiter;
 use crate::transfer::metadata::Before;
+use crate::transfer::path::TreePath;
 use crate::transfer::read::{How, Piece, ToDigest};
 use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Phase, Verification, What};
@@ -19,9 +20,11 @@ use crate::transfer::volume::{Device, Opener, Volume};
 use crate::transfer::work::Work;
 use crate::transfer::write::{Writer, write_at};
 use rustix::fd::AsFd as _;
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
+/// Beside a file there has to be this much for those that wait to be put in place.
+const SPARE: u64 = 128 << 20;
 /// Zeros are written in pieces of so many bytes.
 const ZEROS: usize = 1 << 20;
 
@@ -287,6 +290,25 @@ impl Extracting<'_> {
         Ok(true)
     }
 
+    /// Makes room for a file where there is none for it beside the one that is there: that is ours, by the mark on the
+    /// target, and the archive has all of what takes its place.
+    fn make_room(&mut self, path: &TreePath, size: u64) -> Result<(), Fault> {
+        let root = self.root;
+        let room = root.room();
+        let room = room.map_err(|errno| root.fault(path, "statvfs", errno))?;
+        if room.free_bytes >= size.saturating_add(SPARE) {
+            return Ok(());
+        }
+        // What waits takes room, too.
+        self.writer.commit()?;
+        let parent = self.parents.of(path);
+        let parent = parent.map_err(|errno| root.fault(path, "open", errno))?;
+        match rustix::fs::unlinkat(parent, path.split().1, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(root.fault(path, "unlink", errno)),
+        }
+    }
+
     /// A file is put in place when its contents were compared with the index.
     fn file(
         &mut self,
@@ -296,6 +318,7 @@ impl Extracting<'_> {
     ) -> Result<(), Fault> {
         let path = &entry.path;
         self.operation.counters.set_path(path);
+        self.make_room(path, size)?;
         let draft = self.writer.begin(path)?;
         let written = read(&mut |piece| {
             self.operation.cancel.check()?;

@@ -218,7 +218,7 @@ async fn while_it_is_looked_at_it_is_behind_a_wall_and_marked_as_ours() {
         policy["spec"],
         json!({
             "podSelector": {"matchExpressions": [
-                {"key": "kubectl-migrate/role", "operator": "NotIn", "values": ["mover-target"]},
+                {"key": "kubectl-migrate/role", "operator": "NotIn", "values": ["mover-target", "wall-listen"]},
             ]},
             "policyTypes": ["Ingress", "Egress"],
         })
@@ -238,8 +238,8 @@ async fn volumes_that_outlive_their_claims_go_with_the_check_and_others_stay() {
             .with(|world| world.objects[&at]["spec"]["persistentVolumeReclaimPolicy"].clone())
     };
     assert_eq!(
-        (policy("pv-ours"), policy("pv-theirs")),
-        (json!("Delete"), json!("Retain"))
+        ["pvc-ours", "pvc-theirs", "rescued"].map(policy),
+        ["Delete", "Retain", "Retain"].map(|policy| json!(policy))
     );
 }
 

@@ -58,11 +58,15 @@ impl Cluster {
         let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "uid": "n1",
             "resourceVersion": "1", "labels": {"pod-security.kubernetes.io/enforce": "baseline", "team": "orders"}}});
         objects.insert("/api/v1/namespaces/shop".to_owned(), shop);
-        for (name, namespace) in [("pv-theirs", "shop"), ("pv-ours", "migrate-check-r1")] {
+        for (name, namespace, claim) in [
+            ("pvc-theirs", "shop", "theirs"),
+            ("pvc-ours", "migrate-check-r1", "ours"),
+            ("rescued", "migrate-check-r1", "another"),
+        ] {
             let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume",
                 "metadata": {"name": name, "uid": name, "resourceVersion": "1"},
                 "spec": {"persistentVolumeReclaimPolicy": "Retain",
-                    "claimRef": {"namespace": namespace, "name": "data-db-0"}}});
+                    "claimRef": {"namespace": namespace, "name": "data-db-0", "uid": claim}}});
             objects.insert(format!("/api/v1/persistentvolumes/{name}"), volume);
         }
         let world = World {
@@ -201,7 +205,7 @@ impl World {
                 made["status"] = match (name, closed) {
                     ("wall-listen", _) => json!({"phase": "Running", "podIP": "10.0.0.7",
                         "conditions": [{"type": "Ready", "status": "True"}]}),
-                    ("wall-open", false) | ("wall-closed", true) => ended(0),
+                    ("wall-open", false) | ("wall-closed" | "wall-never", true) => ended(0),
                     _ => ended(12),
                 };
             }
