@@ -385,10 +385,10 @@ fn a_check_takes_nothing_of_others_and_is_not_content_with_a_moment() -> Result<
         .says(&["is no check of this snapshot", "--journal"])?;
     ensure!(fs::read(&file)? == before);
     ensure!(place.get("statefulset/db")?["spec"]["replicas"] == 0);
-    // What is frozen has no manifest that could be brought back.
+    // What sleeps has no manifest that could be brought back.
     run(&[&take[..], &["--live"]].concat())?
         .with_code(10)?
-        .says(&["the workload is frozen", "--live"])?;
+        .says(&["is scaled to 0, because another migration froze it"])?;
     let thaw = [&["thaw", "statefulset/db"], &journal[..]].concat();
     end(place.migrate(&thaw)?)?.with_code(0)?;
     place.ready("statefulset/db")
