@@ -24,10 +24,15 @@ laid_out() {
   kubectl delete -n "$namespace" pod/from pod/to >/dev/null
   from=$(folder "$namespace" from) to=$(folder "$namespace" to)
   (cd "$from" && sh -ec "$2")
+  peers_on
+  sync
+}
+
+# peers_on: pods of $namespace on the folders $from and $to.
+peers_on() {
   keys
   sed "s|@KEYS@|$work/keys|; s|@FROM@|$from|; s|@TO@|$to|" "$bench/peers.yaml" | kubectl apply -n "$namespace" -f - >/dev/null
   kubectl wait -n "$namespace" --for=condition=Ready pod/rsync pod/sshd --timeout=120s >/dev/null
-  sync
 }
 
 keys() {
@@ -101,4 +106,78 @@ row_large() {
 row_small() {
   laid_out bench-small "$small_files"
   beside "100,000 files of 4 KiB" "2 plain_rsync rsync over ssh" "2 copied_by_cp cp -a on the node"
+}
+
+# The second of a StatefulSet's warm rounds, which is stopped before anything else is done, beside a second rsync: first
+# with nothing changed, all names in memory; then with one file of a hundred changed, and nothing in memory.
+row_second() {
+  local round what files
+  namespace=bench-second to=$work/second
+  kubectl create namespace $namespace >/dev/null
+  kubectl create namespace $namespace-new >/dev/null
+  kubectl apply -n $namespace -f "$bench/second.yaml" >/dev/null
+  kubectl rollout status -n $namespace statefulset/files --timeout=120s >/dev/null
+  from=$(folder $namespace data-files-0)
+  # While the large one is copied the others are there already, and can be changed.
+  (cd "$from" && sh -ec "$small_files" && dd if=/dev/urandom of=zz-large bs=1M count=1024 2>/dev/null)
+  mkdir "$to"
+  peers_on
+  sync
+  plain_rsync >/dev/null
+  for what in nothing_changed some_changed; do
+    files=100001
+    [ $what = nothing_changed ] || files=101001
+    rm -f "$work/ours" "$work/peer"
+    for ((round = 0; round < rounds; round++)); do
+      looked_again_by_ours $what $files >>"$work/ours"
+      # What changed since the peer last looked: all that was changed for ours.
+      [ $what = nothing_changed ] || some_changed
+      plain_rsync >>"$work/peer"
+    done
+    if [ $what = nothing_changed ]; then
+      ratio_of "100,000 files, nothing changed" memory "rsync over ssh" 2 "$(median <"$work/ours")" "$(median <"$work/peer")"
+    else
+      ratio_of "100,000 files, 1 % changed" disk "rsync over ssh" 2 "$(median <"$work/ours")" "$(median <"$work/peer")"
+    fi
+  done
+  kubectl delete namespace $namespace $namespace-new --wait=false >/dev/null
+  rm -rf "$to"
+}
+
+nothing_changed() { :; }
+
+# Ten files of each folder are others, and none is in memory.
+some_changed() {
+  (cd "$from" && for folder in $(seq 100); do dd if=/dev/urandom bs=4096 count=10 2>/dev/null | split -b 4096 -a 3 - "$folder/"; done)
+  sync
+  echo 3 >/proc/sys/vm/drop_caches
+}
+
+# looked_again_by_ours FUNCTION FILES: seconds of the second round; FUNCTION is called while the first one ends, and
+# so many files are sent in both.
+looked_again_by_ours() {
+  local client target sent
+  "$binary" run -n "$namespace" -f "$bench/second-plan.yaml" --yes 2>"$work/told" &
+  client=$!
+  target=""
+  until [ "$target" ]; do target=$(folder "$namespace-new" data-files-0 2>/dev/null) || true; sleep 0.1; done
+  until [ "$(find "$target"/* -type f -size 4k 2>/dev/null | wc -l)" = 100000 ]; do
+    kill -0 $client || fail "the first round did not end: $(cat "$work/told")"
+    sleep 0.1
+  done
+  "$1"
+  until grep -q 'warm-copy: done' "$work/told"; do
+    kill -0 $client || fail "the warm rounds did not end: $(cat "$work/told")"
+    sleep 0.1
+  done
+  kill -INT $client
+  # 130: it says how it goes on.
+  wait $client || true
+  "$binary" report again -n "$namespace" -o json >"$work/report"
+  # A change that came before the first round had the file, or after the second looked, would not count.
+  sent=$(jq '.outputs["warm-copy"].volumes[0].files_sent' "$work/report")
+  [ "$sent" = "$2" ] || fail "$sent files were sent in both rounds, not $2"
+  jq '.outputs["warm-copy"].volumes[0].round_seconds[1]' "$work/report"
+  "$binary" rollback again -n "$namespace" --yes >/dev/null
+  "$binary" cleanup again -n "$namespace" --forget --yes >/dev/null
 }
