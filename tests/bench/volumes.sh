@@ -46,7 +46,7 @@ keys() {
 # emptied: nothing of an earlier round at the target, and nothing in memory.
 emptied() {
   find "$to" -mindepth 1 -delete
-  "$binary" cleanup copy-from-to -n "$namespace" --forget --yes >/dev/null 2>&1 || true
+  "$binary" cleanup copy-from-to -n "$namespace" --forget --confirm copy-from-to --yes >/dev/null 2>&1 || true
   sync
   echo 3 >/proc/sys/vm/drop_caches
 }
@@ -179,5 +179,5 @@ looked_again_by_ours() {
   [ "$sent" = "$2" ] || fail "$sent files were sent in both rounds, not $2"
   jq '.outputs["warm-copy"].volumes[0].round_seconds[1]' "$work/report"
   "$binary" rollback again -n "$namespace" --yes >/dev/null
-  "$binary" cleanup again -n "$namespace" --forget --yes >/dev/null
+  "$binary" cleanup again -n "$namespace" --forget --confirm again --yes >/dev/null
 }
