@@ -70,6 +70,37 @@ rsync_over_ssh() {
 plain_rsync() { rsync_over_ssh "" ""; }
 tuned_rsync() { rsync_over_ssh --whole-file "-c aes128-gcm@openssh.com -oCompression=no"; }
 copied_by_cp() { seconds sh -ec 'cp -a "$1/." "$2/"; sync' - "$from" "$to"; }
+# What no copy can be faster than: as many bytes over one connection between the two pods, and their digest and cipher
+# on one core each, with nothing read or written.
+sent_raw() {
+  local address
+  address=$(kubectl get pod sshd -n "$namespace" -o jsonpath='{.status.podIP}')
+  kubectl exec -n "$namespace" sshd -- python3 -c '
+import socket
+with socket.create_server(("", 7000)) as server:
+    connection, _ = server.accept()
+    buffer = bytearray(1 << 20)
+    while connection.recv_into(buffer): pass' &
+  kubectl exec -n "$namespace" rsync -- python3 -c '
+import socket, sys, time
+for _ in range(600):
+    try: connection = socket.create_connection((sys.argv[1], 7000)); break
+    except ConnectionRefusedError: time.sleep(0.1)
+piece = bytes(1 << 20)
+begun = time.monotonic()
+for _ in range(4096): connection.sendall(piece)
+print(time.monotonic() - begun)' "$address"
+  wait $!
+}
+digested_alone() {
+  head -c 1G /dev/zero >/dev/shm/bench
+  seconds b3sum --num-threads 1 /dev/shm/bench /dev/shm/bench /dev/shm/bench /dev/shm/bench
+  rm /dev/shm/bench
+}
+# OpenSSL tells thousands of bytes a second.
+enciphered_alone() {
+  openssl speed -evp aes-256-gcm -seconds 1 -bytes 16384 2>/dev/null | awk 'END {sub(/k$/, "", $2); print 4 * 2 ^ 30 / ($2 * 1000)}'
+}
 both_digested() { seconds sh -ec 'find "$1" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null & find "$2" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null; wait' - "$from" "$to"; }
 
 # beside WORK "LEAST-RATIO FUNCTION PEER"…: each round ours, then each peer, and both sides compared at last.
@@ -100,7 +131,8 @@ beside() {
 row_large() {
   laid_out bench-large "$large_files"
   beside "4 files of 1 GiB, volume to volume" "0.9 copied_by_cp cp -a on the node" \
-    "0 plain_rsync rsync over ssh" "0 tuned_rsync rsync over ssh, tuned"
+    "0 plain_rsync rsync over ssh" "0 tuned_rsync rsync over ssh, tuned" \
+    "0 sent_raw raw TCP between the pods" "0 digested_alone BLAKE3 alone, one core" "0 enciphered_alone AES alone, one core"
 }
 
 row_small() {
