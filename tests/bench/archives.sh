@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154  # `run` reads this file and sets $work, $binary and the like
 # A volume to a bucket and back, beside what people do that with. All speak to the same S3 server on this machine and
-# work on the same folders, not in memory before; `sync` is counted where files are written. Ours is the step that makes
-# and sends the archive, or fills the volume, in a mover that is started meanwhile; the peers run beside the files.
+# work on the same folders, not in memory before; `sync` is counted where files are written. What is timed of ours is
+# making and sending the archive, or filling the volume, as the journal has it: the start of the mover is not in it, as
+# the peers run beside the files already.
 
 # Two files of random bytes, and two that compress well.
 mixed_files='for i in 1 2; do
@@ -32,17 +33,17 @@ bucket_started() {
   done
 }
 
-# step_of OUTPUT STEP: seconds of a step of the migration that a run speaks of.
-step_of() {
+# seconds_of OUTPUT PATH: of the migration that a run speaks of, the seconds at this place of its journal.
+seconds_of() {
   local name
   name=$(sed -n 's/.*`kubectl migrate report \([^ ]*\) .*/\1/p' <<<"$1" | tail -n 1)
-  "$binary" report "$name" -n "$namespace" -o json | jq --arg step "$2" '.steps[] | select(.step == $step).seconds'
+  "$binary" report "$name" -n "$namespace" -o json | jq ".outputs$2"
 }
 
 archived_by_ours() {
   local told
   told=$("$binary" snapshot pvc/from --to s3://bench/ours --endpoint "$endpoint" -n "$namespace" --yes 2>&1) || fail "$told"
-  step_of "$told" upload
+  seconds_of "$told" .upload.volumes[0].seconds
 }
 archived_by_tar() { seconds sh -ec 'tar -C "$1" -cf - . | zstd -q -1 -T0 | rclone rcat "$2"' - "$from" "$remote"; }
 archived_by_restic() { seconds restic -q --no-cache backup "$from"; }
@@ -51,7 +52,7 @@ restored_by_ours() {
   local told id
   id=$("$binary" snapshot list s3://bench/ours --endpoint "$endpoint" -n "$namespace" -o json | jq -r '.items[-1].name')
   told=$("$binary" restore "s3://bench/ours/$id" --into pvc/to --endpoint "$endpoint" -n "$namespace" --yes 2>&1) || fail "$told"
-  step_of "$told" fill
+  seconds_of "$told" .fill.seconds[0]
 }
 restored_by_tar() { seconds sh -ec 'rclone cat "$2" | zstd -q -d | tar -C "$1" -xf -; sync' - "$to" "$remote"; }
 restored_by_restic() { seconds sh -ec 'restic -q --no-cache restore latest --target "$1"; sync' - "$to"; }

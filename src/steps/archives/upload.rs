@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use crate::{
 pub struct Upload(pub Archiving);
 
 /// What it leaves in the journal.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Uploaded {
     /// Whether nobody could write meanwhile.
@@ -33,7 +33,7 @@ pub struct Uploaded {
 }
 
 /// What became of one volume.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct UploadedVolume {
     /// Its claim.
@@ -44,6 +44,10 @@ pub struct UploadedVolume {
     pub index: String,
     /// What is in them.
     pub archive: Archive,
+    /// Seconds that making and sending took, without the start of the mover; 0 where an older version did not write
+    /// it down.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// What it leaves in the journal.
@@ -93,12 +97,14 @@ impl Step for Upload {
         let frozen = this.guard.is_some();
         let limit = this.movers.limit.of_each(places.len());
         let repository = this.repository.open().await?.clone();
-        let work: LoneWork<Archive> = Arc::new(move |lone| {
+        let work: LoneWork<(Archive, f64)> = Arc::new(move |lone| {
             let objects = places[lone.index].clone();
             let repository = repository.clone();
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
-                lone.archive(&place, frozen, limit).await
+                let began = Instant::now();
+                let archive = lone.archive(&place, frozen, limit).await?;
+                Ok((archive, began.elapsed().as_secs_f64()))
             })
         });
         let meter = this.meter(cx, self.id(), Doing::Copying);
@@ -114,11 +120,12 @@ impl Step for Upload {
         let volumes = this.inventory.volumes.iter().zip(named(&this.inventory));
         let volumes: Vec<_> = volumes
             .zip(archives)
-            .map(|((volume, named), archive)| UploadedVolume {
+            .map(|((volume, named), (archive, seconds))| UploadedVolume {
                 claim: volume.source.clone(),
                 data: named.data,
                 index: named.index,
                 archive,
+                seconds,
             })
             .collect();
         for volume in &volumes {

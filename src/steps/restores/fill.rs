@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -26,6 +26,9 @@ pub struct Fill(pub Restoring);
 pub struct Filled {
     /// What each volume cannot keep.
     pub findings: Vec<Vec<Finding>>,
+    /// Seconds that each took, without the start of its mover; empty where an older version did not write them down.
+    #[serde(default)]
+    pub seconds: Vec<f64>,
 }
 
 /// What it leaves in the journal.
@@ -54,20 +57,26 @@ impl Step for Fill {
         let meter = this.meter(cx, self.id(), Doing::Copying);
         target::devices_are_empty(&this.movers, cx, &meter, &begun).await?;
         let (places, repository) = (this.places(), this.repository.open().await?.clone());
-        let work: LoneWork<Vec<Finding>> = Arc::new(move |lone| {
+        let work: LoneWork<(Vec<Finding>, f64)> = Arc::new(move |lone| {
             let (objects, archive) = places[lone.index].clone();
             let repository = repository.clone();
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
-                lone.extract(&place, &archive).await
+                let began = Instant::now();
+                let findings = lone.extract(&place, &archive).await?;
+                Ok((findings, began.elapsed().as_secs_f64()))
             })
         });
         let volumes = this.volumes();
-        let findings = tokio::select! {
-            findings = this.movers.alone(Side::Target, &volumes, cx, &meter, &work) => findings?,
+        let filled = tokio::select! {
+            filled = this.movers.alone(Side::Target, &volumes, cx, &meter, &work) => filled?,
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
-        Ok(Outcome::Done(serde_json::to_value(Filled { findings })?))
+        let (findings, seconds) = filled.into_iter().unzip();
+        Ok(Outcome::Done(serde_json::to_value(Filled {
+            findings,
+            seconds,
+        })?))
     }
 
     async fn undo(&self, cx: &Cx) -> Result<Undone> {
