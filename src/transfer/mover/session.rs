@@ -55,8 +55,11 @@ fn requests(
                     Reply::Limited
                 }
                 Command::Activity => Reply::Activity(state.board.activity()),
-                // What wanted it has ended by itself.
-                Command::Access { .. } => continue,
+                // What wanted it has ended by itself, and nobody waits for it any more.
+                Command::Access { access } => {
+                    state.renewal.answer(access);
+                    continue;
+                }
                 command => work(state, connection, channel, command)?,
             },
         };
