@@ -55,9 +55,8 @@ async fn lent(pair: &Pair, side: Side, lender: &Lender) -> Client {
 /// often the client looked.
 async fn passed(last: usize) -> (usize, usize) {
     let pair = Pair::new();
-    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..))
-        .take(40 << 20)
-        .collect();
+    let mut noise = vec![0; 40 << 20];
+    fastrand::fill(&mut noise);
     std::fs::write(pair.source().join("large"), noise).unwrap();
     std::fs::write(pair.source().join("small"), "small").unwrap();
     let (objects, (lender, looks)) = (objects(), rotating(&pair));
