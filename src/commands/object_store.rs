@@ -5,9 +5,11 @@ use secrecy::SecretString;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
-    adapters::s3::{self, Bucket, Ongoing, Settings},
+    adapters::s3::{self, Again, Bucket, Ongoing, Settings},
     steps::movers::stored,
-    transfer::archive::{self, Access, Md5, ObjectStore, StoreError, StoreFailure, Upload},
+    transfer::archive::{
+        self, Access, Md5, ObjectStore, Renewal, StoreError, StoreFailure, Upload,
+    },
 };
 
 /// A bucket, and who works for it.
@@ -19,7 +21,10 @@ pub(super) struct BucketStore {
 }
 
 /// What a mover does with the access that a client gives it.
-pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
+pub(super) fn open(
+    access: &Access,
+    renewal: &Arc<Renewal>,
+) -> Result<Arc<dyn ObjectStore>, StoreError> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -29,7 +34,21 @@ pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> 
             failure: StoreFailure::Passing,
             next: None,
         })?;
-    let settings = Settings::of(s3::Access {
+    let settings = Settings::of(lent(access), again(renewal));
+    let handle = runtime.handle().clone();
+    let entered = handle.enter();
+    let bucket = Bucket::open(&access.bucket, settings).map_err(|error| stored(&error))?;
+    drop(entered);
+    Ok(Arc::new(BucketStore {
+        bucket,
+        handle,
+        _runtime: Some(Arc::new(runtime)),
+    }))
+}
+
+/// The client's access, as a bucket takes it.
+fn lent(access: &Access) -> s3::Access {
+    s3::Access {
         endpoint: access.endpoint.clone(),
         region: access.region.clone(),
         authority: access.authority.clone(),
@@ -40,16 +59,19 @@ pub(super) fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> 
             .as_ref()
             .map(|token| SecretString::from(token.expose())),
         from: access.from.clone(),
-    });
-    let handle = runtime.handle().clone();
-    let entered = handle.enter();
-    let bucket = Bucket::open(&access.bucket, settings).map_err(|error| stored(&error))?;
-    drop(entered);
-    Ok(Arc::new(BucketStore {
-        bucket,
-        handle,
-        _runtime: Some(Arc::new(runtime)),
-    }))
+    }
+}
+
+/// Asks the client for what he has by then: the request that was refused waits for it, and goes on with it.
+fn again(renewal: &Arc<Renewal>) -> Again {
+    let renewal = Arc::clone(renewal);
+    Again::new(move || {
+        let renewal = Arc::clone(&renewal);
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || renewal.ask()).await;
+            Some(lent(&asked.ok()??))
+        })
+    })
 }
 
 impl BucketStore {

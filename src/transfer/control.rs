@@ -1,6 +1,6 @@
 //! The client's end of a control connection, over any stream: a TCP connection, or a port-forward.
 use super::activity::Activity;
-use super::archive::{Access, Archive, Objects};
+use super::archive::{Access, Archive, Lender, Objects};
 use super::fault::Fault;
 use super::frame::{self, FrameError, GREETING, Sort};
 use super::keys::ClientKeys;
@@ -68,6 +68,8 @@ pub struct Control<S> {
     info: MoverInfo,
     /// Whether an answer was lost: what comes now may be the end of it.
     lost: bool,
+    /// Who has other credentials for a bucket than those that were given.
+    lender: Option<Lender>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
@@ -102,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
             fence,
             info,
             lost: false,
+            lender: None,
         };
         match this.ask(Command::Attach, &mut |_| {}).await? {
             Reply::Attached(info) => this.info = info,
@@ -119,6 +122,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     /// Uses a newer fencing number from now on: a Lease that was renewed by another holder and won back has one.
     pub fn set_fence(&mut self, fence: u64) {
         self.fence = fence;
+    }
+
+    /// Lets this mover ask here for other credentials, when a bucket no longer takes those that it was given. Without, it
+    /// ends with that.
+    pub fn lend(&mut self, lender: Lender) {
+        self.lender = Some(lender);
     }
 
     /// Lets this mover dial the other at `host:port`, with so many connections for contents
@@ -444,6 +453,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         command: Command,
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Reply, ControlError> {
+        self.send(command).await?;
+        loop {
+            match self.receive().await? {
+                Reply::Alive => {}
+                Reply::Progress(progress) => on_progress(progress),
+                Reply::AccessWanted => {
+                    let access = match &self.lender {
+                        Some(lender) => lender.access().await,
+                        None => None,
+                    };
+                    self.send(Command::Access { access }).await?;
+                }
+                Reply::Refused(fault) => return Err(fault.into()),
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    async fn send(&mut self, command: Command) -> Result<(), ControlError> {
         let side = self.side;
         let mut out = Vec::new();
         let request = Request {
@@ -455,15 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
             self.stream.write_all(&out).await?;
             self.stream.flush().await
         })
-        .await?;
-        loop {
-            match self.receive().await? {
-                Reply::Alive => {}
-                Reply::Progress(progress) => on_progress(progress),
-                Reply::Refused(fault) => return Err(fault.into()),
-                reply => return Ok(reply),
-            }
-        }
+        .await
     }
 
     async fn receive(&mut self) -> Result<Reply, ControlError> {

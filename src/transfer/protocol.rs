@@ -107,28 +107,41 @@ pub(crate) enum Command {
         objects: Objects,
         mark: String,
     },
+    /// What the client has for the bucket now; the answer to [`Reply::AccessWanted`], and the only one that is given while
+    /// something is under way.
+    Access {
+        access: Option<Access>,
+    },
 }
 
-/// From a mover to its client: any number of `Progress` and `Alive`, then one of the others.
+/// From a mover to its client: any number of `Progress`, `Alive` and `AccessWanted`, then one of the others.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) enum Reply {
     Alive,
     Progress(Progress),
     Attached(MoverInfo),
     Reach(Reach),
-    Expected { group: u64 },
+    Expected {
+        group: u64,
+    },
     Inspected(Inspection),
     Round(RoundSummary),
     Verified(Verification),
     Finished,
-    Wiped { deleted: u64 },
+    Wiped {
+        deleted: u64,
+    },
     Stopping,
     Refused(Fault),
     Limited,
     Archived(Archive),
     ReadBack,
-    Extracted { findings: Vec<Finding> },
+    Extracted {
+        findings: Vec<Finding>,
+    },
     Activity(Activity),
+    /// The bucket no longer takes the credentials: have there become others?
+    AccessWanted,
 }
 
 /// The first message on a connection between movers, in both directions.

@@ -247,3 +247,29 @@ fn a_restore_whose_snapshot_is_gone_is_rolled_back() -> Result<()> {
     ensure!(left.is_empty(), "{left}");
     Ok(())
 }
+
+#[test]
+fn what_is_damaged_before_it_was_read_back_is_sent_again() -> Result<()> {
+    let (namespace, server, _) = claimed("archive-flip", 20)?;
+    let take = ["snapshot", "pvc/data", "--to", REPOSITORY];
+    let proxy = Proxy::that_kills_after(On::A, NAME, "upload done")?;
+    let killed = proxy.end(migrate(&namespace, &take)?)?;
+    ensure!(killed.code.is_none(), "it was not killed: {killed:?}");
+    let object = server.object("data.tar.zst")?;
+    let mut flipped = fs::read(&object)?;
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&object, flipped)?;
+    let run = || end(namespace.migrate(&["run", NAME, "--yes"])?);
+    run()?.with_code(12)?.says(&[
+        "data.tar.zst is damaged: the digest of its part",
+        "run snapshot-pvc-data",
+        "rollback snapshot-pvc-data",
+    ])?;
+    // Nothing of it is left to be taken for whole.
+    ensure!(server.objects()?.is_empty(), "{:?}", server.objects()?);
+    run()?
+        .with_code(0)?
+        .says(&["upload: no longer holds: `read-back` found differences"])?;
+    taken(&server).map(drop)
+}

@@ -33,6 +33,12 @@ fn rotated(
     rotate(&namespace, &server)?;
     server.refuse_old()?;
     let ended = running.end()?.with_code(0)?;
+    // It was asked for the new ones where it was: no mover was lost for it.
+    ensure!(
+        !ended.err.contains("going on with what is there"),
+        "{}",
+        ended.err
+    );
     for [_, secret] in [OLD, NEW] {
         ensure!(!ended.err.contains(secret), "{}", ended.err);
     }

@@ -38,6 +38,7 @@ mod rights;
 mod runners;
 mod s3;
 mod scene;
+mod shortfalls;
 mod small;
 mod support;
 mod taken;

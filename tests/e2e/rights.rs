@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
     proxy::{Fate, Proxy, Seen},
     small::{NAME, Small},
-    support::{Ended, On, end, output_of, wait_for},
+    support::{BOUND, Ended, On, end, output_of, wait_for},
 };
 
 /// A verb on a resource in one of the Roles.
@@ -250,6 +251,116 @@ fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
         ensure!(claim["spec"]["storageClassName"] == "other", "{claim}");
         Ok(())
     })
+}
+
+/// Lets a run or a rollback lose all its rights when the claim's name is free, and is to be given to a volume: neither
+/// volume may be lost, and it is said what is missing. Then it has them back, and comes to its end.
+fn loses_them_in_the_gap(
+    small: &Small,
+    roles: &Roles,
+    command: impl Fn() -> Result<Command>,
+) -> Result<()> {
+    let user = format!("system:serviceaccount:{}:runner", small.source.name);
+    let may = |wanted: &str| {
+        wait_for("the server to know the rights", || {
+            let ask = ["auth", "can-i", "create", "persistentvolumeclaims", "--as"];
+            let told = small
+                .source
+                .command(&[&ask[..], &[&user]].concat())?
+                .output()?;
+            let told = String::from_utf8_lossy(&told.stdout).trim() == wanted;
+            Ok(told.then_some(()))
+        })
+    };
+    let (gate, opens) = watch::channel(false);
+    let (arrived, held) = std::sync::mpsc::channel();
+    let proxy = Proxy::new(On::A, move |seen| {
+        let path = seen.target.split('?').next().unwrap_or_default();
+        let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        let gives = seen.method == Method::POST
+            && path.ends_with("/persistentvolumeclaims")
+            && body["metadata"]["name"] == "data-db-0";
+        if gives {
+            arrived.send(()).ok();
+            Fate::Hold(opens.clone())
+        } else {
+            Fate::Pass
+        }
+    })?;
+    let token = small.source.kubectl(&["create", "token", "runner"])?;
+    proxy.log_in(token.trim())?;
+    let client = proxy.start(command()?)?;
+    held.recv_timeout(BOUND)?;
+    for (_, binding) in roles.pairs() {
+        let meta = &binding["metadata"];
+        let [kind, name] = [&binding["kind"], &meta["name"]].map(|text| text.as_str());
+        let mut delete = vec!["delete", kind.context("a kind")?, name.context("a name")?];
+        if let Some(namespace) = meta["namespace"].as_str() {
+            delete.extend(["-n", namespace]);
+        }
+        let mut kubectl = Command::new("kubectl");
+        kubectl.args(["--kubeconfig", &On::A.kubeconfig()?]);
+        output_of(kubectl.args(delete))?;
+    }
+    may("no")?;
+    gate.send_replace(true);
+    let ended = client.end()?;
+    ensure!(matches!(ended.code, Some(1 | 14)), "{ended:?}");
+    ended.says(&[
+        "forbidden to create persistentvolumeclaim",
+        "needs verb \"create\" on resource \"persistentvolumeclaims\"",
+        "rollback m",
+    ])?;
+    let gone = ["get", "pvc,sts", "-o", "name"];
+    let left = small.source.kubectl(&gone)?;
+    ensure!(!left.contains("data-db-0\n"), "{left}");
+    ensure!(!left.contains("statefulset"), "{left}");
+    let volumes = small.source.get("pv")?;
+    let kept = volumes["items"].as_array().into_iter().flatten();
+    let kept = kept.filter(|volume| {
+        volume["metadata"]["labels"]["kubectl-migrate/home"] == small.source.name.as_str()
+            && volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+            && volume["metadata"]["deletionTimestamp"].is_null()
+    });
+    let kept = kept.count();
+    ensure!(kept == 2, "{kept} volumes outlive their claims");
+    apply(&roles.0)?;
+    may("yes")?;
+    // Without rights it could not free its lock either.
+    wait_for("its lock to run out", || {
+        let ended = proxy.end(command()?)?;
+        match ended.code {
+            Some(11) => Ok(None),
+            _ => ended.with_code(0).map(Some),
+        }
+    })?;
+    Ok(())
+}
+
+#[test]
+fn whoever_loses_all_rights_between_a_claim_s_end_and_its_making_loses_no_volume() -> Result<()> {
+    let small = Small::with("rights-lost", |plan, _| {
+        plan["target"] = json!({"storageClass": "other"});
+        plan["objects"] = json!("require");
+    })?;
+    small
+        .source
+        .kubectl(&["create", "serviceaccount", "runner"])?;
+    let user = format!("system:serviceaccount:{}:runner", small.source.name);
+    let roles = Roles::of(&small, &user)?;
+    let name = roles.0[0]["metadata"]["name"].as_str().context("a name")?;
+    let _wide = ClusterWide(&small, vec![name.to_owned()]);
+    apply(&roles.0)?;
+    let data = small.source.folder("data-db-0")?;
+    loses_them_in_the_gap(&small, &roles, || small.run())?;
+    small.source.ready("statefulset/db")?;
+    let claim = small.source.get("pvc/data-db-0")?;
+    ensure!(claim["spec"]["storageClassName"] == "other", "{claim}");
+    let back = ["rollback", NAME, "--confirm", NAME];
+    loses_them_in_the_gap(&small, &roles, || small.migrate(&back))?;
+    small.is_back()?;
+    ensure!(small.source.folder("data-db-0")? == data);
+    Ok(())
 }
 
 /// Runs it with the emitted Roles, which ends with `code`, then back; each of their rights is asked for.

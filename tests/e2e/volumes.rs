@@ -62,7 +62,8 @@ impl Prepared {
         Ok(this)
     }
 
-    fn resize(&self, size: &str) -> Result<()> {
+    /// Makes it larger or smaller, also while it is used.
+    pub fn resize(&self, size: &str) -> Result<()> {
         let claim = format!("{}/{}", self.namespace, self.claim);
         let place = format!("{}-{}", self.on.letter(), self.node);
         output_of(Command::new(CLUSTER).args([self.verb, &claim, size, &place]))?;

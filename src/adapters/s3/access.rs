@@ -1,5 +1,8 @@
 //! What lets somebody else use a bucket as we do.
+use std::{fmt, sync::Arc};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::BoxFuture;
 use secrecy::SecretString;
 
 use super::{
@@ -25,6 +28,40 @@ pub struct Access {
     pub token: Option<SecretString>,
     /// Where they came from, for people.
     pub from: String,
+}
+
+/// Asks whoever lent his credentials for those that he has now; none where he has nothing.
+#[derive(Clone)]
+pub struct Again(Arc<dyn Fn() -> BoxFuture<'static, Option<Access>> + Send + Sync>);
+
+impl Again {
+    /// A question that is asked each time that a server no longer takes what there is.
+    pub fn new(
+        ask: impl Fn() -> BoxFuture<'static, Option<Access>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    pub(super) async fn keys(&self) -> Option<Keys> {
+        Some((self.0)().await?.into())
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Again")
+    }
+}
+
+impl From<Access> for Keys {
+    fn from(access: Access) -> Self {
+        Self {
+            id: access.id,
+            secret: access.secret,
+            token: access.token,
+            from: access.from,
+        }
+    }
 }
 
 impl Bucket {
@@ -61,21 +98,15 @@ impl Bucket {
 }
 
 impl Settings {
-    /// The settings of whoever was given this.
+    /// The settings of whoever was given this, and may ask for it again.
     #[must_use]
-    pub fn of(access: Access) -> Self {
-        let keys = Keys {
-            id: access.id,
-            secret: access.secret,
-            token: access.token,
-            from: access.from,
-        };
+    pub fn of(access: Access, again: Again) -> Self {
         Self {
-            endpoint: access.endpoint,
-            region: access.region,
-            authority: access.authority,
-            source: Source::Given(keys.clone()),
-            keys,
+            endpoint: access.endpoint.clone(),
+            region: access.region.clone(),
+            authority: access.authority.clone(),
+            source: Source::Lent(again),
+            keys: access.into(),
         }
     }
 }

@@ -152,7 +152,8 @@ impl Bucket {
                 Err(error) => error,
             };
             let (error, meaning) = fault::of(&error, request, &self.inner.settings.region);
-            if error.is_about_credentials() && renewals < RENEWALS {
+            let perhaps = error.is_about_credentials() || meaning == Meaning::Mute;
+            if perhaps && renewals < RENEWALS {
                 renewals += 1;
                 // Where there are none any more, it is the server's refusal that tells more.
                 if self.renewed(&keys).await.is_ok_and(|renewed| renewed) {

@@ -123,6 +123,10 @@ impl Bucket {
 
     /// Reads the credentials again; whether they are others than those that were used.
     pub(super) async fn renewed(&self, used: &Keys) -> Result<bool, S3Error> {
+        // Another request of the same time may have been first.
+        if self.session().1 != *used {
+            return Ok(true);
+        }
         let settings = &self.inner.settings;
         let now = super::settings::keys(&settings.source).await?;
         if now == *used {
@@ -133,7 +137,6 @@ impl Bucket {
             .session
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Another request of the same time may have been first.
         if session.keys != now {
             *session = Session::new(settings, &self.inner.http, now);
         }

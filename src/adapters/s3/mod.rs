@@ -16,7 +16,7 @@ mod ongoing;
 mod settings;
 mod upload;
 
-pub use access::Access;
+pub use access::{Access, Again};
 pub use address::{Address, SCHEME};
 pub use bucket::{Bucket, Listed, Unfinished, Version};
 pub use download::{Download, Fetched};

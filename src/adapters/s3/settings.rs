@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{
     super::kube::{Cluster, get_opt},
     S3Error,
+    access::Again,
 };
 
 /// The region of a server that was given none; most that are not AWS's know no other.
@@ -58,8 +59,8 @@ pub enum Source {
         /// Its name.
         name: String,
     },
-    /// Whoever lets us use his own: there are no others.
-    Given(Keys),
+    /// Whoever lets us use his own.
+    Lent(Again),
 }
 
 impl fmt::Debug for Source {
@@ -67,7 +68,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(_) => formatter.write_str("User"),
-            Self::Given(keys) => write!(formatter, "Given({keys:?})"),
+            Self::Lent(again) => write!(formatter, "Lent({again:?})"),
             Self::Secret {
                 namespace, name, ..
             } => write!(formatter, "Secret({namespace}/{name})"),
@@ -191,21 +192,23 @@ impl Settings {
 
 /// The keys that a source has now.
 pub(super) async fn keys(source: &Source) -> Result<Keys, S3Error> {
-    match source {
-        Source::Given(keys) => Ok(keys.clone()),
-        source => Ok(found(source).await?.keys),
-    }
+    Ok(found(source).await?.keys)
 }
 
 async fn found(source: &Source) -> Result<Found, S3Error> {
     match source {
         Source::User(environment) => of_user(environment).await,
-        Source::Given(keys) => Ok(Found {
-            keys: keys.clone(),
-            endpoint: None,
-            region: None,
-            authority: None,
-        }),
+        Source::Lent(again) => match again.keys().await {
+            Some(keys) => Ok(Found {
+                keys,
+                endpoint: None,
+                region: None,
+                authority: None,
+            }),
+            None => Err(S3Error::NoCredentials {
+                tried: "whoever lent them has none any more".to_owned(),
+            }),
+        },
         Source::Secret {
             cluster,
             namespace,

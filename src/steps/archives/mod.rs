@@ -19,7 +19,7 @@ use super::{
     Place,
     freeze::Watched,
     inventory::Inventory,
-    movers::{InBucket, Movers, access},
+    movers::{InBucket, Movers, access, lender},
     snapshots::Repository,
 };
 use crate::{
@@ -92,6 +92,7 @@ pub(super) async fn in_bucket(repository: &Repository, objects: Objects) -> InBu
     repository.bucket().renew().await.ok();
     InBucket {
         access: access(repository.bucket()),
+        lender: lender(repository.bucket()),
         objects,
     }
 }

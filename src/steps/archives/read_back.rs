@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Archiving, RESERVED, UPLOADED, in_bucket};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
-    steps::movers::{Doing, LoneWork},
+    steps::movers::{Doing, LoneWork, is_damage},
     transfer::Side,
 };
 
@@ -59,7 +59,16 @@ impl Step for ReadBack {
             let repository = repository.clone();
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
-                lone.read_back(&place, &archive).await
+                let read = lone.read_back(&place, &archive).await;
+                if read.as_ref().is_err_and(is_damage) {
+                    // Asked for again, the bucket would give the same: it is sent anew by whoever goes on. Why it is
+                    // damaged tells more than that it could not be removed.
+                    let bucket = repository.bucket();
+                    for key in [&place.objects.data, &place.objects.index] {
+                        bucket.delete(key).await.ok();
+                    }
+                }
+                read
             })
         });
         let meter = this.meter(cx, self.id(), Doing::Verifying);
@@ -69,6 +78,10 @@ impl Step for ReadBack {
             () = cx.stop.wait() => return Ok(Outcome::Stopped),
         };
         Ok(Outcome::Done(serde_json::to_value(read)?))
+    }
+
+    fn repaired_by(&self) -> Option<&'static str> {
+        Some(UPLOADED.step())
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {

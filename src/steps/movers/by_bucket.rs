@@ -11,7 +11,10 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 
 use super::{
-    Compared, Movers, Pair, Rounded, Through, retry::Loss, through::stored, watch::follow,
+    Compared, Movers, Pair, Rounded, Through,
+    retry::{Loss, is_damage},
+    through::stored,
+    watch::follow,
 };
 use crate::{
     adapters::{kube::PortStream, s3::S3Error},
@@ -19,7 +22,7 @@ use crate::{
     transfer::{
         Control, ControlError, Fault, Finding, Progress, Reach, RoundKind, RoundSummary, Side,
         TreeSummary, Verification, What,
-        archive::{Access, StoreError, StoreFailure},
+        archive::{Access, Archive, Objects, StoreError, StoreFailure},
     },
 };
 
@@ -71,44 +74,39 @@ impl Pair {
             RoundKind::Final => "final",
         };
         let objects = through.objects(&self.claim, what);
-        let (index, run) = (self.index, self.target.run.clone());
         // Those that go by other ways have the less as long as it is kept.
         let _share = self.limit.join();
         // It cannot be told another one while it makes an archive: each has what it has when all do. Also where there is
         // none: the mover may still have one from an earlier run.
         let limit = self.limit.of_each(self.volumes);
         self.source.limit(limit).await?;
-        let anew = kind == RoundKind::Warm;
-        through
-            .remove_stale(&objects, anew)
-            .await
-            .map_err(|error| failed(&error))?;
-        let access = now(through).await?;
-        let meter = self.target.meter.clone();
-        let mut sent = |mut progress: Progress| {
-            // Half of the way.
-            progress.bytes_to_move *= 2;
-            meter.moved_by(Side::Source, index, &progress, 0);
+        let lender = through.lender().await.map_err(|error| failed(&error))?;
+        self.source.lend(lender.clone());
+        self.target.control.lend(lender);
+        let passed = match self.pass(through, kind, &objects).await {
+            Err(error) if is_damage(&error) => {
+                // Asked for again, the bucket would give the same. It is made anew, once: what is damaged twice is told,
+                // and is not there for the next run either.
+                through.remove(&objects).await.ok();
+                self.target
+                    .meter
+                    .sink()
+                    .notice(format!("claim {}: {error}; it is sent again", self.claim));
+                let again = self.pass(through, kind, &objects).await;
+                if again.as_ref().is_err_and(is_damage) {
+                    through.remove(&objects).await.ok();
+                }
+                again?
+            }
+            passed => passed?,
         };
-        let frozen = kind == RoundKind::Final;
-        let source = &mut self.source;
-        let archiving = source.archive(&run, &access, &objects, &run, frozen, &mut sent);
-        let archive = beside(&mut self.target.control, archiving).await?;
-        let bytes = archive.tree.bytes;
-        let mut written = |mut progress: Progress| {
-            progress.bytes_moved += bytes;
-            progress.bytes_to_move += bytes;
-            meter.moved_by(Side::Target, index, &progress, 0);
-        };
-        let access = now(through).await?;
-        let target = &mut self.target.control;
-        let filling = target.extract(&run, &access, &objects, &archive, &mut written);
-        let mut findings = beside(&mut self.source, filling).await?;
+        let (archive, mut findings) = passed;
         findings.extend(Finding::of_sockets(archive.sockets));
         if kind == RoundKind::Warm {
             // It is of no use any more. What stays is found with the rest.
             through.remove(&objects).await.ok();
         }
+        let bytes = archive.tree.bytes;
         let summary = RoundSummary {
             kind,
             entries: archive.tree.entries,
@@ -133,6 +131,43 @@ impl Pair {
         })
     }
 
+    /// Makes the archive, and the target what that holds; what it holds, and what the target cannot keep.
+    async fn pass(
+        &mut self,
+        through: &Through,
+        kind: RoundKind,
+        objects: &Objects,
+    ) -> Result<(Archive, Vec<Finding>), ControlError> {
+        let (index, run) = (self.index, self.target.run.clone());
+        let anew = kind == RoundKind::Warm;
+        through
+            .remove_stale(objects, anew)
+            .await
+            .map_err(|error| failed(&error))?;
+        let access = now(through).await?;
+        let meter = self.target.meter.clone();
+        let mut sent = |mut progress: Progress| {
+            // Half of the way.
+            progress.bytes_to_move *= 2;
+            meter.moved_by(Side::Source, index, &progress, 0);
+        };
+        let frozen = kind == RoundKind::Final;
+        let source = &mut self.source;
+        let archiving = source.archive(&run, &access, objects, &run, frozen, &mut sent);
+        let archive = beside(&mut self.target.control, archiving).await?;
+        let bytes = archive.tree.bytes;
+        let mut written = |mut progress: Progress| {
+            progress.bytes_moved += bytes;
+            progress.bytes_to_move += bytes;
+            meter.moved_by(Side::Target, index, &progress, 0);
+        };
+        let access = now(through).await?;
+        let target = &mut self.target.control;
+        let filling = target.extract(&run, &access, objects, &archive, &mut written);
+        let findings = beside(&mut self.source, filling).await?;
+        Ok((archive, findings))
+    }
+
     /// Reads both sides back and compares them: the source's mover says what it has, and the target's compares that with
     /// what it has itself.
     pub(super) async fn verify_through(
@@ -149,6 +184,9 @@ impl Pair {
             .map_err(|error| failed(&error))?;
         let (index, run) = (self.index, self.target.run.clone());
         let (meter, expected) = (self.target.meter.clone(), self.target.expected);
+        let lender = through.lender().await.map_err(|error| failed(&error))?;
+        self.source.lend(lender.clone());
+        self.target.control.lend(lender);
         let access = now(through).await?;
         let mut read = |progress: Progress| {
             meter.moved_by(Side::Source, index, &progress, 2 * expected);

@@ -17,7 +17,7 @@ use crate::{
     transfer::{
         Activity, Control, ControlError, DEFAULT_CONNECTIONS, Finding, Inspection, Progress, Reach,
         Reading, Relay, RoundKind, RoundSummary, Side, Verification, What,
-        archive::{Access, Archive, Objects},
+        archive::{Access, Archive, Lender, Objects},
     },
 };
 
@@ -68,6 +68,8 @@ pub struct Compared {
 pub struct InBucket {
     /// The bucket.
     pub access: Access,
+    /// What lets the mover go on when that has run out.
+    pub lender: Lender,
     /// The objects in it.
     pub objects: Objects,
 }
@@ -333,7 +335,7 @@ impl Lone {
         frozen: bool,
         limit: Option<u64>,
     ) -> Result<Archive, ControlError> {
-        let InBucket { access, objects } = place;
+        let (access, objects) = self.take(place);
         self.control.limit(limit).await?;
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
@@ -348,7 +350,7 @@ impl Lone {
         place: &InBucket,
         archive: &Archive,
     ) -> Result<(), ControlError> {
-        let InBucket { access, objects } = place;
+        let (access, objects) = self.take(place);
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control
@@ -362,7 +364,7 @@ impl Lone {
         place: &InBucket,
         archive: &Archive,
     ) -> Result<Vec<Finding>, ControlError> {
-        let InBucket { access, objects } = place;
+        let (access, objects) = self.take(place);
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control
@@ -377,12 +379,18 @@ impl Lone {
         archive: &Archive,
         excused: &[What],
     ) -> Result<Verification, ControlError> {
-        let InBucket { access, objects } = place;
+        let (access, objects) = self.take(place);
         let mut tell = self.tell();
         let Self { run, control, .. } = self;
         control
             .compare(run, access, objects, archive, excused, &mut tell)
             .await
+    }
+
+    /// Where its work is; while it does that, it may ask for other credentials.
+    fn take<'place>(&mut self, place: &'place InBucket) -> (&'place Access, &'place Objects) {
+        self.control.lend(place.lender.clone());
+        (&place.access, &place.objects)
     }
 
     /// Takes the last traces of this run off the volume. No round can follow.

@@ -38,8 +38,8 @@ pub use limit::Limit;
 pub use link::{Compared, InBucket, Lone, Pair, Rounded};
 pub use meter::{Doing, Meter};
 pub use put::{Executable, NoExecutable, Opened, has_image, may_have_image, own_digest};
-pub use retry::{LoneWork, Work};
-pub use through::{Through, access, stored};
+pub use retry::{LoneWork, Work, is_damage};
+pub use through::{Through, access, lender, stored};
 pub use way::{Way, Ways};
 
 /// All movers of a migration.

@@ -110,6 +110,22 @@ fn explained(error: ControlError) -> anyhow::Error {
     with_next(Failure::new(kind, error.to_string()), next).into()
 }
 
+/// Whether what is in a bucket is not what was put there.
+#[must_use]
+pub fn is_damage(error: &ControlError) -> bool {
+    let ControlError::Fault(fault) = error else {
+        return false;
+    };
+    matches!(
+        fault,
+        Fault::Damaged { .. }
+            | Fault::Store(StoreError {
+                failure: StoreFailure::Damaged,
+                ..
+            })
+    )
+}
+
 /// What a bucket's error says that helps.
 fn next(error: &ControlError) -> Option<(String, String)> {
     match error {

@@ -12,7 +12,7 @@ use crate::{
     marks::Belongs,
     plan::{BucketPlace, MoverWay},
     steps::Place,
-    transfer::archive::{Access, Objects, Secret, StoreError, StoreFailure},
+    transfer::archive::{Access, Lender, Objects, Secret, StoreError, StoreFailure},
 };
 
 /// What everything of a run is below, with its id behind it: no name of a snapshot, which is a time.
@@ -100,6 +100,11 @@ impl Through {
         // Where there are none any more, it is the server's refusal that tells more.
         bucket.renew().await.ok();
         Ok(access(bucket))
+    }
+
+    /// What lets a mover go on when those have run out.
+    pub(super) async fn lender(&self) -> Result<Lender> {
+        Ok(lender(self.bucket().await?))
     }
 
     /// The objects of a claim: what it goes through in a round, or is compared by.
@@ -223,6 +228,20 @@ pub fn access(bucket: &Bucket) -> Access {
         token: access.token.map(|token| Secret::new(token.expose_secret())),
         from: access.from,
     }
+}
+
+/// Reads the credentials again for a mover that works with a bucket, each time that its own are no longer taken.
+#[must_use]
+pub fn lender(bucket: &Bucket) -> Lender {
+    let bucket = bucket.clone();
+    Lender::new(move || {
+        let bucket = bucket.clone();
+        Box::pin(async move {
+            // Where there are none any more, it is the server's refusal that tells more.
+            bucket.renew().await.ok()?;
+            Some(access(&bucket))
+        })
+    })
 }
 
 /// A failure of a bucket as the data plane knows it.

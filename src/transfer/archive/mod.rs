@@ -28,6 +28,7 @@ mod list;
 mod make;
 mod map;
 mod pack;
+mod renewal;
 mod store;
 mod tar;
 mod unpack;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 pub use check::check;
+pub use renewal::{Lender, Renewal};
 pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure, Upload};
 
 pub(crate) use check::members;

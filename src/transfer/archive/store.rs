@@ -1,5 +1,5 @@
 //! Where archives are kept, as the data plane sees it: a bucket, of which it knows nothing but these calls.
-use super::Md5;
+use super::{Md5, Renewal};
 use crate::transfer::fault::Fault;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,8 +51,9 @@ pub struct Access {
     pub from: String,
 }
 
-/// Opens a place where archives are kept; nothing is asked of it yet.
-pub type OpenStore = fn(&Access) -> Result<Arc<dyn ObjectStore>, StoreError>;
+/// Opens a place where archives are kept; nothing is asked of it yet. Where the credentials are no longer taken later, it
+/// asks for others.
+pub type OpenStore = fn(&Access, &Arc<Renewal>) -> Result<Arc<dyn ObjectStore>, StoreError>;
 
 /// A place where archives are kept. Its calls block.
 pub trait ObjectStore: Send + Sync {

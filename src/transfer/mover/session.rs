@@ -55,6 +55,11 @@ fn requests(
                     Reply::Limited
                 }
                 Command::Activity => Reply::Activity(state.board.activity()),
+                // What wanted it has ended by itself, and nobody waits for it any more.
+                Command::Access { access } => {
+                    state.renewal.answer(access);
+                    continue;
+                }
                 command => work(state, connection, channel, command)?,
             },
         };
@@ -90,21 +95,35 @@ fn work(
             }
             let told = channel
                 .send_now(&Reply::Progress(counters.progress()))
-                .and_then(|()| {
-                    // A client asks one thing at a time; what comes now can only be its leaving.
-                    match channel.receive_ready::<Request>()? {
-                        None => Ok(()),
-                        Some(_) => Err(ChannelError::Closed),
-                    }
-                });
+                .and_then(|()| renew(state, connection, channel));
             if let Err(error) = told {
                 cancel.stop(Fault::Stopped);
+                state.renewal.answer(None);
                 return Err(error);
             }
         }
     });
     state.end();
     result
+}
+
+/// Asks the client for other credentials, where they are wanted, and passes them on. He asks one thing at a time; what
+/// comes else can only be his leaving.
+fn renew(state: &State, connection: u64, channel: &mut Channel) -> Result<(), ChannelError> {
+    if state.renewal.is_wanted() {
+        channel.send_now(&Reply::AccessWanted)?;
+    }
+    match channel.receive_ready::<Request>()? {
+        None => Ok(()),
+        Some(Request {
+            fence,
+            command: Command::Access { access },
+        }) if state.admit(connection, fence).is_ok() => {
+            state.renewal.answer(access);
+            Ok(())
+        }
+        Some(_) => Err(ChannelError::Closed),
+    }
 }
 
 fn run(
@@ -170,7 +189,11 @@ fn run(
         | Command::Compare { .. }
         | Command::Index { .. }
         | Command::Probe { .. }) => with_archive(state, &operation, command)?,
-        Command::Attach | Command::Stop | Command::Limit { .. } | Command::Activity => Reply::Alive,
+        Command::Attach
+        | Command::Stop
+        | Command::Limit { .. }
+        | Command::Activity
+        | Command::Access { .. } => Reply::Alive,
     };
     Ok(reply)
 }
@@ -190,7 +213,7 @@ fn with_archive(
             frozen,
         } => {
             same_run(state, &run)?;
-            let store = (state.open_store)(&access)?;
+            let store = (state.open_store)(&access, &state.renewal)?;
             let limiter = &state.limiter;
             let making = archive::Making {
                 store: &*store,
@@ -208,7 +231,7 @@ fn with_archive(
             archive,
         } => {
             same_run(state, &run)?;
-            let store = (state.open_store)(&access)?;
+            let store = (state.open_store)(&access, &state.renewal)?;
             archive::read_back(operation, &*store, &objects, &archive)?;
             Reply::ReadBack
         }
@@ -219,7 +242,7 @@ fn with_archive(
             archive,
         } => {
             target_of(state, &run)?;
-            let store = (state.open_store)(&access)?;
+            let store = (state.open_store)(&access, &state.renewal)?;
             archive::extract(operation, &*store, &objects, &archive)?;
             Reply::Extracted {
                 findings: operation.findings.list(),
@@ -233,7 +256,7 @@ fn with_archive(
             excused,
         } => {
             target_of(state, &run)?;
-            let store = (state.open_store)(&access)?;
+            let store = (state.open_store)(&access, &state.renewal)?;
             let compared = archive::compare(operation, &*store, &objects, &archive, &excused)?;
             Reply::Verified(compared)
         }
@@ -244,7 +267,7 @@ fn with_archive(
             mark,
         } => {
             same_run(state, &run)?;
-            let store = (state.open_store)(&access)?;
+            let store = (state.open_store)(&access, &state.renewal)?;
             Reply::Archived(archive::index(operation, &*store, &objects, &mark)?)
         }
         Command::Probe {
@@ -254,7 +277,8 @@ fn with_archive(
             size,
         } => {
             same_run(state, &run)?;
-            let read = (state.open_store)(&access).and_then(|store| store.read(&key, 0..size));
+            let read = (state.open_store)(&access, &state.renewal)
+                .and_then(|store| store.read(&key, 0..size));
             Reply::Reach(match read {
                 Ok(_) => Reach::Reached { connections: 0 },
                 Err(error) => Reach::Declined { reason: error.why },

@@ -1,6 +1,6 @@
 //! What all threads of a mover share.
 use crate::transfer::activity::Board;
-use crate::transfer::archive::OpenStore;
+use crate::transfer::archive::{OpenStore, Renewal};
 use crate::transfer::cancel::Cancel;
 use crate::transfer::channel::Channel;
 use crate::transfer::fault::Fault;
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     /// Opens the bucket that a client names.
     pub(crate) open_store: OpenStore,
+    /// Where whoever works with it asks for other credentials.
+    pub(crate) renewal: Arc<Renewal>,
     /// What was read of the volume before.
     pub(crate) recollection: Recollection,
     /// Where its workers say what they are at.
@@ -100,6 +102,7 @@ impl State {
             stopping: AtomicBool::new(false),
             limiter: Limiter::new(),
             open_store,
+            renewal: Arc::default(),
             board: Arc::default(),
             groups: AtomicU64::new(u64::try_from(start).unwrap_or(1)),
             inner: Mutex::new(inner),

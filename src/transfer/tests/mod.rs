@@ -10,6 +10,7 @@ mod pair;
 mod recalling;
 mod refusing;
 mod relaying;
+mod renewing;
 mod snapshot;
 pub(super) mod store;
 mod through;

@@ -1,6 +1,6 @@
 //! A folder as the place where archives are kept: parts are files until they are put together.
 use crate::transfer::archive::{
-    Access, Md5, ObjectStore, Secret, StoreError, StoreFailure, Upload, etag,
+    Access, Md5, ObjectStore, Renewal, Secret, StoreError, StoreFailure, Upload, etag,
 };
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -21,7 +21,7 @@ pub fn access(folder: &Path) -> Access {
     }
 }
 
-pub fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
+pub fn open(access: &Access, renewal: &Arc<Renewal>) -> Result<Arc<dyn ObjectStore>, StoreError> {
     let Some(folder) = &access.endpoint else {
         return Err(StoreError {
             why: "no folder is named".to_owned(),
@@ -29,7 +29,12 @@ pub fn open(access: &Access) -> Result<Arc<dyn ObjectStore>, StoreError> {
             next: None,
         });
     };
-    Ok(Arc::new(Folder(folder.into())))
+    let asks = Asks {
+        folder: folder.into(),
+        id: Mutex::new(access.id.clone()),
+        renewal: Arc::clone(renewal),
+    };
+    Ok(Arc::new(Keyed(Arc::new(asks))))
 }
 
 pub struct Folder(pub PathBuf);
@@ -75,6 +80,110 @@ fn call(folder: &Path) -> Result<(), StoreError> {
             std::fs::write(folder.join(LEFT), (left - 1).to_string()).unwrap();
             Ok(())
         }
+    }
+}
+
+/// For how many calls each key is taken, in a file of the folder, and how many each was taken for.
+const LAST: &str = ".last";
+
+/// Lets each key, by its id, be taken for so many calls.
+pub fn let_last(folder: &Path, calls: usize) {
+    std::fs::write(folder.join(LAST), calls.to_string()).unwrap();
+}
+
+/// How many calls each key was taken for.
+pub fn taken(folder: &Path) -> Vec<usize> {
+    let spent = std::fs::read_dir(folder).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_prefix(LAST)?.strip_prefix('-')?;
+        let count = std::fs::read_to_string(folder.join(&name)).unwrap();
+        Some(count.parse().unwrap())
+    });
+    spent.collect()
+}
+
+/// A folder that takes each key for a while, and a client who may have another one.
+struct Keyed(Arc<Asks>);
+
+struct Asks {
+    folder: PathBuf,
+    /// The key that is used now.
+    id: Mutex<String>,
+    renewal: Arc<Renewal>,
+}
+
+impl Asks {
+    fn used(&self) -> String {
+        let id = self.id.lock().unwrap_or_else(PoisonError::into_inner);
+        id.clone()
+    }
+
+    /// Whether this key is taken once more.
+    fn takes(&self, id: &str) -> bool {
+        let _one = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(last) = std::fs::read_to_string(self.folder.join(LAST)) else {
+            return true;
+        };
+        let file = self.folder.join(format!("{LAST}-{id}"));
+        let spent = std::fs::read_to_string(&file).map_or(0, |count| count.parse().unwrap());
+        let takes = spent < last.parse::<usize>().unwrap();
+        if takes {
+            std::fs::write(&file, (spent + 1).to_string()).unwrap();
+        }
+        takes
+    }
+
+    /// As a bucket does: a key that is not taken is replaced, if there is another one.
+    fn call(&self) -> Result<(), StoreError> {
+        loop {
+            let used = self.used();
+            if self.takes(&used) {
+                return Ok(());
+            }
+            if self.used() != used {
+                continue;
+            }
+            let now = self.renewal.ask().map_or(used.clone(), |access| access.id);
+            if now == used {
+                return Err(StoreError {
+                    why: format!("the key {used} has expired"),
+                    failure: StoreFailure::Credentials,
+                    next: None,
+                });
+            }
+            *self.id.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+}
+
+impl ObjectStore for Keyed {
+    fn begin(&self, key: &str, mark: &str) -> Result<Box<dyn Upload>, StoreError> {
+        self.0.call()?;
+        let begun = Folder(self.0.folder.clone()).begin(key, mark)?;
+        Ok(Box::new(KeyedUpload(begun, Arc::clone(&self.0))))
+    }
+
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        self.0.call()?;
+        Folder(self.0.folder.clone()).read(key, range)
+    }
+}
+
+struct KeyedUpload(Box<dyn Upload>, Arc<Asks>);
+
+impl Upload for KeyedUpload {
+    fn has(&self, number: u32, size: u64, md5: Md5) -> bool {
+        self.0.has(number, size, md5)
+    }
+
+    fn put(&self, number: u32, bytes: Vec<u8>, md5: Md5) -> Result<(), StoreError> {
+        self.1.call()?;
+        self.0.put(number, bytes, md5)
+    }
+
+    fn finish(&self, parts: &[Md5]) -> Result<(), StoreError> {
+        self.1.call()?;
+        self.0.finish(parts)
     }
 }
 

@@ -1,4 +1,9 @@
 //! Uploads that are gone on with.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use bytes::Bytes;
 use md5::Digest as _;
 
@@ -126,10 +131,16 @@ async fn a_range_is_all_of_it_or_an_error() {
     assert!(matches!(error, S3Error::NotFound { .. }), "{error}");
 }
 
+/// Who has lent his credentials, and has no others.
+fn nobody() -> Again {
+    Again::new(|| Box::pin(async { None }))
+}
+
 #[tokio::test]
 async fn whoever_is_given_access_uses_the_same_credentials() {
     let (fake, bucket) = server(|_| None).await;
-    let other = Bucket::open(BUCKET, Settings::of(bucket.access())).expect("a bucket");
+    let other = Settings::of(bucket.access(), nobody());
+    let other = Bucket::open(BUCKET, other).expect("a bucket");
     other
         .put_new("a", content(3).into())
         .await
@@ -151,4 +162,57 @@ async fn whoever_is_refused_gets_the_credentials_of_now() {
     assert_ne!(bucket.access().id, "another");
     bucket.renew().await.expect("there are some");
     assert_eq!(bucket.access().id, "another");
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_word_may_be_about_the_credentials() {
+    for status in [400, 403] {
+        let (fake, bucket) = server(move |seen| {
+            let old = seen.access_key() != "another";
+            old.then(|| Fault::Answer(status, "ExpiredToken", Vec::new()))
+        })
+        .await;
+        // The answer to HEAD has no body.
+        let refused = bucket.look("a").await.expect_err("they have expired");
+        assert!(!refused.is_about_credentials(), "{refused}");
+        write_profile(fake.home.path(), "another");
+        assert_eq!(bucket.look("a").await.expect("others are taken"), None);
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_lent_credentials_is_asked_when_they_have_expired() {
+    let wanted = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&wanted);
+    let (_fake, bucket) = server(move |seen| {
+        let number = now.load(Ordering::Relaxed).to_string();
+        (seen.access_key() != number).then(|| Fault::Answer(400, "ExpiredToken", Vec::new()))
+    })
+    .await;
+    let access = |number: usize| Access {
+        id: number.to_string(),
+        ..bucket.access()
+    };
+    let (asked, first) = (Arc::clone(&wanted), access(0));
+    let again = Again::new(move || {
+        let number = asked.load(Ordering::Relaxed);
+        let access = Access {
+            id: number.to_string(),
+            ..first.clone()
+        };
+        Box::pin(async move { Some(access) })
+    });
+    let lent = Bucket::open(BUCKET, Settings::of(access(0), again)).expect("a bucket");
+    let mut ongoing = lent.ongoing("a", "r").await.expect("begun");
+    for number in 1..=PARTS {
+        // Each part finds that the key has run out, and is sent all the same.
+        wanted.store(
+            usize::try_from(number).expect("few parts"),
+            Ordering::Relaxed,
+        );
+        let put = ongoing.put(number, part(number), sum(number));
+        put.await.expect("sent");
+    }
+    ongoing = lent.ongoing("a", "r").await.expect("gone on with");
+    assert!(ongoing.has(1, PART as u64, &digits(&sum(1))), "it is there");
 }

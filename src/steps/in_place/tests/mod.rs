@@ -298,3 +298,43 @@ async fn killed_at_any_change_it_comes_to_the_same_end_there_and_back() {
         }
     }
 }
+
+#[tokio::test]
+async fn without_rights_from_any_change_on_nothing_is_lost_and_with_them_it_goes_on() {
+    let whole = Scene::new().await;
+    let before = whole.sound("before");
+    let counts = [whole.done(Way::There).await, {
+        let there = whole.sound("there");
+        assert_ne!(there, before);
+        whole.done(Way::Back).await
+    }];
+    let there = {
+        let scene = Scene::new().await;
+        scene.done(Way::There).await;
+        scene.sound("there")
+    };
+    for (way, count, thens) in [
+        (Way::There, counts[0], &[Way::There, Way::Back][..]),
+        (Way::Back, counts[1], &[Way::Back]),
+    ] {
+        for first in 0..count {
+            for then in thens {
+                let what = format!("{way:?} without rights from change {first} on, then {then:?}");
+                let scene = Scene::new().await;
+                if way == Way::Back {
+                    scene.done(Way::There).await;
+                }
+                scene.cluster.with(|world| world.refuses = Some(first));
+                let ended = scene.go(way, None).await.expect("nobody kills it");
+                let told = format!("{:#}", anyhow::Error::from(ended.expect_err(&what)));
+                assert!(told.contains("forbidden to "), "{what}: {told}");
+                assert!(told.contains("user \"somebody\""), "{what}: {told}");
+                scene.sound(&what);
+                scene.cluster.with(|world| world.refuses = None);
+                scene.done(*then).await;
+                let end = if *then == Way::There { &there } else { &before };
+                assert_eq!(&scene.sound(&what), end, "{what}");
+            }
+        }
+    }
+}

@@ -33,6 +33,8 @@ pub(super) struct World {
     /// The changes that were asked for, as `METHOD path`.
     pub changes: Vec<String>,
     pub cut: Option<Cut>,
+    /// From which change on the one who asks has no right to any.
+    pub refuses: Option<usize>,
     /// Whether somebody puts the policies of all bound volumes back as soon as the StatefulSet is gone.
     pub meddles: bool,
     /// Whether a StatefulSet that is deleted stays until it is deleted once more, as one does that has a finalizer.
@@ -65,6 +67,7 @@ impl Cluster {
             wrong: Vec::new(),
             changes: Vec::new(),
             cut: None,
+            refuses: None,
             meddles: false,
             lingers: false,
             dead: false,
@@ -131,6 +134,13 @@ fn conflict() -> Answer {
     Answer::Json(409, status)
 }
 
+fn forbidden(method: &str, path: &str) -> Answer {
+    let text = format!("{path} is forbidden: User \"somebody\" cannot {method} it");
+    let mut status = failure("Forbidden", &text);
+    status["code"] = json!(403);
+    Answer::Json(403, status)
+}
+
 impl World {
     fn add(&mut self, name: &str, volume: &str, class: &str, size: &str, labels: &Value) {
         let uid = format!("uid-of-{name}");
@@ -168,6 +178,9 @@ impl World {
             return self.die();
         }
         let path = seen.target.split('?').next().unwrap_or_default();
+        if self.refuses.is_some_and(|first| number >= first) {
+            return forbidden(&seen.method, path);
+        }
         self.changes.push(format!("{} {path}", seen.method));
         let answer = self.write(seen, path);
         self.control();
