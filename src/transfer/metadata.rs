@@ -1,22 +1,20 @@
 //! Sets the metadata of an entry, and finds what this target cannot keep.
+use super::at::At;
 use super::entry::{Metadata, Time, Xattr};
 use super::findings::Findings;
 use super::path::TreePath;
 use super::report::What;
 use super::xattr::{self, XattrReader};
-use rustix::fd::BorrowedFd;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 /// A system call that failed.
 pub(crate) type CallError = (&'static str, Errno);
 
-/// Where the entry is, and the open file if it is one that was just written.
+/// The entry, and what it is called in the tree, whatever its name is now.
 pub(crate) struct Place<'a> {
     pub(crate) path: &'a TreePath,
-    pub(crate) directory: BorrowedFd<'a>,
-    pub(crate) name: &'a [u8],
-    pub(crate) file: Option<BorrowedFd<'a>>,
+    pub(crate) at: At<'a>,
 }
 
 /// Which extended attributes an entry may have already.
@@ -38,11 +36,7 @@ pub(crate) fn apply(
     before: Before,
     findings: &Findings,
 ) -> Result<(), CallError> {
-    let now = match place.file {
-        Some(file) => rustix::fs::fstat(file),
-        None => rustix::fs::statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW),
-    }
-    .map_err(|errno| ("stat", errno))?;
+    let now = place.at.stat().map_err(|errno| ("stat", errno))?;
     let owned = (now.st_uid, now.st_gid) == (wanted.uid, wanted.gid);
     if !owned {
         set_owner(place, wanted, findings)?;
@@ -69,19 +63,10 @@ impl Before {
 
 fn set_owner(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Result<(), CallError> {
     let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
-    let chown = |uid, gid| {
-        rustix::fs::chownat(
-            place.directory,
-            place.name,
-            uid,
-            gid,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-    };
-    match chown(Some(uid), Some(gid)) {
+    match place.at.chown(Some(uid), Some(gid)) {
         Err(errno @ (Errno::PERM | Errno::INVAL | Errno::NOTSUP)) => {
             // A group of our own may be set without any right; the owner is the finding either way.
-            let _ = chown(None, Some(gid));
+            let _ = place.at.chown(None, Some(gid));
             findings.add(place.path, What::Owner, refused("chown", errno));
             Ok(())
         }
@@ -101,14 +86,14 @@ fn set_xattrs(
     let present = match before {
         Before::None => Vec::new(),
         Before::Any | Before::Same => XattrReader::default()
-            .read(place.directory, place.name)
+            .read(place.at)
             .map_err(|errno| ("listxattr", errno))?,
     };
     for extra in present
         .iter()
         .filter(|has| wanted.iter().all(|wants| wants.name != has.name))
     {
-        match xattr::remove(place.directory, place.name, &extra.name) {
+        match xattr::remove(place.at, &extra.name) {
             Err(errno @ (Errno::PERM | Errno::ACCESS)) => {
                 findings.add(
                     place.path,
@@ -120,7 +105,7 @@ fn set_xattrs(
         }
     }
     for missing in wanted.iter().filter(|wants| !present.contains(wants)) {
-        match xattr::set(place.directory, place.name, missing) {
+        match place.at.set_xattr(&missing.name, &missing.value) {
             Err(errno) if is_refusal(place, errno) => {
                 findings.add(
                     place.path,
@@ -136,7 +121,7 @@ fn set_xattrs(
 
 /// Whether the file system refuses this attribute, rather than being full: ext4 says "no space" to both.
 fn is_refusal(place: &Place<'_>, errno: Errno) -> bool {
-    let full = || super::root::room(place.directory).is_ok_and(|room| room.free_bytes < 1 << 20);
+    let full = || super::root::room(place.at.on()).is_ok_and(|room| room.free_bytes < 1 << 20);
     match errno {
         Errno::PERM
         | Errno::NOTSUP
@@ -151,11 +136,7 @@ fn is_refusal(place: &Place<'_>, errno: Errno) -> bool {
 
 fn set_mode(place: &Place<'_>, mode: u32, findings: &Findings) -> Result<(), CallError> {
     let wanted = Mode::from_raw_mode(mode);
-    let result = match place.file {
-        Some(file) => rustix::fs::fchmod(file, wanted),
-        None => chmod_itself(place.directory, place.name, wanted),
-    };
-    match result {
+    match place.at.chmod(wanted) {
         Err(errno @ (Errno::PERM | Errno::NOTSUP)) => {
             findings.add(place.path, What::Mode, refused("chmod", errno));
             return Ok(());
@@ -164,7 +145,7 @@ fn set_mode(place: &Place<'_>, mode: u32, findings: &Findings) -> Result<(), Cal
     }
     if mode & 0o6000 != 0 {
         // The kernel drops setgid silently where the group is not ours.
-        let now = rustix::fs::statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW);
+        let now = place.at.stat();
         if now.map_err(|errno| ("stat", errno))?.st_mode & 0o7777 != mode {
             findings.add(
                 place.path,
@@ -176,37 +157,12 @@ fn set_mode(place: &Place<'_>, mode: u32, findings: &Findings) -> Result<(), Cal
     Ok(())
 }
 
-/// Changes the mode of an entry that is no symlink, and of nothing else should it have become one: `fchmodat` follows.
-pub(crate) fn chmod_itself(
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-    mode: Mode,
-) -> Result<(), Errno> {
-    let entry = rustix::fs::openat(
-        directory,
-        name,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let number = std::os::fd::AsRawFd::as_raw_fd(&entry);
-    rustix::fs::chmod(format!("/proc/self/fd/{number}"), mode)
-}
-
 fn set_times(place: &Place<'_>, wanted: &Metadata, findings: &Findings) -> Result<(), CallError> {
     let times = Timestamps {
         last_access: timespec(wanted.accessed),
         last_modification: timespec(wanted.modified),
     };
-    let result = match place.file {
-        Some(file) => rustix::fs::futimens(file, &times),
-        None => rustix::fs::utimensat(
-            place.directory,
-            place.name,
-            &times,
-            AtFlags::SYMLINK_NOFOLLOW,
-        ),
-    };
-    match result {
+    match place.at.set_times(&times) {
         Err(errno @ (Errno::PERM | Errno::NOTSUP)) => {
             findings.add(place.path, What::Time, refused("utimensat", errno));
             Ok(())

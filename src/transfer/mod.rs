@@ -41,12 +41,14 @@ pub mod report;
 pub mod side;
 
 mod activity;
+mod at;
 mod blocks;
 mod bottleneck;
 mod cancel;
 mod channel;
 mod compare;
 mod counters;
+mod draft;
 mod findings;
 mod limit;
 mod listing;

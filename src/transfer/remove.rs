@@ -1,8 +1,8 @@
 //! Deletes entries of the target, whole directories too, without following anything and without recursion.
+use super::at::At;
 use super::cancel::Cancel;
 use super::counters::{Counters, add};
 use super::fault::Fault;
-use super::metadata::chmod_itself;
 use super::path::TreePath;
 use super::root::{DIRECTORY, Root};
 use super::walk::read_names;
@@ -112,7 +112,7 @@ fn is_directory(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
 fn enter(parent: BorrowedFd<'_>, name: &[u8], buffer: &mut Vec<u8>) -> Result<Level, Errno> {
     if !rustix::process::geteuid().is_root() {
         // The owner may have taken its own rights away. If this fails, what follows says why.
-        let _ = chmod_itself(parent, name, Mode::RWXU);
+        let _ = At::Name(parent, name).chmod(Mode::RWXU);
     }
     let directory = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?;
     let mut names = Vec::new();

@@ -1,4 +1,5 @@
 //! Walks a tree in canonical order, entry by entry, with the memory of one directory's names per level.
+use super::at::At;
 use super::entry::{Entry, Kind, Metadata, Time};
 use super::fault::Fault;
 use super::path::TreePath;
@@ -88,7 +89,7 @@ impl<'root> Walker<'root> {
             self.begun = true;
             let stat = rustix::fs::fstat(self.root.fd())
                 .map_err(|errno| self.root.fault(&TreePath::root(), "fstat", errno))?;
-            let xattrs = self.xattrs.read(self.root.fd(), b".");
+            let xattrs = self.xattrs.read(At::Name(self.root.fd(), b"."));
             let xattrs =
                 xattrs.map_err(|errno| self.root.fault(&TreePath::root(), "listxattr", errno))?;
             self.pending = Some(TreePath::root());
@@ -220,7 +221,7 @@ fn describe(
         (false, _) => kind,
     };
     let xattrs = reader
-        .read(directory.as_fd(), name)
+        .read(At::Name(directory.as_fd(), name))
         .map_err(|errno| ("listxattr", errno))?;
     Ok(Entry {
         path: path.clone(),

@@ -1,4 +1,5 @@
 //! The working directory of a run at the root of its target: what is being written, and the mark that the target is ours.
+use super::at::At;
 use super::cancel::Cancel;
 use super::counters::Counters;
 use super::entry::Kind;
@@ -168,7 +169,7 @@ impl Work {
             })
     }
 
-    /// A directory of its own for one thread: threads that share one wait for each other in the kernel.
+    /// A directory of its own for one thread.
     pub(crate) fn desk(&self, root: &Root, number: usize) -> Result<OwnedFd, Fault> {
         let name = number.to_string();
         let open = || {
@@ -183,7 +184,8 @@ fn make(root: &Root, name: &[u8], run: &str) -> Result<(), (&'static str, Errno)
     rustix::fs::mkdirat(root.fd(), name, Mode::RWXU).map_err(|errno| ("mkdir", errno))?;
     // A default ACL of the root would be handed down to everything that is written here.
     for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-        xattr::remove(root.fd(), name, acl.as_bytes()).map_err(|errno| ("removexattr", errno))?;
+        xattr::remove(At::Name(root.fd(), name), acl.as_bytes())
+            .map_err(|errno| ("removexattr", errno))?;
     }
     let directory = rustix::fs::openat(root.fd(), name, DIRECTORY, Mode::empty())
         .map_err(|errno| ("open", errno))?;

@@ -1,9 +1,11 @@
-//! Writes files to the target: under a temporary name, synced, then renamed into place.
+//! Writes files to the target: aside, synced, then put in place.
+use super::at::At;
 use super::counters::{Counters, add};
+use super::draft::{Desk, Draft, Waiting};
 use super::entry::{Kind, Metadata};
 use super::fault::Fault;
 use super::findings::Findings;
-use super::metadata::{Before, Place, apply, chmod_itself};
+use super::metadata::{Before, CallError, Place, apply};
 use super::path::TreePath;
 use super::report::What;
 use super::root::{Parents, Root};
@@ -11,7 +13,6 @@ use super::work::Work;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
-use std::cell::Cell;
 use std::ops::Range;
 
 /// Small files are synced together: at most so many
@@ -22,7 +23,7 @@ const COMMIT_BYTES: u64 = 64 << 20;
 pub(crate) const LARGE: u64 = 8 << 20;
 
 struct Written {
-    number: u64,
+    waiting: Waiting,
     path: TreePath,
     size: u64,
 }
@@ -32,20 +33,11 @@ pub(crate) struct Writer<'a> {
     root: &'a Root,
     counters: &'a Counters,
     findings: &'a Findings,
-    desk: OwnedFd,
-    next: u64,
+    desk: Desk,
     ready: Vec<Written>,
     /// How many of them, in bytes, are not synced by themselves.
     unsynced: u64,
     parents: Parents<'a>,
-}
-
-/// A file that is being written.
-pub(crate) struct Draft {
-    file: OwnedFd,
-    number: u64,
-    /// How long what was written makes it.
-    length: Cell<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -56,80 +48,56 @@ impl<'a> Writer<'a> {
         counters: &'a Counters,
         findings: &'a Findings,
     ) -> Result<Self, Fault> {
-        let desk = work.desk(root, number)?;
+        let desk = Desk::new(work.desk(root, number)?, COMMIT_FILES);
         let parents = Parents::new(root);
         Ok(Self {
             root,
             counters,
             findings,
             desk,
-            next: 0,
             ready: Vec::new(),
             unsynced: 0,
             parents,
         })
     }
 
-    fn take_number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
     /// Begins a file.
     pub(crate) fn begin(&mut self, path: &TreePath) -> Result<Draft, Fault> {
-        let number = self.take_number();
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(
-            &self.desk,
-            number.to_string(),
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        );
-        Ok(Draft {
-            file: file.map_err(|errno| self.root.fault(path, "create", errno))?,
-            number,
-            length: Cell::new(0),
-        })
+        let draft = self.desk.begin();
+        draft.map_err(|errno| self.root.fault(path, "create", errno))
     }
 
     /// Throws a file away.
-    pub(crate) fn discard(&self, draft: &Draft) {
-        // If it stays, the next round clears it away.
-        let _ = rustix::fs::unlinkat(&self.desk, draft.number.to_string(), AtFlags::empty());
+    pub(crate) fn discard(&self, draft: Draft) {
+        self.desk.discard(draft);
     }
 
     /// Ends a file: its length, its metadata; large ones are synced.
     pub(crate) fn end(
         &mut self,
-        draft: &Draft,
+        draft: Draft,
         path: TreePath,
         size: u64,
         metadata: &Metadata,
     ) -> Result<(), Fault> {
         let fault = |(call, errno): (&'static str, Errno)| self.root.fault(&path, call, errno);
-        // A hole at the end has no data that would have made the file so long.
-        if draft.length.get() != size {
-            rustix::fs::ftruncate(&draft.file, size)
-                .map_err(|errno| fault(("ftruncate", errno)))?;
-        }
-        let name = draft.number.to_string();
+        draft
+            .finish(size)
+            .map_err(|errno| fault(("ftruncate", errno)))?;
         let place = Place {
             path: &path,
-            directory: self.desk.as_fd(),
-            name: name.as_bytes(),
-            file: Some(draft.file.as_fd()),
+            at: At::File(draft.file()),
         };
         apply(&place, metadata, Before::None, self.findings).map_err(fault)?;
         if size >= LARGE {
-            rustix::fs::fsync(&draft.file).map_err(|errno| fault(("fsync", errno)))?;
+            rustix::fs::fsync(draft.file()).map_err(|errno| fault(("fsync", errno)))?;
             // What verifies it is to read the disk. Advice only.
-            let _ = rustix::fs::fadvise(&draft.file, 0, None, Advice::DontNeed);
+            let _ = rustix::fs::fadvise(draft.file(), 0, None, Advice::DontNeed);
         } else {
             self.unsynced += size.max(1);
         }
         self.ready.push(Written {
-            number: draft.number,
+            waiting: draft.wait(),
             path,
             size,
         });
@@ -147,25 +115,38 @@ impl<'a> Writer<'a> {
             return Ok(());
         };
         if self.unsynced > 0 {
-            rustix::fs::syncfs(&self.desk)
+            rustix::fs::syncfs(self.desk.directory())
                 .map_err(|errno| self.root.fault(&first.path, "syncfs", errno))?;
             self.unsynced = 0;
         }
         for written in &ready {
-            self.put(written.number, &written.path)?;
+            self.put(&written.waiting, &written.path)?;
             add(&self.counters.files_moved, 1);
             add(&self.counters.bytes_moved, written.size);
         }
         Ok(())
     }
 
-    fn put(&mut self, number: u64, path: &TreePath) -> Result<(), Fault> {
+    fn put(&mut self, waiting: &Waiting, path: &TreePath) -> Result<(), Fault> {
+        self.place(path, |desk, parent, name| desk.put(waiting, parent, name))
+    }
+
+    /// The same of what has a name on the desk.
+    fn put_name(&mut self, own: &str, path: &TreePath) -> Result<(), Fault> {
+        self.place(path, |desk, parent, name| desk.put_name(own, parent, name))
+    }
+
+    fn place(
+        &mut self,
+        path: &TreePath,
+        put: impl FnOnce(&mut Desk, BorrowedFd<'_>, &[u8]) -> Result<(), CallError>,
+    ) -> Result<(), Fault> {
         let parent = self
             .parents
             .of(path)
             .map_err(|errno| self.root.fault(path, "open", errno))?;
-        rustix::fs::renameat(&self.desk, number.to_string(), parent, path.split().1)
-            .map_err(|errno| self.root.fault(path, "rename", errno))
+        put(&mut self.desk, parent, path.split().1)
+            .map_err(|(call, errno)| self.root.fault(path, call, errno))
     }
 
     /// Opens a file that is there, to write into it. None where that may not be: then it is made anew.
@@ -186,7 +167,8 @@ impl<'a> Writer<'a> {
         let opened = match open() {
             // Its owner may have taken the right away. It goes again with the rest of the metadata.
             Err(Errno::ACCESS) => {
-                chmod_itself(parent, name, Mode::RUSR | Mode::WUSR).and_then(|()| open())
+                let own = Mode::RUSR | Mode::WUSR;
+                At::Name(parent, name).chmod(own).and_then(|()| open())
             }
             result => result,
         };
@@ -206,10 +188,15 @@ impl<'a> Writer<'a> {
     /// it inherits no ACL.
     pub(crate) fn make_in_place(&mut self, path: &TreePath, size: u64) -> Result<OwnedFd, Fault> {
         let draft = self.begin(path)?;
-        rustix::fs::ftruncate(&draft.file, size)
+        draft
+            .finish(size)
             .map_err(|errno| self.root.fault(path, "ftruncate", errno))?;
-        self.put(draft.number, path)?;
-        Ok(draft.file)
+        let file = draft.file().try_clone_to_owned().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::MFILE);
+            self.root.fault(path, "dup", errno)
+        })?;
+        self.put(&draft.wait(), path)?;
+        Ok(file)
     }
 
     /// Sets the metadata of a file that is in place.
@@ -221,16 +208,8 @@ impl<'a> Writer<'a> {
         before: Before,
     ) -> Result<(), Fault> {
         let fault = |(call, errno): (&'static str, Errno)| self.root.fault(path, call, errno);
-        let directory = self
-            .parents
-            .of(path)
-            .map_err(|errno| fault(("open", errno)))?;
-        let place = Place {
-            path,
-            directory,
-            name: path.split().1,
-            file: Some(file.as_fd()),
-        };
+        let at = At::File(file.as_fd());
+        let place = Place { path, at };
         apply(&place, metadata, before, self.findings).map_err(fault)
     }
 
@@ -241,11 +220,10 @@ impl<'a> Writer<'a> {
         kind: &Kind,
         metadata: &Metadata,
     ) -> Result<(), Fault> {
-        let number = self.take_number();
-        let name = number.to_string();
+        let name = self.desk.take_name();
         let node = |kind, major, minor| {
             rustix::fs::mknodat(
-                &self.desk,
+                self.desk.directory(),
                 &name[..],
                 kind,
                 Mode::RUSR | Mode::WUSR,
@@ -255,7 +233,7 @@ impl<'a> Writer<'a> {
         let (call, made) = match kind {
             Kind::Symlink { to } => (
                 "symlink",
-                rustix::fs::symlinkat(&to[..], &self.desk, &name[..]),
+                rustix::fs::symlinkat(&to[..], self.desk.directory(), &name[..]),
             ),
             Kind::Fifo => ("mkfifo", node(FileType::Fifo, 0, 0)),
             Kind::CharacterDevice { major, minor } => {
@@ -276,15 +254,11 @@ impl<'a> Writer<'a> {
             }
             made => made.map_err(|errno| self.root.fault(path, call, errno))?,
         }
-        let place = Place {
-            path,
-            directory: self.desk.as_fd(),
-            name: name.as_bytes(),
-            file: None,
-        };
+        let at = At::Name(self.desk.directory(), name.as_bytes());
+        let place = Place { path, at };
         apply(&place, metadata, Before::None, self.findings)
             .map_err(|(call, errno)| self.root.fault(path, call, errno))?;
-        self.put(number, path)?;
+        self.put_name(&name, path)?;
         add(&self.counters.others_made, 1);
         Ok(())
     }
@@ -296,15 +270,14 @@ impl<'a> Writer<'a> {
         first: &TreePath,
         parents: &mut Parents<'_>,
     ) -> Result<(), Fault> {
-        let number = self.take_number();
-        let name = number.to_string();
+        let name = self.desk.take_name();
         let directory = parents
             .of(first)
             .map_err(|errno| self.root.fault(first, "open", errno))?;
         match rustix::fs::linkat(
             directory,
             first.split().1,
-            &self.desk,
+            self.desk.directory(),
             &name[..],
             AtFlags::empty(),
         ) {
@@ -315,7 +288,7 @@ impl<'a> Writer<'a> {
             }
             linked => linked.map_err(|errno| self.root.fault(path, "link", errno))?,
         }
-        self.put(number, path)?;
+        self.put_name(&name, path)?;
         add(&self.counters.others_made, 1);
         Ok(())
     }
@@ -331,8 +304,7 @@ impl<'a> Writer<'a> {
             .open_file(first)
             .map_err(|errno| fault("open", errno))?;
         let stat = rustix::fs::fstat(&from).map_err(|errno| fault("fstat", errno))?;
-        let directory = parents.of(first).map_err(|errno| fault("open", errno))?;
-        let xattrs = super::xattr::XattrReader::default().read(directory, first.split().1);
+        let xattrs = super::xattr::XattrReader::default().read(At::File(from.as_fd()));
         let metadata =
             super::walk::metadata(&stat, xattrs.map_err(|errno| fault("listxattr", errno))?);
         let draft = self.begin(path)?;
@@ -348,18 +320,8 @@ impl<'a> Writer<'a> {
                 .map_err(|errno| self.root.fault(path, "write", errno))?;
             position += count as u64;
         }
-        self.end(&draft, path.clone(), position, &metadata)?;
+        self.end(draft, path.clone(), position, &metadata)?;
         self.commit()
-    }
-}
-
-impl Draft {
-    /// Writes a piece.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        write_at(self.file.as_fd(), offset, bytes)?;
-        let end = offset + bytes.len() as u64;
-        self.length.set(self.length.get().max(end));
-        Ok(())
     }
 }
 

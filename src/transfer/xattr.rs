@@ -1,7 +1,6 @@
-//! Extended attributes of an entry, by the open directory that it is in: never through a symlink.
+//! Extended attributes of an entry.
+use super::at::At;
 use super::entry::Xattr;
-use rustix::fd::{AsRawFd, BorrowedFd};
-use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 /// The kernel never lists or returns more (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
@@ -9,13 +8,6 @@ const LARGEST: usize = 64 << 10;
 
 /// The label belongs to the node's policy, not to the data.
 const LEFT_ALONE: &[u8] = b"security.selinux";
-
-/// The path of an entry by its open directory; the kernel has no `getxattrat` before 6.13.
-pub(crate) fn proc_path(directory: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
-    let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name);
-    path
-}
 
 /// Reads extended attributes with buffers of its own.
 #[derive(Default)]
@@ -28,18 +20,11 @@ pub(crate) struct XattrReader {
 
 impl XattrReader {
     /// All extended attributes that are copied, sorted by name.
-    pub(crate) fn read(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Vec<Xattr>, Errno> {
+    pub(crate) fn read(&mut self, at: At<'_>) -> Result<Vec<Xattr>, Errno> {
         if self.unsupported {
             return Ok(Vec::new());
         }
-        let path = proc_path(directory, name);
-        let length = match filled(&mut self.names, |buffer| {
-            rustix::fs::llistxattr(&path[..], buffer)
-        }) {
+        let length = match filled(&mut self.names, |buffer| at.list_xattrs(buffer)) {
             Err(Errno::NOTSUP) => {
                 self.unsupported = true;
                 return Ok(Vec::new());
@@ -54,9 +39,7 @@ impl XattrReader {
             if name.is_empty() || name == LEFT_ALONE {
                 continue;
             }
-            match filled(&mut self.value, |buffer| {
-                rustix::fs::lgetxattr(&path[..], name, buffer)
-            }) {
+            match filled(&mut self.value, |buffer| at.xattr(name, buffer)) {
                 Ok(length) => xattrs.push(Xattr {
                     name: name.to_vec(),
                     value: self.value[..length].to_vec(),
@@ -86,19 +69,9 @@ fn filled(
     }
 }
 
-/// Sets one extended attribute.
-pub(crate) fn set(directory: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> Result<(), Errno> {
-    rustix::fs::lsetxattr(
-        proc_path(directory, name),
-        &xattr.name[..],
-        &xattr.value,
-        XattrFlags::empty(),
-    )
-}
-
 /// Removes one extended attribute; one that is not there is fine.
-pub(crate) fn remove(directory: BorrowedFd<'_>, name: &[u8], xattr: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::lremovexattr(proc_path(directory, name), xattr) {
+pub(crate) fn remove(at: At<'_>, xattr: &[u8]) -> Result<(), Errno> {
+    match at.remove_xattr(xattr) {
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
         result => result,
     }

@@ -329,11 +329,11 @@ impl Extracting<'_> {
                 Piece::Hole { .. } => Ok(()),
             }
         });
-        if written.is_err() {
-            self.writer.discard(&draft);
+        if let Err(fault) = written {
+            self.writer.discard(draft);
+            return Err(fault);
         }
-        written?;
-        self.writer.end(&draft, path.clone(), size, &entry.metadata)
+        self.writer.end(draft, path.clone(), size, &entry.metadata)
     }
 
     fn other(&mut self, entry: &Entry) -> Result<(), Fault> {

@@ -135,12 +135,12 @@ fn receive(
                     });
                 }
                 station.during(Doing::Writing, || {
-                    writer.end(&draft, path.clone(), length, &metadata)
+                    writer.end(draft, path.clone(), length, &metadata)
                 })?;
                 return Ok(Outcome::Written);
             }
             PeerReply::Changed => {
-                writer.discard(&draft);
+                writer.discard(draft);
                 return Ok(Outcome::Again);
             }
             other => return Err(Fault::protocol(format!("content, not {other:?}"))),

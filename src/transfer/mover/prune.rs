@@ -1,9 +1,9 @@
 //! Takes away what an archive does not have, or has as something else, before it is unpacked over what is there.
 use super::operation::Operation;
 use crate::transfer::archive::IndexReader;
+use crate::transfer::at::At;
 use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
-use crate::transfer::metadata::chmod_itself;
 use crate::transfer::path::TreePath;
 use crate::transfer::remove;
 use crate::transfer::root::{Parents, Root};
@@ -100,7 +100,8 @@ impl Pruning<'_> {
         let (root, path) = (self.root, &old.path);
         let parent = self.parents.of(path);
         let parent = parent.map_err(|errno| root.fault(path, "open", errno))?;
-        chmod_itself(parent, path.split().1, Mode::RWXU)
+        At::Name(parent, path.split().1)
+            .chmod(Mode::RWXU)
             .map_err(|errno| root.fault(path, "chmod", errno))
     }
 }

@@ -6,6 +6,7 @@ use super::queue::{Producer, Queue};
 use super::settle::{Later, settle};
 use super::stream::Stream;
 use crate::transfer::activity::{Doing, Station};
+use crate::transfer::at::At;
 use crate::transfer::blocks::BY_BLOCKS;
 use crate::transfer::channel::Channel;
 use crate::transfer::compare::same_metadata;
@@ -247,12 +248,8 @@ pub(crate) fn fix(
     let directory = parents
         .of(path)
         .map_err(|errno| root.fault(path, "open", errno))?;
-    let place = Place {
-        path,
-        directory,
-        name: path.split().1,
-        file: None,
-    };
+    let at = At::Name(directory, path.split().1);
+    let place = Place { path, at };
     apply(&place, metadata, before, &operation.findings)
         .map_err(|(call, errno)| root.fault(path, call, errno))?;
     add(&operation.counters.metadata_fixed, 1);
@@ -469,7 +466,8 @@ impl Merge<'_> {
             .parents
             .of(path)
             .map_err(|errno| self.root.fault(path, "open", errno))?;
-        crate::transfer::metadata::chmod_itself(parent, path.split().1, Mode::RWXU)
+        At::Name(parent, path.split().1)
+            .chmod(Mode::RWXU)
             .map_err(|errno| self.root.fault(path, "chmod", errno))
     }
 }

@@ -103,9 +103,7 @@ fn send(
     let Opened::File(file) = OpenFile::open(volume, &mut reader.opener, path)? else {
         return Ok(PeerReply::Gone);
     };
-    let Some(metadata) = reader.metadata(volume, path, &file)? else {
-        return Ok(PeerReply::Gone);
-    };
+    let metadata = reader.metadata(volume, path, &file)?;
     channel.send(&PeerReply::Stretch {
         metadata,
         stamp: file.stamp(),

@@ -2,6 +2,7 @@
 use super::send_blocks::{self, Wanted};
 use super::state::State;
 use crate::transfer::activity::{Doing, Station};
+use crate::transfer::at::At;
 use crate::transfer::blocks::BlockReader;
 use crate::transfer::channel::{Channel, ChannelError};
 use crate::transfer::counters::Counters;
@@ -208,7 +209,7 @@ impl Reader<'_> {
         };
         file.fetch_ahead();
         let metadata = self.metadata(volume, path, &file)?;
-        Ok(metadata.map(|metadata| (file, metadata)))
+        Ok(Some((file, metadata)))
     }
 
     /// Sends one file: what it is, its pieces, and the digest of them.
@@ -277,25 +278,18 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// None when the file went meanwhile.
+    /// What belongs to the file that is open, whatever its name leads to by now.
     pub(super) fn metadata(
         &mut self,
         volume: &Volume,
         path: &TreePath,
         file: &OpenFile,
-    ) -> Result<Option<Metadata>, Fault> {
-        let Opener::Directory(parents) = &mut self.opener else {
-            let Volume::Device(device) = volume else {
-                return Ok(None);
-            };
-            return Ok(Some(device.entry().metadata));
-        };
-        let Ok(parent) = parents.of(path) else {
-            return Ok(None);
-        };
-        match self.xattrs.read(parent, path.split().1) {
-            Ok(xattrs) => Ok(Some(walk::metadata(&file.stat, xattrs))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+    ) -> Result<Metadata, Fault> {
+        if let Volume::Device(device) = volume {
+            return Ok(device.entry().metadata);
+        }
+        match self.xattrs.read(At::File(file.fd())) {
+            Ok(xattrs) => Ok(walk::metadata(&file.stat, xattrs)),
             Err(errno) => Err(volume.fault(path, "listxattr", errno)),
         }
     }
