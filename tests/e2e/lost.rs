@@ -25,10 +25,10 @@ const EACH: u64 = 8 << 20;
 /// Where most of each is a hole, this is none.
 const DATA: u64 = 256 << 10;
 /// What is said of each mover that is lost.
-const LOST: &str = "going on with what is there";
+pub const LOST: &str = "going on with what is there";
 
 /// Loses the movers of a side, and waits until their processes are gone.
-fn lose_now(namespace: &Namespace, run: &str, side: &str, how: How) -> Result<()> {
+pub fn lose_now(namespace: &Namespace, run: &str, side: &str, how: How) -> Result<()> {
     let victims = processes::movers(run, side)?;
     ensure!(!victims.is_empty(), "no mover of the {side} runs");
     lose(namespace, run, side, how)?;

@@ -1,16 +1,17 @@
 //! The ways through this client and through a bucket, before an API server that fails at each kind of request.
-use std::{collections::BTreeMap, fs, thread};
+use std::{collections::BTreeMap, fs, process::Command, thread};
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use super::{
+    archives::{REPOSITORY, migrate, only, server},
     faults::{BOUND_OF_ONE, Met, kind_of, one_after_the_other},
     proxy::{Fate, Proxy, Seen},
-    s3::Server,
+    s3::{ROOT, Server},
     small::{NAME, Small},
-    support::{Namespace, On},
-    tree,
+    support::{Namespace, On, end},
+    tree, workload,
 };
 
 /// After so many bytes one stream to a mover breaks, and the next one after more.
@@ -62,6 +63,12 @@ fn each_and_more(met: &Met) -> impl FnMut(&Seen) -> Fate + Send + 'static {
     }
 }
 
+/// The same command, which does not wait for long where nobody answers.
+fn with_bound(mut command: Command) -> Command {
+    command.arg(BOUND_OF_ONE);
+    command
+}
+
 /// Gives it a volume with room for those files.
 fn make_large(statefulset: &mut Value) {
     let claim = &mut statefulset["spec"]["volumeClaimTemplates"][0]["spec"];
@@ -77,10 +84,6 @@ fn there_and_back(way: &str, small: &Small) -> Result<()> {
     }
     let met = Met::default();
     let proxy = Proxy::new(On::A, each_and_more(&met))?;
-    let with_bound = |mut command: std::process::Command| {
-        command.arg(BOUND_OF_ONE);
-        command
-    };
     proxy.end(with_bound(small.run()?))?.with_code(13)?;
     small.is_moved()?;
     let report = small.source.report(NAME)?;
@@ -89,6 +92,11 @@ fn there_and_back(way: &str, small: &Small) -> Result<()> {
     let undo = small.migrate(&["rollback", NAME, "--yes", "--confirm", NAME])?;
     proxy.end(with_bound(undo))?.with_code(0)?;
     small.is_back()?;
+    all_met(way, &met)
+}
+
+/// Each fault has met some kinds of requests.
+fn all_met(what: &str, met: &Met) -> Result<()> {
     let met = met.lock().map_err(|_| anyhow!("the script panicked"))?;
     for (fault, least) in [
         ("Answer(429)", 5),
@@ -101,7 +109,7 @@ fn there_and_back(way: &str, small: &Small) -> Result<()> {
         ("Break", 1),
     ] {
         let count = met.get(fault).map_or(0, std::collections::BTreeSet::len);
-        ensure!(count >= least, "{way}: {fault} at {count} kinds: {met:#?}");
+        ensure!(count >= least, "{what}: {fault} at {count} kinds: {met:#?}");
     }
     Ok(())
 }
@@ -135,4 +143,34 @@ fn by_each_other_way_faults_of_the_server_stop_neither_run_nor_rollback() -> Res
         thread.join().map_err(|_| anyhow!("a panic"))??;
     }
     Ok(())
+}
+
+#[test]
+fn a_snapshot_and_its_restore_are_stopped_by_no_fault_of_the_server() -> Result<()> {
+    let namespace = Namespace::new(On::A, "ways-archive", &[])?;
+    let server = server(&namespace)?;
+    workload::start(&namespace, 1)?;
+    let folder = namespace.folder("data-db-0")?;
+    for number in 0..FILES {
+        tree::noise(&folder.join(number.to_string()), EACH)?;
+    }
+    let met = Met::default();
+    let proxy = Proxy::new(On::A, each_and_more(&met))?;
+    let take = ["snapshot", "statefulset/db", "--to", REPOSITORY];
+    proxy
+        .end(with_bound(migrate(&namespace, &take)?))?
+        .with_code(0)?;
+    namespace.ready("statefulset/db")?;
+    let address = format!("{REPOSITORY}/{}", only(&server)?.0);
+    let check = ["restore-check", &address, "--level", "2"];
+    end(server.migrate(ROOT, &check)?)?.with_code(0)?;
+
+    let other = Namespace::new(On::A, "ways-archive-to", &[])?;
+    let into = format!("namespace/{}", other.name);
+    let restore = ["restore", &address, "--into", &into, "--volumes-only"];
+    proxy
+        .end(with_bound(migrate(&namespace, &restore)?))?
+        .with_code(0)?;
+    tree::assert_equal(&folder, &other.folder("data-db-0")?, 0)?;
+    all_met("a snapshot and a restore", &met)
 }
