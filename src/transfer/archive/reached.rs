@@ -87,11 +87,14 @@ fn begins(
     let parts = &parts[..parts.len().min(first + PARTS_OF_A_HEADER)];
     // What is no member there says nothing of the work.
     let looking = Cancel::default();
-    let found = unpack(store, key, parts, at, &looking, |tar| tar.next());
-    match (found, entry) {
-        (Ok(Some(member)), Some(entry)) => Ok(member.is_of(entry)),
-        (Ok(None), None) => Ok(true),
-        (Ok(_) | Err(Fault::Damaged { .. }), _) => Ok(false),
-        (Err(fault), _) => Err(fault),
+    let found = unpack(store, key, parts, at, &looking, |tar| {
+        Ok(match (tar.next()?, entry) {
+            (Some(member), Some(entry)) => member.is_of(entry),
+            (member, entry) => member.is_none() && entry.is_none(),
+        })
+    });
+    match found {
+        Err(Fault::Damaged { .. }) => Ok(false),
+        found => found,
     }
 }

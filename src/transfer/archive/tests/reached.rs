@@ -50,16 +50,14 @@ fn missing(place: &Place, archive: &Archive, there: usize) -> (Vec<Entry>, u64) 
         archive,
         &cancel,
         &counters,
-        |entry, contents| match contents {
-            Some(contents) => {
+        |entry, contents| {
+            if let Some(contents) = contents {
                 contents.read(|_| Ok(()))?;
                 came.push(entry.clone());
-                Ok(true)
+                return Ok(true);
             }
-            None => {
-                asked.push(entry.clone());
-                Ok(asked.len() <= there)
-            }
+            asked.push(entry.clone());
+            Ok(asked.len() <= there)
         },
     )
     .unwrap();
