@@ -16,7 +16,7 @@ use super::{
 /// One request in so many has bad luck.
 const ONE_IN: usize = 12;
 /// What a request that hangs costs; longer than the machine stands still.
-const BOUND_OF_ONE: &str = "--request-timeout=20s";
+pub const BOUND_OF_ONE: &str = "--request-timeout=20s";
 
 /// Bad luck that is the same for the same seed and the same requests.
 fn luck(seed: u64) -> impl FnMut(&Seen) -> Fate {
@@ -94,7 +94,7 @@ fn bad_luck_with_the_server_is_survived_or_stops_in_a_way_that_goes_on() -> Resu
 }
 
 /// What a request asks for, without the names of objects.
-fn kind_of(seen: &Seen) -> String {
+pub fn kind_of(seen: &Seen) -> String {
     let path = seen.target.split('?').next().unwrap_or_default();
     let parts: Vec<_> = path.split('/').skip(1).collect();
     let rest = match parts.iter().position(|part| *part == "namespaces") {
@@ -114,10 +114,11 @@ fn kind_of(seen: &Seen) -> String {
     format!("{verb} {}", resource.join("/"))
 }
 
+/// Which faults which kinds of requests have met.
+pub type Met = Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>;
+
 /// Every kind of request meets every fault, one after the other, and is let through in between.
-fn one_after_the_other(
-    met: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
-) -> impl FnMut(&Seen) -> Fate {
+pub fn one_after_the_other(met: Met) -> impl FnMut(&Seen) -> Fate {
     let mut turns: BTreeMap<String, usize> = BTreeMap::new();
     let mut hung = false;
     move |seen| {
@@ -152,7 +153,7 @@ fn one_after_the_other(
 #[test]
 fn each_fault_once_at_each_kind_of_request_stops_neither_run_nor_rollback() -> Result<()> {
     let small = Small::new("each")?;
-    let met = Arc::new(Mutex::new(BTreeMap::new()));
+    let met = Met::default();
     let proxy = Proxy::new(On::A, one_after_the_other(Arc::clone(&met)))?;
     let with_bound = |mut command: std::process::Command| {
         command.arg(BOUND_OF_ONE);

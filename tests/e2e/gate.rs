@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -22,6 +22,7 @@ use nix::{
 /// It lets so many files through; what was let through before is let through again.
 pub struct Gate {
     through: Arc<Mutex<Through>>,
+    waiting: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
     keeper: Option<JoinHandle<Result<()>>>,
 }
@@ -62,7 +63,9 @@ impl Gate {
         )?;
         let through = Arc::<Mutex<Through>>::default();
         let closing = Arc::<AtomicBool>::default();
+        let held = Arc::<AtomicUsize>::default();
         let (lets, ends) = (Arc::clone(&through), Arc::clone(&closing));
+        let holds = Arc::clone(&held);
         let keeper = thread::spawn(move || {
             let mut waiting = Vec::new();
             while !ends.load(Ordering::Relaxed) {
@@ -76,15 +79,22 @@ impl Gate {
                         group.write_response(FanotifyResponse::new(file, Response::FAN_ALLOW))?;
                     }
                 }
+                holds.store(waiting.len(), Ordering::Relaxed);
             }
             // The kernel lets everybody through when the group is gone.
             Ok(())
         });
         Ok(Self {
             through,
+            waiting: held,
             closing,
             keeper: Some(keeper),
         })
+    }
+
+    /// Whether anybody waits before it.
+    pub fn is_waited_at(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Lets these files through, and more up to this number of them all.

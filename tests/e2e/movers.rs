@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -35,7 +36,9 @@ struct Lost {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum How {
+pub enum How {
+    /// Its process is killed with -9.
+    Killed,
     /// Somebody deletes the pod.
     Deleted,
     /// A node under pressure, or a drain, evicts it.
@@ -95,7 +98,7 @@ fn copy(number: usize, losses: &[Lost]) -> Result<()> {
             Ok((whole(&target)?.len() == lost.complete).then_some(()))
         })?;
         let victims = processes::movers(&run, lost.side)?;
-        lose(&namespace, &run, lost)?;
+        lose(&namespace, &run, lost.side, lost.how)?;
         wait_for("the mover's end", || {
             let alive = processes::movers(&run, lost.side)?;
             let gone = victims.iter().all(|victim| !alive.contains(victim));
@@ -163,7 +166,7 @@ fn a_mover_lost_while_frozen_is_replaced_in_copying_and_in_comparing() -> Result
         } else {
             &small.target
         };
-        lose(namespace, run, &lost(0, side, How::Deleted))?;
+        lose(namespace, run, side, How::Deleted)?;
         wait_for("the mover's end", || {
             let alive = processes::movers(run, side)?;
             let gone = victims.iter().all(|victim| !alive.contains(victim));
@@ -189,12 +192,15 @@ pub fn whole(target: &Path) -> Result<BTreeMap<String, u64>> {
     Ok(found)
 }
 
-/// Loses a mover.
-fn lose(namespace: &Namespace, run: &str, lost: &Lost) -> Result<()> {
-    let selector = format!(
-        "kubectl-migrate/run={run},kubectl-migrate/role=mover-{}",
-        lost.side
-    );
+/// Loses the movers of a run on one side.
+pub fn lose(namespace: &Namespace, run: &str, side: &str, how: How) -> Result<()> {
+    if how == How::Killed {
+        for mover in processes::movers(run, side)? {
+            kill_process(mover, Signal::KILL)?;
+        }
+        return Ok(());
+    }
+    let selector = format!("kubectl-migrate/run={run},kubectl-migrate/role=mover-{side}");
     let text = namespace.kubectl(&["get", "pods", "-l", &selector, "-o", "json"])?;
     let pods: serde_json::Value = serde_json::from_str(&text)?;
     let pod = pods["items"].as_array().into_iter().flatten().find(|pod| {
@@ -202,7 +208,7 @@ fn lose(namespace: &Namespace, run: &str, lost: &Lost) -> Result<()> {
     });
     let pod = pod.and_then(|pod| pod["metadata"]["name"].as_str());
     let pod = pod.with_context(|| format!("no mover runs: {text}"))?;
-    if lost.how == How::Deleted {
+    if how == How::Deleted {
         namespace.kubectl(&["delete", "pod", pod, "--grace-period=1", "--wait=false"])?;
         return Ok(());
     }

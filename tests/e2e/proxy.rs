@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
@@ -83,6 +83,8 @@ pub enum Fate {
     ResetAfter,
     /// There is never an answer.
     Hang,
+    /// Somebody else changes the object a moment before the server does it.
+    Conflict,
     /// It goes on when this becomes true.
     Hold(watch::Receiver<bool>),
     /// It becomes a stream, of which a byte is changed on its way to the server.
@@ -304,11 +306,31 @@ impl Shared {
                 reset(own)
             }
             Fate::Hang => std::future::pending().await,
+            Fate::Conflict => {
+                self.touch(&request).await?;
+                self.forward(request, upgrade).await
+            }
             Fate::Hold(mut gate) => {
                 gate.wait_for(|open| *open).await?;
                 self.forward(request, upgrade).await
             }
         }
+    }
+
+    /// Changes the object that a request is about, so that it is another version.
+    async fn touch(&self, request: &Request<Full<Bytes>>) -> Result<()> {
+        let path = request.uri().path().trim_end_matches("/scale");
+        let note = json!({"test/touched": fastrand::u64(..).to_string()});
+        let change = json!({"metadata": {"annotations": note}}).to_string();
+        let mut touch =
+            Request::patch(path).header(header::CONTENT_TYPE, "application/merge-patch+json");
+        if let Some(who) = request.headers().get(header::AUTHORIZATION) {
+            touch = touch.header(header::AUTHORIZATION, who);
+        }
+        let answer = self.forward(touch.body(Full::new(change.into()))?, None);
+        let status = answer.await?.status();
+        ensure!(status.is_success(), "{path} cannot be touched: {status}");
+        Ok(())
     }
 
     async fn forward(

@@ -32,6 +32,8 @@ pub const BUCKET: &str = "backups";
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
+    /// What it keeps all on; none where that is this machine's disk.
+    disk: Option<Disk>,
     /// The way of other pods to it.
     route: Option<Route>,
     port: u16,
@@ -57,6 +59,20 @@ impl Server {
         Self::start(true, &host_for_pods(on)?)
     }
 
+    /// The same on a disk that is full at this size, such as `40m`.
+    pub fn with_room(on: On, size: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let disk = Disk::new(folder.path().join("data"), size)?;
+        let mut this = Self::start_in(folder, true, &host_for_pods(on)?)?;
+        this.disk = Some(disk);
+        Ok(this)
+    }
+
+    /// Makes that disk larger, also while it is used.
+    pub fn make_room(&self, size: &str) -> Result<()> {
+        self.disk.as_ref().context("a disk")?.resize(size)
+    }
+
     /// The same that the pods of cluster b reach as well, for as long as it is there: by an address of the machine that
     /// is another cluster's gateway.
     pub fn for_pods_of_both() -> Result<Self> {
@@ -66,7 +82,10 @@ impl Server {
     }
 
     fn start(tls: bool, host: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::start_in(tempfile::tempdir()?, tls, host)
+    }
+
+    fn start_in(folder: tempfile::TempDir, tls: bool, host: &str) -> Result<Self> {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("data").join(BUCKET))?;
         std::fs::create_dir(at("users"))?;
@@ -85,6 +104,7 @@ impl Server {
         let mut this = Self {
             child,
             folder,
+            disk: None,
             route: None,
             port,
             host: host.to_owned(),
@@ -231,6 +251,34 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        // Before the folder that it is in.
+        self.disk.take();
+    }
+}
+
+/// A disk in memory, until it is dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(at: PathBuf, size: &str) -> Result<Self> {
+        std::fs::create_dir(&at)?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
+        output_of(mount.arg(&at))?;
+        Ok(Self(at))
+    }
+
+    fn resize(&self, size: &str) -> Result<()> {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,size={size}")]);
+        output_of(mount.arg(&self.0))?;
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        output_of(Command::new("umount").arg("-l").arg(&self.0)).ok();
     }
 }
 

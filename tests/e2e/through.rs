@@ -6,7 +6,8 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::{
-    movers::whole,
+    lost::{LOST, lose_now},
+    movers::{How, whole},
     processes::{self, Held},
     proxy::Proxy,
     s3::{READER, ROOT, Server},
@@ -242,6 +243,46 @@ fn what_is_killed_in_the_upload_and_in_the_filling_goes_on_and_can_be_taken_back
 
     end(small.migrate(&["rollback", NAME, "--yes", "--confirm", NAME])?)?.with_code(0)?;
     small.is_back()?;
+    is_empty(&server)
+}
+
+#[test]
+fn movers_that_die_on_either_side_of_the_bucket_are_replaced_and_send_nothing_twice() -> Result<()>
+{
+    let server = Server::for_pods(On::A)?;
+    let small = small("lost", &server, 0)?;
+    let mut client = Running::start(small.run()?)?;
+    wait_for("parts in the bucket", || {
+        Ok((parts(&server)? >= 3).then_some(()))
+    })?;
+    let run = processes::run_of(&small.source, NAME)?;
+    lose_now(&small.source, &run, "source", How::Killed)?;
+    let sent = parts(&server)?;
+    ensure!(sent >= 3, "{:?}", server.objects()?);
+
+    // Then the other one, when some of the files are in place.
+    let target = small.target.folder("data-db-0")?;
+    let held = Held::new(&[mover(&run, "target")?]);
+    wait_for("files in place", || {
+        held.let_run(MOMENT);
+        Ok((placed(&target) > 0).then_some(()))
+    })?;
+    let archive = server.object("final.tar.zst")?;
+    let made = fs::metadata(&archive)?.ino();
+    lose_now(&small.target, &run, "target", How::Deleted)?;
+    drop(held);
+    let there = whole(&target.join("large"))?;
+    ensure!(there.len() < FILES, "it was over too soon");
+    client.until("verify: started")?;
+    ensure!(fs::metadata(&archive)?.ino() == made, "it was sent again");
+    let ended = client.end()?.with_code(13)?;
+    let told = ended.err.matches(LOST).count();
+    ensure!(told >= 2, "{told} were lost: {}", ended.err);
+    small.is_moved()?;
+    let now = whole(&target.join("large"))?;
+    for (name, inode) in &there {
+        ensure!(now.get(name) == Some(inode), "{name} was written again");
+    }
     is_empty(&server)
 }
 

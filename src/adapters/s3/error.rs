@@ -26,6 +26,11 @@ impl Request {
         }
     }
 
+    /// Whether it is for room in the bucket.
+    pub(super) fn writes(&self) -> bool {
+        self.verb == "write"
+    }
+
     /// The flag that names the server to other programs; nothing for AWS itself.
     fn endpoint_flag(&self) -> String {
         match self.endpoint.as_str() {
@@ -149,6 +154,22 @@ pub enum S3Error {
         /// What was asked for.
         request: Box<Request>,
         /// Its last answer.
+        cause: String,
+    },
+    /// The bucket, or what its server has to keep it on, is full.
+    #[error("cannot {request}: there is no room left for it there: {cause}")]
+    Full {
+        /// What was to be written.
+        request: Box<Request>,
+        /// The server's text.
+        cause: String,
+    },
+    /// The server, or what stands before it, takes nothing so large at once.
+    #[error("cannot {request}: it is more than is taken there at once: {cause}")]
+    TooLarge {
+        /// What was to be written.
+        request: Box<Request>,
+        /// The server's text.
         cause: String,
     },
     /// There is one already, which is kept.
@@ -282,6 +303,18 @@ impl S3Error {
                 format!("curl -sv -o /dev/null {}", request.endpoint),
                 "tells whether it answers; check --endpoint, network and VPN",
             ),
+            Self::Full { request, .. } => next(
+                format!(
+                    "aws s3 ls --recursive --summarize --human-readable s3://{}{}",
+                    request.object.bucket,
+                    request.endpoint_flag()
+                ),
+                "shows what it holds; make room there, or enlarge its quota or its disk",
+            ),
+            Self::TooLarge { request, .. } => next(
+                format!("curl -sv -o /dev/null {}", request.endpoint),
+                "tells who answers; a proxy before the server has to let larger bodies through (nginx: client_max_body_size)",
+            ),
             _ => None,
         }
     }
@@ -350,6 +383,14 @@ mod tests {
                 cause: cause(),
             },
             S3Error::Unreachable {
+                request: request(),
+                cause: cause(),
+            },
+            S3Error::Full {
+                request: request(),
+                cause: cause(),
+            },
+            S3Error::TooLarge {
                 request: request(),
                 cause: cause(),
             },

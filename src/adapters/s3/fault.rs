@@ -159,10 +159,32 @@ impl Answer {
         }
     }
 
+    /// Whether it says that there is no room; servers have no common word for it.
+    fn is_full(&self) -> bool {
+        let code = self.code();
+        let words = ["Quota", "StorageFull", "InsufficientStorage"];
+        self.status == 507
+            || words.iter().any(|word| code.contains(word))
+            // Garage's.
+            || (code == "AccessDenied" && self.message.contains("quota is reached"))
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.code() == "EntityTooLarge" || self.status == 413
+    }
+
     fn error(&self, request: &Request, asked: &str) -> S3Error {
         let cause = self.said();
         let boxed = || Box::new(request.clone());
         match (self.code(), self.status) {
+            _ if request.writes() && self.is_full() => S3Error::Full {
+                request: boxed(),
+                cause,
+            },
+            _ if request.writes() && self.is_too_large() => S3Error::TooLarge {
+                request: boxed(),
+                cause,
+            },
             (
                 "InvalidAccessKeyId"
                 | "SignatureDoesNotMatch"

@@ -28,6 +28,7 @@ mod list;
 mod make;
 mod map;
 mod pack;
+mod reached;
 mod renewal;
 mod store;
 mod tar;
@@ -43,7 +44,7 @@ pub use check::check;
 pub use renewal::{Lender, Renewal};
 pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure, Upload};
 
-pub(crate) use check::members;
+pub(crate) use check::{members, missing_members};
 pub(crate) use index::IndexReader;
 pub(crate) use list::{Listed, list};
 pub(crate) use make::{Making, make};

@@ -60,6 +60,14 @@ impl<'a> Tar<'a> {
         }
     }
 
+    /// The rest of one, from this byte on, at which a member begins.
+    pub(crate) fn from(object: &str, position: u64, next: &'a mut NextBytes<'a>) -> Self {
+        Self {
+            position,
+            ..Self::new(object, next)
+        }
+    }
+
     fn damaged(&self, what: &str) -> Fault {
         Fault::Damaged {
             object: self.object.clone(),

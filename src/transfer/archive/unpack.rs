@@ -17,11 +17,24 @@ const BYTES_AT_ONCE: u64 = 64 << 20;
 /// A part, its number and where it begins; and who takes its tar.
 type Job<'a> = (usize, u64, &'a Part, SyncSender<Vec<u8>>);
 
-/// Reads an archive, in order, while the next parts are fetched.
+/// The number of the part that has this byte of the tar, and at which byte that begins.
+pub(super) fn begin_of(parts: &[Part], at: u64) -> (usize, u64) {
+    let mut begin = 0;
+    for (number, part) in parts.iter().enumerate() {
+        if at < begin + part.tar {
+            return (number, begin);
+        }
+        begin += part.tar;
+    }
+    (parts.len(), begin)
+}
+
+/// Reads an archive, from this byte of its tar on, in order, while the next parts are fetched.
 pub(crate) fn unpack<T>(
     store: &dyn ObjectStore,
     key: &str,
     parts: &[Part],
+    from: u64,
     cancel: &Cancel,
     consume: impl FnOnce(&mut Tar<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
@@ -30,6 +43,7 @@ pub(crate) fn unpack<T>(
     let fetchers = usize::try_from(at_once)
         .unwrap_or(1)
         .clamp(1, threads().max(2));
+    let (first, begin) = begin_of(parts, from);
     let (order, ordered) = sync_channel::<Receiver<Vec<u8>>>(1);
     let (job_sender, jobs) = sync_channel::<Job<'_>>(0);
     let jobs = Arc::new(Mutex::new(jobs));
@@ -43,6 +57,10 @@ pub(crate) fn unpack<T>(
         scope.spawn(move || {
             let mut at = 0;
             for (number, part) in parts.iter().enumerate() {
+                if number < first {
+                    at += part.size;
+                    continue;
+                }
                 let (done, unpacked) = sync_channel(1);
                 let taken = order.send(unpacked).is_ok();
                 if !taken || job_sender.send((number, at, part, done)).is_err() {
@@ -53,10 +71,17 @@ pub(crate) fn unpack<T>(
         });
         let consumed = cancel.guard(|| {
             let mut current: Option<Receiver<Vec<u8>>> = None;
+            let mut before = from - begin;
             let mut next = || -> Result<Option<Vec<u8>>, Fault> {
                 loop {
                     cancel.check()?;
-                    if let Some(piece) = current.as_ref().and_then(|part| part.recv().ok()) {
+                    if let Some(mut piece) = current.as_ref().and_then(|part| part.recv().ok()) {
+                        let passed = before.min(piece.len() as u64);
+                        before -= passed;
+                        piece.drain(..usize::try_from(passed).unwrap_or(piece.len()));
+                        if piece.is_empty() {
+                            continue;
+                        }
                         return Ok(Some(piece));
                     }
                     // The part is over. One that is over too early has said why before.
@@ -67,7 +92,7 @@ pub(crate) fn unpack<T>(
                     }
                 }
             };
-            consume(&mut Tar::new(key, &mut next))
+            consume(&mut Tar::from(key, from, &mut next))
         });
         // Whoever fetches ahead has nobody to wait for.
         drop(ordered);

@@ -5,7 +5,9 @@ use super::settle::{Later, settle};
 use super::source::name_is_free;
 use super::{prune, verify};
 use crate::transfer::activity::Station;
-use crate::transfer::archive::{self, Archive, IndexReader, Listed, ObjectStore, Objects, members};
+use crate::transfer::archive::{
+    self, Archive, IndexReader, Listed, ObjectStore, Objects, members, missing_members,
+};
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Digest, Entry, Kind};
 use crate::transfer::fault::Fault;
@@ -91,7 +93,8 @@ pub(super) fn read_back(
 }
 
 /// Makes the volume what an archive holds. It is empty, or holds what this run has written before, out of the same
-/// archive or an older one: what it should not hold goes, and a file that has the right contents already stays.
+/// archive or an older one: what it should not hold goes, and a file that has the right contents already stays. Of an
+/// archive that was written in part, the parts that are there whole are not read again.
 pub(super) fn extract(
     operation: &Operation<'_>,
     store: &dyn ObjectStore,
@@ -120,7 +123,7 @@ pub(super) fn extract(
     };
     add(&counters.files_to_move, archive.tree.files);
     add(&counters.bytes_to_move, archive.tree.bytes);
-    members(
+    missing_members(
         store,
         objects,
         archive,
@@ -133,11 +136,15 @@ pub(super) fn extract(
             }),
             Kind::File { size, digest } => {
                 if extracting.has(entry, *size, *digest)? {
-                    return Ok(());
+                    return Ok(true);
                 }
-                extracting.file(entry, *size, |each| contents.read(each))
+                let Some(contents) = contents else {
+                    return Ok(false);
+                };
+                let made = extracting.file(entry, *size, |each| contents.read(each));
+                made.map(|()| true)
             }
-            _ => extracting.other(entry),
+            _ => extracting.other(entry).map(|()| true),
         },
     )?;
     extracting.writer.commit()?;

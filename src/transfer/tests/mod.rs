@@ -11,6 +11,7 @@ mod recalling;
 mod refusing;
 mod relaying;
 mod renewing;
+mod resuming;
 mod snapshot;
 pub(super) mod store;
 mod through;

@@ -273,3 +273,67 @@ async fn credentials_that_change_under_an_upload_are_read_again() {
     upload(&bucket, "a", 9 * PART).await.expect("uploaded");
     assert_eq!(fake.content("a"), Some(content(9 * PART)));
 }
+
+/// How servers say that there is no room, each in its own way; and that something is too large for them.
+const NO_ROOM: [(u16, &str); 7] = [
+    (507, "InsufficientStorage"),
+    (507, "XMinioStorageFull"),
+    (400, "XMinioAdminBucketQuotaExceeded"),
+    (403, "QuotaExceeded"),
+    (507, ""),
+    (400, "EntityTooLarge"),
+    (413, ""),
+];
+
+#[tokio::test]
+async fn where_there_is_no_room_it_is_told_at_once_and_what_is_there_stays() {
+    for (status, code) in NO_ROOM {
+        for (what, bytes) in [
+            ("put", 10),
+            ("begin", 2 * PART),
+            ("part", 2 * PART),
+            ("complete", 2 * PART),
+        ] {
+            let fault = Fault::Answer(status, code, Vec::new());
+            let mut full = times(what, 1, fault);
+            let (fake, bucket) = server(move |seen| match seen.key.as_str() {
+                "earlier" => None,
+                _ => full(seen),
+            })
+            .await;
+            upload(&bucket, "earlier", 3 * PART).await.expect("earlier");
+            let error = upload(&bucket, "a", bytes).await.expect_err(what);
+            let large = code == "EntityTooLarge" || status == 413;
+            let known = match &error {
+                S3Error::Full { .. } => !large,
+                S3Error::TooLarge { .. } => large,
+                _ => false,
+            };
+            assert!(known && error.is_refusal(), "{status} {code}: {error:?}");
+            let said = error.to_string();
+            assert!(
+                said.starts_with("cannot write s3://backups/a at "),
+                "{said}"
+            );
+            assert!(bucket.tidied().await);
+            assert_eq!(fake.content("earlier"), Some(content(3 * PART)));
+            assert_eq!(fake.content("a"), None);
+            assert!(fake.world().uploads.is_empty(), "{status} {code} {what}");
+            // There is room again.
+            upload(&bucket, "a", bytes).await.expect("the second time");
+            assert_eq!(fake.content("a"), Some(content(bytes)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_reads_is_told_nothing_of_room() {
+    let (_fake, bucket) = server(times(
+        "list",
+        usize::MAX,
+        Fault::Answer(403, "QuotaExceeded", Vec::new()),
+    ))
+    .await;
+    let error = bucket.list("").await.expect_err("no list");
+    assert!(matches!(error, S3Error::Other { .. }), "{error:?}");
+}

@@ -110,6 +110,71 @@ async fn what_passes_by_itself_is_passed() {
     }
 }
 
+/// Faults that end a try, or that it does not even notice.
+fn sorts() -> [Fault; 10] {
+    let answer = |status, code| Fault::Answer(status, code, Vec::new());
+    [
+        slow_down(),
+        answer(500, "InternalError"),
+        answer(507, "InsufficientStorage"),
+        answer(403, "AccessDenied"),
+        answer(404, "NoSuchUpload"),
+        answer(400, "BadDigest"),
+        answer(409, "OperationAborted"),
+        Fault::Page(502, "<html>bad gateway</html>"),
+        Fault::Reset,
+        Fault::Unanswered,
+    ]
+}
+
+#[tokio::test]
+async fn whatever_happens_to_one_request_the_next_try_ends_with_the_same_object() {
+    let mut requests = 0;
+    for fault in sorts() {
+        for at in 0.. {
+            let happening = fault.clone();
+            let (fake, bucket) =
+                server(move |seen| (seen.number == 1 + at).then(|| happening.clone())).await;
+            let earlier = bucket.put_new("earlier", content(9).into()).await;
+            earlier.expect("made").keep();
+            let first = go_on(&bucket, "mine").await;
+            let happened = fake.asked().len() > 1 + at;
+            if first.is_err() {
+                go_on(&bucket, "mine").await.expect("the second try");
+            }
+            let what = format!("{fault:?} at request {at}, after {first:?}");
+            assert_eq!(fake.content("a"), Some(whole()), "{what}");
+            assert_eq!(fake.content("earlier"), Some(content(9)), "{what}");
+            if !happened {
+                assert!(first.is_ok(), "{what}");
+                break;
+            }
+            requests += 1;
+        }
+    }
+    assert!(requests > 80, "only {requests} requests");
+}
+
+#[tokio::test]
+async fn an_upload_that_the_server_drops_is_sent_anew() {
+    for sent in 0..=PARTS {
+        let (fake, bucket) = server(|_| None).await;
+        let ongoing = bucket.ongoing("a", "mine").await.expect("begun");
+        send(&ongoing, sent).await.expect("sent");
+        fake.world().uploads.clear();
+        let rest = async {
+            send(&ongoing, PARTS).await?;
+            ongoing.finish(PARTS, "").await
+        };
+        let error = rest.await.expect_err("it is gone");
+        assert!(!error.is_refusal(), "it is not tried again: {error}");
+        assert!(error.to_string().contains("NoSuchUpload"), "{error}");
+        go_on(&bucket, "mine").await.expect("the second try");
+        assert_eq!(fake.content("a"), Some(whole()), "after {sent} parts");
+        assert!(fake.world().uploads.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_range_is_all_of_it_or_an_error() {
     let (_fake, bucket) = server(times("get", 2, Fault::Cut(3))).await;

@@ -38,6 +38,14 @@ async fn each_refusal_is_told_for_what_it_is() {
         assert_eq!(error.is_refusal(), status != 418, "{error:?}");
         all.push(said);
     }
+    for (status, code) in [(507, "XMinioStorageFull"), (413, "")] {
+        let (fake, bucket) = server(move |_| Some(Fault::Answer(status, code, Vec::new()))).await;
+        let put = bucket.put_new("a", vec![1].into()).await;
+        let error = put.map(drop).expect_err(code);
+        let (command, what) = error.next().expect("a command");
+        let endpoint = format!("http://{}", fake.address);
+        all.push(format!("{error}\n{command}   {what}").replace(&endpoint, "[endpoint]"));
+    }
     insta::assert_snapshot!("refusals", all.join("\n"));
 }
 

@@ -3,6 +3,7 @@
 
 mod damaged;
 mod making;
+mod reached;
 mod strangers;
 
 use super::*;
