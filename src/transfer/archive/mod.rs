@@ -22,14 +22,17 @@
 //! has to be the next entry, with these contents. The index' own digest is in the snapshot's manifest ([`Archive`]).
 mod budget;
 mod check;
+mod foreign;
 mod head;
 mod index;
 mod list;
 mod make;
 mod map;
 mod pack;
+mod plain;
 mod store;
 mod tar;
+mod tarred;
 mod unpack;
 
 use super::entry::{Digest, Entry, Kind};
@@ -39,6 +42,8 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 pub use check::check;
+pub use tarred::{Dialect, Origin, Read, Tree, compare, read, remake};
+
 pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure, Upload};
 
 pub(crate) use check::members;
