@@ -11,7 +11,7 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 
 use super::{
-    Compared, Movers, Pair, Rounded, Through, retry::Loss, through::stored, watch::follow,
+    Compared, Movers, Rounded, Through, link::Linked, retry::Loss, through::stored, watch::follow,
 };
 use crate::{
     adapters::{kube::PortStream, s3::S3Error},
@@ -25,7 +25,7 @@ use crate::{
 
 impl Movers {
     /// Lets both movers see that they reach the bucket.
-    pub(super) async fn by_bucket(&self, pair: &mut Pair) -> Result<Reach, Loss> {
+    pub(super) async fn by_bucket(&self, pair: &mut Linked) -> Result<Reach, Loss> {
         let declined = |reason: String| Ok(Reach::Declined { reason });
         let Some(through) = &self.through else {
             return declined("no bucket is named".to_owned());
@@ -58,7 +58,7 @@ impl Movers {
     }
 }
 
-impl Pair {
+impl Linked {
     /// Copies all of it.
     pub(super) async fn round_through(
         &mut self,
