@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Archiving, RESERVED, UPLOADED, in_bucket};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
-    steps::movers::{Doing, LoneWork, is_damage},
+    steps::movers::{Doing, LoneWork, Loss},
     transfer::Side,
 };
 
@@ -60,7 +60,7 @@ impl Step for ReadBack {
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
                 let read = lone.read_back(&place, &archive).await;
-                if read.as_ref().is_err_and(is_damage) {
+                if read.as_ref().is_err_and(Loss::is_damage) {
                     // Asked for again, the bucket would give the same: it is sent anew by whoever goes on. Why it is
                     // damaged tells more than that it could not be removed.
                     let bucket = repository.bucket();

@@ -4,6 +4,7 @@
 mod damaged;
 mod making;
 mod strangers;
+mod tarred;
 
 use super::*;
 use crate::transfer::cancel::Cancel;
