@@ -359,6 +359,7 @@ mod tests {
             (StoreFailure::Refused, Kind::Blocked),
             (StoreFailure::Damaged, Kind::Difference),
         ] {
+            assert_eq!(store(failure).is_damage(), kind == Kind::Difference);
             match store(failure) {
                 Loss::Never(error) => {
                     assert_eq!(Failure::kind_of(&error), kind);
