@@ -469,6 +469,7 @@ impl Step for Prepare {
     }
 
     async fn undo(&self, _: &Cx) -> Result<Undone> {
+        let users = Users::now(&self.target, &self.belongs).await?;
         // By the mark on the object, not by the journal: the step may have been cut off half way.
         for volume in &self.inventory.volumes {
             let object = self.target.object("persistentvolumeclaim", &volume.target);
@@ -478,6 +479,8 @@ impl Step for Prepare {
             if !self.belongs.made(&claim.metadata) {
                 continue;
             }
+            // A claim that is being deleted cannot be taken back, though a pod still writes to it.
+            users.refuse(std::iter::once(volume.target.as_str()))?;
             let what = format!("{object} to be gone");
             let uid = claim.metadata.uid.as_deref();
             delete_and_wait(&self.claims(), &volume.target, uid, &Wait::new(&what, GONE)).await?;

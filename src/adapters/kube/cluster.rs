@@ -112,6 +112,15 @@ impl Cluster {
         })
     }
 
+    /// Whether this runner still has its lock, as the guard tells: for a change elsewhere, such as in a bucket, that
+    /// is not to be made after somebody else went on.
+    pub async fn is_locked(&self) -> bool {
+        match &self.door.guard {
+            Some(guard) => guard().await.is_ok(),
+            None => true,
+        }
+    }
+
     /// The same cluster, whose every change is checked by the server and then dropped (`dryRun=All`).
     ///
     /// What was only checked never becomes visible: do not wait for it.

@@ -28,7 +28,7 @@ pub(super) enum Meaning {
     NoUpload,
     /// What arrived was not what we sent.
     Garbled,
-    /// It is refused without a word for it, as every HEAD is: the credentials may be why.
+    /// It is refused without a word that is known, as every HEAD is: the credentials may be why.
     Mute,
     /// It was done, and nobody can read the answer.
     Unreadable,
@@ -135,7 +135,7 @@ impl Answer {
             ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody", _) => {
                 Meaning::Garbled
             }
-            ("", 400 | 401 | 403) => Meaning::Mute,
+            ("", 400 | 403) | (_, 401) => Meaning::Mute,
             ("", 200..=299) => Meaning::Unreadable,
             _ => Meaning::Error,
         }

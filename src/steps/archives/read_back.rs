@@ -53,19 +53,23 @@ impl Step for ReadBack {
         };
         let volumes: Vec<_> = trees.map(|tree| tree.bytes).enumerate().collect();
         let repository = this.repository.open().await?.clone();
+        let (home, sink) = (this.movers.source.cluster.clone(), cx.sink.clone());
         let work: LoneWork<()> = Arc::new(move |lone| {
             let objects = places[lone.index].clone();
             let archive = uploaded.volumes[lone.index].archive.clone();
-            let repository = repository.clone();
+            let (repository, home, sink) = (repository.clone(), home.clone(), sink.clone());
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
                 let read = lone.read_back(&place, &archive).await;
-                if read.as_ref().is_err_and(Loss::is_damage) {
-                    // Asked for again, the bucket would give the same: it is sent anew by whoever goes on. Why it is
-                    // damaged tells more than that it could not be removed.
-                    let bucket = repository.bucket();
+                // Who went on instead of us may have sent it anew.
+                if read.as_ref().is_err_and(Loss::is_damage) && home.is_locked().await {
+                    // Asked for again, the bucket would give the same: it is sent anew by whoever goes on.
                     for key in [&place.objects.data, &place.objects.index] {
-                        bucket.delete(key).await.ok();
+                        if let Err(error) = repository.bucket().delete(key).await {
+                            sink.notice(format!(
+                                "what is damaged stays, and `run` finds it again: {error}; `rollback` begins anew"
+                            ));
+                        }
                     }
                 }
                 read

@@ -224,10 +224,11 @@ async fn beside<T>(
     let working = async {
         let done = work.await;
         drop(end);
-        done
+        Ok::<_, ControlError>(done)
     };
+    // Also when the work failed, to the end of what was asked: an answer left over would be taken for that to the next.
     let (done, _) = tokio::try_join!(working, follow(other, None, ended, |_| {}))?;
-    Ok(done)
+    done
 }
 
 /// What each of the two movers said of itself has to fit what they were compared to be.

@@ -161,6 +161,20 @@ impl Movers {
                         Err(error) => (pod, error),
                     }
                 }
+                (Came::Waits(_), Some(_))
+                    if given
+                        .as_ref()
+                        .is_some_and(|given| given.len() >= ANEW as usize) =>
+                {
+                    let place = self.place(mover.side);
+                    let name = self.name(&mover);
+                    let object = place.object("job", &name);
+                    let why = format!(
+                        "the executable that was put into pods of {object} ended {ANEW} times after its start"
+                    );
+                    let seen = job_evidence(&place.cluster, &place.namespace, &name).await;
+                    return Err(Failure::new(Kind::Error, why).with_evidence(seen).into());
+                }
                 (Came::Waits(pod), Some(executable)) => {
                     match self.put(mover, &pod, executable, sink, step).await {
                         Ok(()) => {

@@ -237,8 +237,9 @@ pub fn lender(bucket: &Bucket) -> Lender {
     Lender::new(move || {
         let bucket = bucket.clone();
         Box::pin(async move {
-            // Where there are none any more, it is the server's refusal that tells more.
-            bucket.renew().await.ok()?;
+            // Where they cannot be read at this moment, those that were read last may be newer than the mover's; and where
+            // there are none any more, it is the server's refusal that tells more.
+            bucket.renew().await.ok();
             Some(access(&bucket))
         })
     })

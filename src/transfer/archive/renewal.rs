@@ -72,11 +72,16 @@ impl Renewal {
         if inner.asking == Asking::Nothing {
             inner.asking = Asking::Wanted;
         }
-        let (inner, _) = self
+        let (mut inner, _) = self
             .answered
             .wait_timeout_while(inner, ANSWERED_WITHIN, |inner| inner.answers == before)
             .unwrap_or_else(PoisonError::into_inner);
-        (inner.answers != before).then(|| inner.last.clone())?
+        if inner.answers == before {
+            // Nobody answers. Whoever asks next asks anew, perhaps another client.
+            inner.asking = Asking::Nothing;
+            return None;
+        }
+        inner.last.clone()
     }
 
     /// Whether the client is to be asked now; he is asked once for all who wait.

@@ -195,6 +195,12 @@ pub(super) async fn deliver(
             // A command that was cut off still holds it open.
             continue;
         }
+        // Somebody may have ended it, or there was no memory for it: it is asked once more.
+        let said = if said == executable.proof() {
+            said
+        } else {
+            ask_text(run, &["prove", &name]).await?
+        };
         if said != executable.proof() {
             return Err(Undelivered::CannotRun { said: short(&said) });
         }
