@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     gate::Gate,
+    small::{NAME, Small},
     support::{Namespace, On, Running, end, mover_image, wait_for},
     tree, workload,
 };
@@ -163,4 +164,28 @@ fn a_claim_for_one_pod_alone_is_taken_like_any_other_and_emptied_by_rollback() -
 
     end(namespace.migrate(&words)?)?.with_code(0)?;
     tree::assert_equal(&source, &target, 0)
+}
+
+#[test]
+fn a_claim_under_a_workload_that_became_somebody_s_is_not_deleted() -> Result<()> {
+    let small = Small::new("theirs")?;
+    end(small.run()?)?.with_code(13)?;
+    let labels = ["kubectl-migrate/run-", "kubectl-migrate/migration-"];
+    let unlabel = [&["label", "statefulset/db"][..], &labels].concat();
+    small.target.kubectl(&unlabel)?;
+    let back = || end(small.migrate(&["rollback", NAME, "--yes", "--confirm", NAME])?);
+    back()?
+        .with_code(10)?
+        .says(&["db-0 uses persistentvolumeclaim", "stop that pod"])?;
+    small.source.ready("statefulset/db")?;
+    let claim = small.target.get("pvc/data-db-0")?;
+    ensure!(claim["metadata"]["deletionTimestamp"].is_null(), "{claim}");
+    small.target.ready("statefulset/db")?;
+    for gone in ["statefulset/db", "pod/db-0"] {
+        let delete = ["delete", gone, "--ignore-not-found", "--timeout=900s"];
+        small.target.kubectl(&delete)?;
+    }
+    back()?.with_code(0)?;
+    small.is_back()?;
+    Ok(())
 }

@@ -67,6 +67,10 @@ impl Renewal {
     /// What the client has now; none if he has nothing, or is gone. It blocks, and all who wait get one answer.
     #[must_use]
     pub fn ask(&self) -> Option<Access> {
+        self.ask_within(ANSWERED_WITHIN)
+    }
+
+    fn ask_within(&self, bound: Duration) -> Option<Access> {
         let mut inner = self.lock();
         let before = inner.answers;
         if inner.asking == Asking::Nothing {
@@ -74,7 +78,7 @@ impl Renewal {
         }
         let (mut inner, _) = self
             .answered
-            .wait_timeout_while(inner, ANSWERED_WITHIN, |inner| inner.answers == before)
+            .wait_timeout_while(inner, bound, |inner| inner.answers == before)
             .unwrap_or_else(PoisonError::into_inner);
         if inner.answers == before {
             // Nobody answers. Whoever asks next asks anew, perhaps another client.
@@ -101,5 +105,33 @@ impl Renewal {
         inner.answers += 1;
         inner.last = access;
         self.answered.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_went_without_an_answer_is_not_waited_for_by_the_next() {
+        let renewal = Renewal::default();
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| renewal.ask_within(Duration::from_millis(1)));
+            // He hears of it, and says nothing any more.
+            while !renewal.is_wanted() && !asked.is_finished() {
+                std::thread::yield_now();
+            }
+            assert!(asked.join().is_ok_and(|access| access.is_none()));
+        });
+        assert!(!renewal.is_wanted());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| renewal.ask_within(Duration::from_mins(1)));
+            // Another client is asked anew.
+            while !renewal.is_wanted() {
+                std::thread::yield_now();
+            }
+            renewal.answer(None);
+            assert!(asked.join().is_ok_and(|access| access.is_none()));
+        });
     }
 }
