@@ -101,7 +101,7 @@ impl Target {
 
     /// Deletes everything that this run wrote; how many entries of the root went.
     pub(in super::super) async fn wipe(&self) -> Result<u64, Loss> {
-        let told = self.ask(&["wipe"]).await?;
+        let told = self.freed(&["wipe"]).await?;
         match number(&told, "wiped") {
             Some(count) => Ok(count),
             // Wiped before, and heard of now: nothing is left.
@@ -112,7 +112,7 @@ impl Target {
 
     /// Takes the mark off, with all that is ours but the tree.
     pub(in super::super) async fn finish(&self) -> Result<(), Loss> {
-        let told = self.ask(&["finish"]).await?;
+        let told = self.freed(&["finish"]).await?;
         if told.trim() == "finished" {
             Ok(())
         } else {
@@ -131,14 +131,21 @@ impl Target {
     }
 
     async fn open(&self, deed: &str, session: &str) -> Result<(), Loss> {
+        let told = self.freed(&[deed, session]).await?;
+        if told.is_empty() {
+            Ok(())
+        } else {
+            Err(self.refused(deed, &told))
+        }
+    }
+
+    /// Does a deed once no tar of an earlier try is left.
+    async fn freed(&self, words: &[&str]) -> Result<String, Loss> {
         let begun = Instant::now();
         loop {
-            let told = self.ask(&[deed, session]).await?;
-            if told.is_empty() {
-                return Ok(());
-            }
+            let told = self.ask(words).await?;
             if told.trim() != "busy" {
-                return Err(self.refused(deed, &told));
+                return Ok(told);
             }
             if begun.elapsed() > FREED {
                 return Err(Loss::Passing(anyhow!(
@@ -232,8 +239,9 @@ impl Target {
         }
         let over = told.lines().any(|line| line == "over");
         match number(told, "at") {
-            _ if over => Ok(Appended::Over),
+            // The tar may have ended with the last piece, of which nothing was heard.
             Some(at) if at == first + count => Ok(Appended::There),
+            _ if over => Ok(Appended::Over),
             Some(at) if at == first && told.lines().any(|line| line == "pouring") => {
                 Ok(Appended::Pouring)
             }
@@ -381,7 +389,7 @@ fn says_nothing(line: &str) -> bool {
     let known = [
         "Exiting with failure status due to previous errors",
         "implausibly old time stamp",
-        "time stamp",
+        " s in the future",
     ];
     line.trim().is_empty() || known.iter().any(|known| line.contains(known))
 }

@@ -7,6 +7,8 @@
 # own; ROOT is the volume, with the mark of RUN where it is ours.
 LC_ALL=C
 export LC_ALL
+# What an image says by these would hide files from both sides alike.
+unset TAR_OPTIONS TAPE POSIXLY_CORRECT
 folder=$1 root=$2 run=$3 deed=$4
 shift 4
 cd "$folder" || exit 1
@@ -47,11 +49,11 @@ other() {
   case $name in
   .kubectl-migrate-*)
     if [ -f "$entry/mark" ]; then
-      echo "run ${name#.kubectl-migrate-}"
+      printf 'run %s\n' "${name#.kubectl-migrate-}"
     fi
     ;;
   *[![:print:]]*) ;;
-  *) [ "$found" -ge 5 ] || echo "name $name" ;;
+  *) [ "$found" -ge 5 ] || printf 'name %s\n' "$name" ;;
   esac
   count
 }
@@ -178,6 +180,7 @@ ended) # SESSION: how its tar ended, once it has
   fi
   ;;
 wipe) # all that is ours, the mark last
+  all_over || { echo busy; echo end; exit; }
   if is_ours; then
     each count
     each delete || { echo end; exit; }
@@ -190,6 +193,7 @@ wipe) # all that is ours, the mark last
   fi
   ;;
 finish) # no trace of us, and the root keeps its time
+  all_over || { echo busy; echo end; exit; }
   if is_ours; then
     : >when
     touch -r "$root" when

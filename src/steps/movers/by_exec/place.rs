@@ -48,6 +48,9 @@ impl Movers {
                 return Err(lacks(shell, missing));
             }
         }
+        if let Some(loss) = source.cuts_owners(&looked) {
+            return Err(loss);
+        }
         let dialect = held.dialect();
         if self.ways.of(index).is_none() {
             let told = looked.dialect();
@@ -221,6 +224,9 @@ impl Movers {
         };
         match looked {
             Ok(looked) if looked.missing.is_empty() => {
+                if let Some(loss) = shell.cuts_owners(&looked) {
+                    return Check::block(CHECK, object, loss.to_string(), cure);
+                }
                 let known = named(looked.dialect());
                 let evidence = format!("is read by the {known} of {}", shell.object);
                 Check::pass(CHECK, object, evidence)

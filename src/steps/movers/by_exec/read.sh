@@ -8,6 +8,8 @@
 # file's name can have guessed; the last line is `end`. A stream that was cut lacks it, whatever status came with it.
 LC_ALL=C
 export LC_ALL
+# What an image says by these would hide files from both sides alike.
+unset TAR_OPTIONS TAPE POSIXLY_CORRECT
 folder=$2 deed=$3 nonce=$4
 say() {
   echo "$nonce $*" >&2
@@ -16,13 +18,17 @@ cd "$1" || exit 1
 # What this tar knows: GNU's or another's.
 options=$(
   gnu='--format=posix --pax-option=delete=atime,delete=ctime,exthdr.name=PaxHeaders/%f --numeric-owner --sort=name'
-  gnu="$gnu --sparse --sparse-version=0.0 --xattrs --xattrs-include=* --anchored --no-wildcards --exclude=./lost+found"
+  gnu="$gnu --xattrs --xattrs-include=* --anchored --no-wildcards --exclude=./lost+found"
   case $(tar --version 2>/dev/null) in
   *"GNU tar"*) ;;
   *) exit ;;
   esac
   set -f
-  tar -c $gnu -f /dev/null -T /dev/null 2>/dev/null && echo "$gnu"
+  sparse='--sparse --sparse-version=0.0'
+  tar -c $gnu $sparse -f /dev/null -T /dev/null 2>/dev/null || exit
+  # A file without blocks is one hole to it, whatever there is to read: who compares has everything read.
+  [ "$deed" != read ] || gnu="$gnu $sparse"
+  echo "$gnu"
 )
 case $options in
 "") dialect=plain ;;
@@ -40,14 +46,28 @@ told() {
   read -r word _
   say "$1 $word"
 }
+# Another tar than GNU's cuts off what is above eight octal digits, and says nothing.
+if [ "$dialect" = plain ]; then
+  find . -exec stat -c '%u %g' {} + 2>/dev/null | while read -r user group; do
+    if [ "$user" -gt 16777215 ] || [ "$group" -gt 16777215 ]; then
+      say "owner $user:$group"
+      break
+    fi
+  done
+fi
 case $deed in
 look | size) # which programs are missing, what tar knows; and how many KiB are used
   for program in tar sha256sum tee tail wc sleep; do
     command -v "$program" >/dev/null 2>&1 || say "missing $program"
   done
+  if [ "$dialect" = plain ]; then
+    for program in find stat; do
+      command -v "$program" >/dev/null 2>&1 || say "missing $program"
+    done
+  fi
   [ "$deed" = look ] || du -sk . 2>/dev/null | told used
   ;;
-read) # from byte FIRST on, which is 1 for the first
+read | check) # from byte FIRST on, which is 1 for the first
   set -f
   {
     {

@@ -126,7 +126,7 @@ impl Shells {
             let mut emit = |piece: Vec<u8>| made.blocking_send(piece).map_err(|_| Fault::Stopped);
             archive::remake(origin, dialect, &mut next(streamed), &mut hear, &mut emit)
         });
-        let telling = self.source.tell(stream, pace);
+        let telling = self.source.tell("read", stream, pace);
         let pouring = self.target.pour(session, making, |_| {});
         let (told, poured, tree) = tokio::join!(telling, pouring, remaking);
         // Who fails first stops the others, which then say no more than that.

@@ -191,7 +191,17 @@ fn never(loss: Loss) -> crate::engine::Failure {
 #[tokio::test]
 async fn a_tar_that_cannot_read_or_write_everything_says_why() {
     let world = World::new();
-    let reads = ["sh", "sha256sum", "tee", "tail", "wc", "sleep", "du"];
+    let reads = [
+        "sh",
+        "sha256sum",
+        "tee",
+        "tail",
+        "wc",
+        "sleep",
+        "du",
+        "find",
+        "stat",
+    ];
     let complaint = "tar: ./a: Cannot open: Permission denied";
     let place = programs(&reads, &format!("echo '{complaint}' >&2; exit 2"));
     let poor = || world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
@@ -315,4 +325,129 @@ async fn busybox_alone_is_enough() {
     );
     assert_eq!(compared.source.bytes, compared.target.bytes);
     shells.target.finish().await.expect("an end");
+}
+
+#[tokio::test]
+async fn options_of_an_image_s_environment_hide_nothing() {
+    let world = World::new();
+    let shell = ["env", "TAR_OPTIONS=--exclude=large", "/bin/sh"];
+    let shells = world.shells_of(Fault::None, &shell, None);
+    shells.round(RoundKind::Final).await.expect("a round");
+    world.is_moved();
+}
+
+#[tokio::test]
+async fn what_still_unpacks_ends_before_the_volume_is_wiped() {
+    let world = World::new();
+    let target = world.shells(Fault::None).target;
+    let tar = std::process::Command::new("tar")
+        .args(["-c", "-C"])
+        .arg(world.path("source"))
+        .arg(".")
+        .output()
+        .expect("a tar");
+    target.begin("session.1.old").await.expect("a beginning");
+    let (pieces, poured) = tokio::sync::mpsc::channel(1);
+    pieces
+        .send(tar.stdout[..150_000].to_vec())
+        .await
+        .expect("room");
+    drop(pieces);
+    target
+        .pour("session.1.old", poured, |_| ())
+        .await
+        .expect("it is there");
+    target.wipe().await.expect("it is ours");
+    assert!(!world.path("session/session.1.old").exists());
+    assert_eq!(world.names(), ["lost+found"]);
+}
+
+#[tokio::test]
+async fn an_owner_that_a_plain_tar_cuts_off_is_refused() {
+    let world = World::new();
+    let reads = [
+        "sh",
+        "sha256sum",
+        "tee",
+        "tail",
+        "wc",
+        "sleep",
+        "du",
+        "find",
+    ];
+    let place = programs(&reads, "exit 0");
+    let stat = place.path().join("stat");
+    fs::rename(place.path().join("tar"), &stat).expect("room");
+    fs::write(&stat, "#!/bin/sh\necho '0 0'\necho '1000650000 0'\n").expect("room");
+    let other = programs(&[], "exit 0");
+    fs::rename(other.path().join("tar"), place.path().join("tar")).expect("room");
+    let poor = world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
+    let looked = poor.source.look().await.expect("a look");
+    assert_eq!(looked.owner.as_deref(), Some("1000650000:0"));
+    let mut shells = world.shells(Fault::None);
+    shells.source = poor.source;
+    let read = shells.source.read(Side::Source, "r1-0", |_| ()).await;
+    let failure = never(read.expect_err("it is cut off"));
+    assert!(
+        failure.message.contains("1000650000:0 is more than"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn holes_are_read_when_both_sides_are_compared() {
+    let world = World::new();
+    let reads = ["sh", "sha256sum", "tee", "tail", "wc", "sleep", "du"];
+    let asked = world.path("asked");
+    let real = ["/usr/bin/tar", "/bin/tar"];
+    let real = real.iter().find(|path| fs::exists(path).unwrap_or(false));
+    let real = real.expect("a tar");
+    let tar = format!("echo \"$*\" >>'{}'; exec {real} \"$@\"", asked.display());
+    let place = programs(&reads, &tar);
+    let mut shells = world.shells(Fault::None);
+    let path = Some(place.path().to_owned());
+    shells.source = world.shells_of(Fault::None, &["/bin/sh"], path).source;
+    let is_sparse = || {
+        let all = fs::read_to_string(&asked).expect("it was asked");
+        let mut volumes = all.lines().filter(|line| line.ends_with("-f - ."));
+        volumes.next_back().expect("a volume").contains("--sparse")
+    };
+    shells.round(RoundKind::Final).await.expect("a round");
+    assert!(is_sparse());
+    let compared = shells.verify(&[]).await.expect("both").verification;
+    assert!(compared.is_equal(), "{:#?}", compared.differences);
+    assert!(!is_sparse());
+}
+
+#[tokio::test]
+async fn attributes_that_cannot_be_read_block_whatever_the_status_is() {
+    let world = World::new();
+    let reads = [
+        "sh",
+        "sha256sum",
+        "tee",
+        "tail",
+        "wc",
+        "sleep",
+        "du",
+        "find",
+        "stat",
+    ];
+    let complaint = "tar: ./a: Warning: Cannot llistxattr: Input/output error";
+    let place = programs(
+        &reads,
+        &format!("head -c 1024 /dev/zero; echo '{complaint}' >&2"),
+    );
+    fs::hard_link("/usr/bin/head", place.path().join("head"))
+        .or_else(|_| std::os::unix::fs::symlink("/usr/bin/head", place.path().join("head")))
+        .expect("a link");
+    let path = Some(place.path().to_owned());
+    let poor = world.shells_of(Fault::None, &["/bin/sh"], path).source;
+    let (sender, mut pieces) = tokio::sync::mpsc::channel(8);
+    let (told, ()) = tokio::join!(poor.tell("read", sender, super::told::Pace::Free), async {
+        while pieces.recv().await.is_some() {}
+    });
+    let failure = never(told.expect_err("it blocks"));
+    assert_eq!(failure.kind, crate::engine::Kind::Blocked);
+    assert_eq!(failure.evidence, [complaint]);
 }

@@ -34,6 +34,8 @@ pub(super) struct Marks {
     pub(super) used: Option<u64>,
     /// Programs that the image lacks.
     pub(super) missing: Vec<String>,
+    /// An owner that the tar cuts off.
+    pub(super) owner: Option<String>,
     complaints: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ impl Marks {
                 Some(("sha256", sha256)) => this.sha256 = Some(sha256.to_owned()),
                 Some(("tar", dialect)) => this.gnu = dialect == "gnu",
                 Some(("used", kib)) => this.used = kib.parse::<u64>().ok().map(|kib| kib << 10),
+                Some(("owner", owner)) => this.owner = Some(owner.to_owned()),
                 Some(("missing", program)) => this.missing.push(format!("`{program}`")),
                 Some(_) => {}
             }
@@ -140,6 +143,7 @@ impl Shell {
     /// end only when they are known to be all that there were.
     pub(super) async fn tell(
         &self,
+        deed: &str,
         to: Sender<Vec<u8>>,
         mut pace: Pace<'_>,
     ) -> Result<Option<Told>, Loss> {
@@ -147,7 +151,7 @@ impl Shell {
         let mut sum = Sha256::new();
         loop {
             let (nonce, first) = (nonce(), (received + 1).to_string());
-            let command = self.reading(&["read", &nonce, &first]);
+            let command = self.reading(&[deed, &nonce, &first]);
             let before = received;
             let (sender, mut pieces) = channel::<Vec<u8>>(1);
             let telling = (self.listen)(command, sender);
@@ -197,6 +201,16 @@ impl Shell {
         }
     }
 
+    /// Why nothing that this tar tells may be believed, where there are owners that it cuts off.
+    pub(super) fn cuts_owners(&self, marks: &Marks) -> Option<Loss> {
+        let owner = marks.owner.as_ref()?;
+        let why = format!(
+            "{}: the owner {owner} is more than its `tar` can tell: name an image with GNU tar with --mover-image",
+            self.object
+        );
+        Some(Loss::Never(Failure::new(Kind::Blocked, why).into()))
+    }
+
     /// All bytes are here, if they are what was digested there.
     fn came(&self, marks: &Marks, received: u64, sum: &Sha256) -> Result<Told, Loss> {
         let found = hexadecimal(&sum.clone().finalize());
@@ -205,6 +219,17 @@ impl Shell {
             return Err(Loss::Passing(anyhow!(
                 "{object}: what came of its tar is not what its `sha256sum` read: it was changed on the way, or by somebody while it was read"
             )));
+        }
+        if let Some(loss) = self.cuts_owners(marks) {
+            return Err(loss);
+        }
+        let mut complaints = marks.complaints.iter();
+        if complaints.any(|line| line.contains("xattr") && !line.ends_with(SOCKET)) {
+            let why =
+                format!("{object}: the `tar` of its volume cannot read all extended attributes");
+            let failure = Failure::new(Kind::Blocked, why);
+            let failure = failure.with_evidence(shown(&marks.complaints));
+            return Err(Loss::Never(failure.into()));
         }
         let sockets = marks.complaints.iter();
         let sockets = sockets.filter(|line| line.ends_with(SOCKET)).count() as u64;
@@ -249,7 +274,7 @@ impl Shell {
             };
             archive::read(origin, &mut next(receiver), &mut each)
         });
-        let (told, tree) = tokio::join!(self.tell(sender, Pace::Free), reading);
+        let (told, tree) = tokio::join!(self.tell("check", sender, Pace::Free), reading);
         let told = told?;
         let tree = tree.map_err(|error| Loss::Never(error.into()))?;
         let tree = tree.map_err(refused)?;

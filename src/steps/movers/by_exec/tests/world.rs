@@ -111,7 +111,8 @@ impl Way {
     fn listen(&self, command: &[String], heard: &Sender<Vec<u8>>) -> Result<String, KubeError> {
         let output = self.output(command, &[]);
         let (mut bytes, mut said) = (output.stdout, output.stderr);
-        let is_told = command.iter().any(|word| word == "read") && !bytes.is_empty();
+        let is_told =
+            command.iter().any(|word| word == "read" || word == "check") && !bytes.is_empty();
         {
             let mut seen = self.seen();
             let before = seen.told;
