@@ -3,7 +3,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use sha2::{Digest as _, Sha256};
-use tokio::{sync::mpsc::Receiver, time::sleep};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{sleep, timeout},
+};
 
 use super::{ANSWER, FILL, FOLDER, LOSSES, Shell, hexadecimal, may_pass, shown, whole};
 use crate::{
@@ -21,6 +24,9 @@ const SYNCED: Duration = Duration::from_mins(30);
 /// An earlier tar comes to its end within this.
 const FREED: Duration = Duration::from_mins(5);
 
+/// So long nothing may come before the target is told that more will.
+const STAYS: Duration = Duration::from_mins(2);
+
 /// The shell next to a target.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Target {
@@ -29,23 +35,30 @@ pub(in super::super) struct Target {
     pub(super) folder: String,
     /// The run that its mark is of.
     pub(super) run: String,
+    /// Which of all clients before and after this one is.
+    pub(super) fence: u64,
+    /// So long nothing may come before it is told that more will.
+    pub(super) stays: Duration,
     /// How much goes with one command.
     pub(super) piece: usize,
 }
 
 impl Target {
     /// One in a pod that waits.
-    pub(super) fn new(shell: Shell, run: String) -> Self {
+    pub(super) fn new(shell: Shell, run: String, fence: u64) -> Self {
         Self {
             shell,
             folder: FOLDER.to_owned(),
             run,
+            fence,
+            stays: STAYS,
             piece: PIECE,
         }
     }
 
-    fn command(&self, words: &[&str]) -> Vec<String> {
-        let begin = [&self.folder[..], &self.shell.root, &self.run];
+    pub(super) fn command(&self, words: &[&str]) -> Vec<String> {
+        let fence = self.fence.to_string();
+        let begin = [&self.folder[..], &self.shell.root, &self.run, &fence];
         Shell::command(FILL, "fill", &[&begin[..], words].concat())
     }
 
@@ -58,8 +71,11 @@ impl Target {
             }
             match (self.shell.run)(self.command(words), Vec::new(), ANSWER).await {
                 Ok(said) => match whole(&said.out) {
-                    Some(answer) => return Ok(String::from_utf8_lossy(answer).into_owned()),
-                    None => why = said.complaint,
+                    Some(answer) => {
+                        let answer = String::from_utf8_lossy(answer).into_owned();
+                        return self.unfenced(&answer).map(|()| answer);
+                    }
+                    None => why = complained(&said.complaint),
                 },
                 Err(error) if may_pass(&error) => why = error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -69,6 +85,17 @@ impl Target {
         Err(Loss::Passing(anyhow!(
             "{object}: `{deed}` was cut off {LOSSES} times: {why}"
         )))
+    }
+
+    /// No newer client was there.
+    fn unfenced(&self, told: &str) -> Result<(), Loss> {
+        match number(told, "fenced") {
+            Some(highest) => {
+                let yours = self.fence;
+                Err(ControlError::Fault(Fault::Fenced { yours, highest }).into())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The programs that the image lacks.
@@ -168,7 +195,13 @@ impl Target {
         let mut there = 0;
         let mut piece = Vec::new();
         loop {
-            let more = pieces.recv().await;
+            let more = loop {
+                match timeout(self.stays, pieces.recv()).await {
+                    Ok(more) => break more,
+                    Err(_) if self.ask(&["stay", session]).await?.is_empty() => {}
+                    Err(_) => return Err(self.gone()),
+                }
+            };
             let over = more.is_none();
             piece.extend(more.unwrap_or_default());
             if piece.len() >= self.piece || (over && !piece.is_empty()) {
@@ -214,7 +247,7 @@ impl Target {
                         Appended::Over => return Err(self.over(session).await),
                         Appended::Not => "it did not arrive as it was sent".to_owned(),
                     },
-                    None => said.complaint,
+                    None => complained(&said.complaint),
                 },
                 Err(error) if may_pass(&error) => error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -231,11 +264,9 @@ impl Target {
     }
 
     fn appended(&self, told: &str, first: u64, count: u64) -> Result<Appended, Loss> {
-        let object = &self.shell.object;
+        self.unfenced(told)?;
         if told.lines().any(|line| line == "gone") {
-            return Err(Loss::Passing(anyhow!(
-                "{object}: what was begun there is gone: another client took over, or the pod is another one"
-            )));
+            return Err(self.gone());
         }
         let over = told.lines().any(|line| line == "over");
         match number(told, "at") {
@@ -250,6 +281,13 @@ impl Target {
         }
     }
 
+    fn gone(&self) -> Loss {
+        let object = &self.shell.object;
+        Loss::Passing(anyhow!(
+            "{object}: what was begun there is gone: another client took over, or the pod is another one"
+        ))
+    }
+
     /// Waits until all is unpacked and synced; what could not be kept.
     pub(super) async fn close(&self, session: &str) -> Result<Vec<Finding>, Loss> {
         self.ask(&["close", session]).await?;
@@ -260,8 +298,7 @@ impl Target {
                 return Err(self.odd("ended", &told));
             }
             if let Some(status) = number(&told, "status") {
-                let complaints = told.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
-                return self.unpacked(status, &complaints);
+                return self.ended(status, &told);
             }
             if begun.elapsed() > SYNCED {
                 return Err(Loss::Passing(anyhow!(
@@ -280,12 +317,32 @@ impl Target {
             Ok(told) => told,
             Err(loss) => return loss,
         };
-        let complaints = told.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
         let status = number(&told, "status").unwrap_or_default();
-        match self.unpacked(status, &complaints) {
+        match self.ended(status, &told) {
             Err(loss) => loss,
             Ok(_) => self.odd("append", "over"),
         }
+    }
+
+    /// How a tar ended, which may have complained of more than was told.
+    fn ended(&self, status: u64, told: &str) -> Result<Vec<Finding>, Loss> {
+        let mut lines = told.lines().skip(1);
+        let cut = lines.next() == Some("cut");
+        let mut complaints: Vec<_> = lines.map(str::to_owned).collect();
+        if cut {
+            // The last line is torn.
+            complaints.pop();
+        }
+        let findings = self.unpacked(status, &complaints)?;
+        if cut && status != 0 {
+            let why = format!(
+                "{}: the `tar` that fills the volume ended with status {status}, and complained of more than can be told",
+                self.shell.object
+            );
+            let failure = Failure::new(Kind::Error, why).with_evidence(shown(&complaints));
+            return Err(Loss::Never(failure.into()));
+        }
+        Ok(findings)
     }
 
     /// What a tar complained of; a failure, if that is more than what the target cannot keep.
@@ -318,6 +375,9 @@ impl Target {
             "{}: the `tar` that fills the volume ended with status {status}",
             self.shell.object
         );
+        if !others.is_empty() && others.iter().all(|line| came_short(line)) {
+            return Err(Loss::Passing(anyhow!("{why}: {}", others.join("; "))));
+        }
         let failure = Failure::new(Kind::Error, why).with_evidence(shown(&others));
         Err(Loss::Never(failure.into()))
     }
@@ -382,6 +442,18 @@ fn unkept(line: &str) -> Option<What> {
     } else {
         None
     }
+}
+
+/// What was complained of, without what only says that a deed goes on.
+fn complained(said: &str) -> String {
+    let lines: Vec<_> = said.lines().filter(|line| *line != "alive").collect();
+    lines.join("\n")
+}
+
+/// Whether a line says that a tar was not given all, as when nobody came for long.
+fn came_short(line: &str) -> bool {
+    let known = ["Unexpected EOF", "short read", "Error is not recoverable"];
+    known.iter().any(|known| line.contains(known))
 }
 
 /// Whether a line says nothing of what was unpacked.

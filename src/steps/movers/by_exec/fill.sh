@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the client runs in a pod of its own next to a target, beside what waits there (hold.sh), to fill it.
 #
-#   fill.sh FOLDER ROOT RUN DEED [ARGUMENT…]
+#   fill.sh FOLDER ROOT RUN FENCE DEED [ARGUMENT…]
 #
 # Each answer ends with the line `end`: an answer without it was cut off, whatever status came with it. FOLDER is the pod's
 # own; ROOT is the volume, with the mark of RUN where it is ours.
@@ -9,13 +9,44 @@ LC_ALL=C
 export LC_ALL
 # What an image says by these would hide files from both sides alike.
 unset TAR_OPTIONS TAPE POSIXLY_CORRECT
-folder=$1 root=$2 run=$3 deed=$4
-shift 4
+folder=$1 root=$2 run=$3 fence=$4 deed=$5
+shift 5
 cd "$folder" || exit 1
 : >alive || exit 1
 own=.kubectl-migrate-$run
 mark="kubectl-migrate working directory 1
 $run"
+# newest: no client that came after this one was here, and none will find an older one's number.
+newest() {
+  highest=0
+  [ ! -f fence ] || read -r highest <fence
+  if [ "$fence" -lt "$highest" ]; then
+    echo "fenced $highest"
+    echo end
+    exit
+  fi
+  [ "$fence" = "$highest" ] || { echo "$fence" >"fence.$$" && mv "fence.$$" fence; } || exit 1
+}
+# held: nobody came to change the volume after this one.
+held() {
+  read -r holder <holder && [ "$holder" = "$$" ]
+}
+case $deed in
+begin | again | append | close | wipe | finish) newest ;;
+esac
+case $deed in
+begin | again | wipe | finish)
+  echo "$$" >holder
+  newest
+  # What takes long is not to count as lost.
+  while sleep 20 >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
+    : >alive
+    echo alive >&2
+  done &
+  beating=$!
+  trap 'kill "$beating" 2>/dev/null' EXIT
+  ;;
+esac
 # each COMMAND: runs it with the name of every entry of the root but those that count for nothing.
 each() {
   for entry in "$root"/* "$root"/.[!.]* "$root"/..?*; do
@@ -58,6 +89,7 @@ other() {
   count
 }
 delete() {
+  held || return 1
   rm -rf "$entry" && ! [ -e "$entry" ] && ! [ -L "$entry" ] && return
   echo "stays"
   return 1
@@ -166,6 +198,13 @@ append) # SESSION FIRST COUNT SHA256 NUMBER: so many bytes of standard input, wh
     fi
   fi
   ;;
+stay) # SESSION: more comes, but not now
+  if [ -d "$1" ]; then
+    : >"$1/alive"
+  else
+    echo "gone"
+  fi
+  ;;
 close) # SESSION: nothing more comes
   : >"$1/eof"
   ;;
@@ -175,6 +214,11 @@ ended) # SESSION: how its tar ended, once it has
   elif [ -e "$1/status" ]; then
     read -r status <"$1/status"
     echo "status $status"
+    if [ "$(wc -c <"$1/complaints")" -le 16384 ]; then
+      echo "all"
+    else
+      echo "cut"
+    fi
     head -c 16384 "$1/complaints"
     echo
   fi
@@ -183,7 +227,7 @@ wipe) # all that is ours, the mark last
   all_over || { echo busy; echo end; exit; }
   if is_ours; then
     each count
-    each delete || { echo end; exit; }
+    each delete && held || { echo end; exit; }
     rm -rf "${root:?}/$own"
     sync
     echo "wiped $found"

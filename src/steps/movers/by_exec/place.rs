@@ -87,7 +87,7 @@ impl Movers {
     ) -> Result<Target, Loss> {
         let side = Side::Target;
         let shell = self.waiting(Mover { index, side }, cx, meter).await?;
-        let target = Target::new(shell, self.run_of(index));
+        let target = Target::new(shell, self.run_of(index), cx.fence);
         let missing = target.missing().await?;
         if missing.is_empty() || self.only_read {
             Ok(target)

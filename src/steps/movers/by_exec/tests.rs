@@ -222,6 +222,7 @@ async fn a_tar_that_cannot_read_or_write_everything_says_why() {
         "mkdir",
         "mv",
         "sync",
+        "wc",
     ];
     let complaint = "tar: a: Cannot write: No space left on device";
     let place = programs(
@@ -450,4 +451,106 @@ async fn attributes_that_cannot_be_read_block_whatever_the_status_is() {
     let failure = never(told.expect_err("it blocks"));
     assert_eq!(failure.kind, crate::engine::Kind::Blocked);
     assert_eq!(failure.evidence, [complaint]);
+}
+
+#[tokio::test]
+async fn an_older_client_changes_nothing_of_a_newer_one_s() {
+    let world = World::new();
+    let mut newer = world.shells(Fault::None);
+    (newer.fence, newer.target.fence) = (2, 2);
+    newer.round(RoundKind::Final).await.expect("a round");
+    let older = world.shells(Fault::None).target;
+    for lost in [
+        older
+            .begin("session.1.old")
+            .await
+            .expect_err("it is fenced"),
+        older
+            .again("session.1.old")
+            .await
+            .expect_err("it is fenced"),
+        older.wipe().await.map(|_| ()).expect_err("it is fenced"),
+        older.finish().await.expect_err("it is fenced"),
+    ] {
+        assert!(told(&lost).starts_with("never: "), "{lost}");
+    }
+    world.is_moved();
+}
+
+#[tokio::test]
+async fn a_target_hears_that_more_will_come() {
+    let world = World::new();
+    let mut target = world.shells(Fault::None).target;
+    target.stays = std::time::Duration::from_millis(20);
+    target.begin("session.1.old").await.expect("a beginning");
+    let (pieces, poured) = tokio::sync::mpsc::channel(1);
+    let pouring = target.pour("session.1.old", poured, |_| ());
+    let other = async {
+        while !world.path("session/session.1.old/alive").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        fs::rename(world.path("session/session.1.old"), world.path("elsewhere")).expect("room");
+    };
+    let (lost, ()) = tokio::join!(pouring, other);
+    drop(pieces);
+    let lost = lost.expect_err("it is gone");
+    assert!(told(&lost).starts_with("passing: "), "{lost}");
+    let short = target.unpacked(2, &["tar: Unexpected EOF in archive".to_owned()]);
+    assert!(matches!(short, Err(Loss::Passing(_))));
+}
+
+#[tokio::test]
+async fn complaints_that_were_cut_off_are_not_taken_for_all() {
+    let world = World::new();
+    let fills = [
+        "sh",
+        "sha256sum",
+        "cat",
+        "rm",
+        "sleep",
+        "head",
+        "mkfifo",
+        "mkdir",
+        "mv",
+        "sync",
+        "wc",
+        "seq",
+    ];
+    let line = "tar: $i: Cannot change ownership to uid 1, gid 1: Operation not permitted";
+    let tar = format!("cat >/dev/null; for i in $(seq 1000); do echo \"{line}\"; done >&2; exit 2");
+    let place = programs(&fills, &tar);
+    let path = Some(place.path().to_owned());
+    let target = world.shells_of(Fault::None, &["/bin/sh"], path).target;
+    target.begin("session.1.x").await.expect("a beginning");
+    let failure = never(target.close("session.1.x").await.expect_err("it is cut"));
+    assert!(
+        failure.message.ends_with("more than can be told"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn what_takes_long_is_heard_of() {
+    let world = World::new();
+    let fills = ["sh", "cat", "mkdir", "sync", "mv"];
+    let place = programs(&fills, "");
+    for (name, does) in [
+        ("sleep", "exec /bin/sleep 0.01"),
+        ("rm", "/bin/sleep 1; exec /bin/rm \"$@\""),
+    ] {
+        let other = programs(&[], does);
+        fs::rename(other.path().join("tar"), place.path().join(name)).expect("room");
+    }
+    world
+        .shells(Fault::None)
+        .round(RoundKind::Final)
+        .await
+        .expect("a round");
+    let path = Some(place.path().to_owned());
+    let target = world.shells_of(Fault::None, &["/bin/sh"], path).target;
+    let said = (target.shell.run)(target.command(&["wipe"]), Vec::new(), 1 << 16).await;
+    let said = said.expect("an answer");
+    assert!(said.complaint.contains("alive"), "{}", said.complaint);
+    assert!(said.out.ends_with(b"end\n"));
+    assert_eq!(world.names(), ["lost+found"]);
 }

@@ -229,6 +229,8 @@ impl World {
                 shell: shell("target"),
                 folder: self.path("session").display().to_string(),
                 run: "r1-0".to_owned(),
+                fence: 1,
+                stays: Duration::from_secs(60),
                 piece: 100_000,
             },
             dialect: Dialect::Gnu,
