@@ -230,7 +230,7 @@ impl World {
                 folder: self.path("session").display().to_string(),
                 run: "r1-0".to_owned(),
                 fence: 1,
-                stays: Duration::from_secs(60),
+                stays: Duration::from_mins(1),
                 piece: 100_000,
             },
             dialect: Dialect::Gnu,
