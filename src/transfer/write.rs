@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 /// Small files are synced together: at most so many
-const COMMIT_FILES: usize = 8192;
+const COMMIT_FILES: usize = 2048;
 /// or so many bytes at once. More is faster, and is what a crash makes us send again.
 const COMMIT_BYTES: u64 = 64 << 20;
 /// Files from this size on are synced and put in place by themselves.

@@ -173,7 +173,10 @@ async fn is_listed_while_it_is_unfinished(bucket: &Bucket) -> Result<()> {
 #[tokio::test]
 async fn an_upload_that_is_cut_off_is_listed_and_one_that_is_dropped_is_not() -> Result<()> {
     let server = Server::with_tls()?;
-    is_listed_while_it_is_unfinished(&of_versitygw(&server).await?).await?;
-    ensure!(server.objects()?.is_empty(), "{:?}", server.objects()?);
+    let bucket = of_versitygw(&server).await?;
+    is_listed_while_it_is_unfinished(&bucket).await?;
+    // By what a client can see: a part that is on its way when its upload is dropped may stay in the server's own folder.
+    let left = bucket.list("").await?;
+    ensure!(left.is_empty(), "{} are left", left.len());
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! What is deleted for good: only what was moved and proved, and never the last copy.
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::{
     proxy::{Fate, Proxy},
@@ -36,13 +35,7 @@ fn mark(small: &Small) -> Result<()> {
 #[test]
 fn cleanup_refuses_while_needed_and_deletes_only_what_was_moved() -> Result<()> {
     let small = Small::new("cleanup")?;
-    let (gate, opens) = watch::channel(false);
-    let proxy = Proxy::new(On::A, move |seen| {
-        match seen.journal_write(NAME).as_deref() {
-            Some("hand-over waiting") => Fate::Hold(opens.clone()),
-            _ => Fate::Pass,
-        }
-    })?;
+    let (proxy, gate) = Proxy::that_holds(On::A, NAME, "hand-over waiting")?;
     let mut running = proxy.start(small.run()?)?;
     running.until("hand-over: started")?;
     old_data(&small, &["--confirm", NAME])?

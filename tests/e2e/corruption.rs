@@ -9,11 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::{
     processes::{self, Held},
-    proxy::{Fate, Proxy},
+    proxy::Proxy,
     support::{Namespace, On, PlanFile, end, output_of, wait_for},
     tree,
     workload::{self, records},
@@ -177,13 +176,7 @@ fn who_wakes_the_frozen_source_is_named_and_the_copy_made_since_does_not_count()
     tree::noise(&source.folder("data-db-0")?.join("large"), 32 << 20)?;
     let named = "was scaled to 1 by field manager `kubectl` (subresource scale)";
 
-    let (gate, opens) = watch::channel(false);
-    let proxy = Proxy::new(On::A, move |seen| {
-        match seen.journal_write("m").as_deref() {
-            Some("final-copy started") => Fate::Hold(opens.clone()),
-            _ => Fate::Pass,
-        }
-    })?;
+    let (proxy, gate) = Proxy::that_holds(On::A, "m", "final-copy started")?;
     let mut client = proxy.start(source.migrate(&["run", "-f", &plan.path(), "--yes"])?)?;
     client.until("freeze: done")?;
     let run = processes::run_of(&source, "m")?;

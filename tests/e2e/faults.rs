@@ -6,7 +6,6 @@ use std::{
 
 use anyhow::{Result, ensure};
 use http::Method;
-use tokio::sync::watch;
 
 use super::{
     proxy::{Fate, Proxy, Seen},
@@ -183,14 +182,8 @@ fn each_fault_once_at_each_kind_of_request_stops_neither_run_nor_rollback() -> R
 #[test]
 fn a_server_that_goes_away_while_frozen_is_named_and_all_goes_on_when_it_is_back() -> Result<()> {
     let small = Small::new("gone")?;
-    let (gate, opens) = watch::channel(false);
-    let proxy = Proxy::new(On::A, move |seen| {
-        // It must not get further before the server is away.
-        match seen.journal_write(NAME).as_deref() {
-            Some("final-copy started") => Fate::Hold(opens.clone()),
-            _ => Fate::Pass,
-        }
-    })?;
+    // It must not get further before the server is away.
+    let (proxy, gate) = Proxy::that_holds(On::A, NAME, "final-copy started")?;
     let mut running = proxy.start(small.run()?)?;
     running.until("freeze: done")?;
     proxy.close();

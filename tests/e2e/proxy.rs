@@ -189,6 +189,23 @@ impl Proxy {
         })
     }
 
+    /// One that holds this write to the journal of migration `name` until the gate is opened.
+    pub fn that_holds(
+        on: On,
+        name: &'static str,
+        write: &'static str,
+    ) -> Result<(Self, watch::Sender<bool>)> {
+        let (gate, opens) = watch::channel(false);
+        let proxy = Self::new(on, move |seen| {
+            if seen.journal_write(name).as_deref() == Some(write) {
+                Fate::Hold(opens.clone())
+            } else {
+                Fate::Pass
+            }
+        })?;
+        Ok((proxy, gate))
+    }
+
     /// Runs the program to its end, which may be that it is killed.
     pub fn end(&self, command: Command) -> Result<Ended> {
         self.start(command)?.end()

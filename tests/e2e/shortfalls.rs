@@ -3,13 +3,12 @@ use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::{
     archives::{REPOSITORY, migrate, only},
     movers::whole,
     processes::{self, Held},
-    proxy::{Fate, Proxy},
+    proxy::Proxy,
     s3::{NEW, OLD, ROOT, Server},
     small::{NAME, Small},
     support::{Namespace, On, Running, end, wait_for},
@@ -28,13 +27,7 @@ const LATE: u64 = 40 << 20;
 /// Lets something be written to the source when its copy is all that is left to do, so that it does not fit any more:
 /// how it ends then.
 fn full_while_frozen(small: &Small) -> Result<()> {
-    let (gate, opens) = watch::channel(false);
-    let proxy = Proxy::new(On::A, move |seen| {
-        match seen.journal_write(NAME).as_deref() {
-            Some("final-copy started") => Fate::Hold(opens.clone()),
-            _ => Fate::Pass,
-        }
-    })?;
+    let (proxy, gate) = Proxy::that_holds(On::A, NAME, "final-copy started")?;
     let mut client = proxy.start(small.run()?)?;
     client.until("freeze: done")?;
     tree::noise(&small.source.folder("data-db-0")?.join("late"), LATE)?;

@@ -98,6 +98,8 @@ struct Answer {
     /// The server's word for it; none where there is no body, as for HEAD.
     code: Option<String>,
     message: String,
+    /// It has a body, and that has no word of an S3 server: whatever stands before one said it.
+    foreign: bool,
     /// The region that the bucket is in.
     region: Option<String>,
     /// The server's time.
@@ -117,6 +119,7 @@ impl Answer {
             status: raw.status().as_u16(),
             code: error.code().map(str::to_owned),
             message: cause::one_line(message),
+            foreign: error.code().is_none() && !body.trim().is_empty(),
             region,
             date: header("date"),
         }
@@ -146,6 +149,9 @@ impl Answer {
         match (self.code(), self.message.as_str()) {
             ("", _) if self.meaning() == Meaning::Unreadable => {
                 format!("status {}, and an answer that cannot be read", self.status)
+            }
+            ("", _) if self.foreign => {
+                format!("status {}, and no answer of an S3 server", self.status)
             }
             ("", _) => format!("status {}", self.status),
             (code, "") => code.to_owned(),
@@ -193,7 +199,8 @@ impl Answer {
                 region: self.region.clone().filter(|region| region != asked),
             },
             ("NoSuchBucket", _) => S3Error::NoBucket { request: boxed() },
-            ("NoSuchKey" | "NotFound", _) | ("", 404) => S3Error::NotFound { request: boxed() },
+            ("NoSuchKey" | "NotFound", _) => S3Error::NotFound { request: boxed() },
+            ("", 404) if !self.foreign => S3Error::NotFound { request: boxed() },
             ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | ("", 403) => {
                 S3Error::Forbidden {
                     request: boxed(),

@@ -71,6 +71,8 @@ impl Seen {
 pub(crate) enum Fault {
     /// This answer instead, and nothing is done.
     Answer(u16, &'static str, Vec<(&'static str, String)>),
+    /// This status, and a page of whatever stands before the server.
+    Page(u16, &'static str),
     /// 200, with an error in the body.
     InBody(&'static str),
     /// The connection ends before the body was read.
@@ -186,6 +188,7 @@ impl Fake {
                 }
                 return Ok(response);
             }
+            Some(Fault::Page(status, page)) => return Ok(answer(status, page)),
             Some(Fault::InBody(code)) => return Ok(answer(200, &error_text(code))),
             _ if bucket != BUCKET => return Ok(failure(404, "NoSuchBucket")),
             _ => {}

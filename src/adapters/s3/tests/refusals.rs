@@ -102,3 +102,18 @@ async fn an_endpoint_that_is_away_is_told_soon() {
         began.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_page_that_says_not_found_is_no_answer_of_the_server() {
+    for page in ["default backend - 404", "<html><body>404</body></html>"] {
+        let (_fake, bucket) = server(move |_| Some(Fault::Page(404, page))).await;
+        let error = bucket.read_range("a", 0..1).await.expect_err("a page");
+        assert!(matches!(error, S3Error::Other { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("no answer of an S3 server"),
+            "{error}"
+        );
+        let error = bucket.read_small("a").await.expect_err("a page");
+        assert!(matches!(error, S3Error::Other { .. }), "{error:?}");
+    }
+}

@@ -69,6 +69,9 @@ pub(in super::super) enum Undelivered {
     /// What arrived was not what was sent.
     #[error("it arrived {SENDINGS} times with another digest than it was sent with")]
     Changed,
+    /// It cannot be run as long as somebody has it open to write.
+    #[error("a command that was cut off still holds it open there")]
+    Held,
     /// It does not say of itself what it is.
     #[error("it does not run there as what it is: it said `{said}`")]
     CannotRun { said: String },
@@ -94,7 +97,7 @@ impl Undelivered {
     /// Whether the pod, or the way to it, may have gone.
     pub(in super::super) fn is_passing(&self) -> bool {
         match self {
-            Self::CutOff { .. } | Self::Other => true,
+            Self::CutOff { .. } | Self::Held | Self::Other => true,
             Self::Kube(error) => may_pass(error),
             _ => false,
         }
@@ -180,6 +183,7 @@ pub(super) async fn deliver(
     if checked_by == CheckedBy::Before {
         return Ok(Delivered { checked_by });
     }
+    let mut last = Undelivered::Changed;
     for _ in 0..SENDINGS {
         let name = executable.name();
         send(executable, &name, size, run, tell).await?;
@@ -192,7 +196,7 @@ pub(super) async fn deliver(
         }
         let said = ask_text(run, &["prove", &name]).await?;
         if said.contains("ext file busy") {
-            // A command that was cut off still holds it open.
+            last = Undelivered::Held;
             continue;
         }
         // Somebody may have ended it, or there was no memory for it: it is asked once more.
@@ -208,7 +212,7 @@ pub(super) async fn deliver(
             .await
             .map(|()| Delivered { checked_by });
     }
-    Err(Undelivered::Changed)
+    Err(last)
 }
 
 /// What a stranger said, as one line that can be shown.
