@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{MoverLook, Parts, Playbook, Sides, ending::ending, in_place, movers};
 use crate::{
     engine::Step,
-    plan::{self, MoverWay, Plan, Workload},
+    plan::{self, FreezeMode, MoverWay, Plan, Workload},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
@@ -155,7 +155,8 @@ pub(super) fn freeze_step(
     name: &str,
 ) -> FreezeStep {
     // Where it sleeps and goes by exec, it is read in its own pod.
-    let in_own_pod = plan.spec.mover.ways() == [MoverWay::Exec];
+    let asleep = plan.spec.freeze.mode == FreezeMode::Sleep;
+    let in_own_pod = asleep && plan.spec.mover.ways() == [MoverWay::Exec];
     let exclusive = inventory
         .volumes
         .iter()

@@ -24,7 +24,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// So much of what a command complains of is kept.
 const MOST_COMPLAINTS: usize = 4 << 10;
 /// Of one that is listened to, so much of the end: there it says how it went.
-const LAST_COMPLAINTS: usize = 256 << 10;
+const LAST_COMPLAINTS: usize = 4 << 20;
+/// More than that is let grow by so much before it is cut.
+const OVER: usize = 1 << 20;
+/// The line that stands in the place of what was cut.
+const DROPPED: &str = "what was complained of before is too long to be kept\n";
 /// What it says is given away in pieces of at most so many bytes.
 const PIECE: usize = 128 << 10;
 /// Between us and the connection, so that a large input goes in large pieces.
@@ -159,6 +163,7 @@ async fn converse(
     let (mut ended, mut how) = (false, None);
     let (mut speaks, mut complains) = (true, true);
     let (mut out, mut complaint) = (Vec::new(), Vec::new());
+    let mut dropped = false;
     while !ended || speaks || complains {
         let bound = if ended || !speaks { LAST_WORDS } else { QUIET };
         if heard.is_some() {
@@ -186,7 +191,10 @@ async fn converse(
                 match heard {
                     Some(_) => {
                         let over = complaint.len().saturating_sub(LAST_COMPLAINTS);
-                        complaint.drain(..over);
+                        if over > OVER {
+                            complaint.drain(..over);
+                            dropped = true;
+                        }
                     }
                     None => complaint.truncate(MOST_COMPLAINTS),
                 }
@@ -199,6 +207,9 @@ async fn converse(
                 return Err(Cut::Quiet);
             }
         }
+    }
+    if dropped {
+        complaint.splice(..0, DROPPED.bytes());
     }
     let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
     Ok(Said {
@@ -323,7 +334,7 @@ mod tests {
         let (heard, mut hears) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
         let works = tokio::spawn(async move {
             command.output.write_all(&[7; 1000]).await.expect("room");
-            let lines = vec![b'.'; LAST_COMPLAINTS];
+            let lines = vec![b'.'; LAST_COMPLAINTS + OVER];
             command.complaints.write_all(&lines).await.expect("room");
             command.complaints.write_all(b"end").await.expect("room");
             command.status.send(None).ok();
@@ -343,8 +354,8 @@ mod tests {
         works.await.expect("no panic");
         let said = said.expect("an answer");
         assert_eq!((said.out, all), (Vec::new(), 1000));
-        assert_eq!(said.complaint.len(), LAST_COMPLAINTS);
-        assert!(said.complaint.ends_with("end"));
+        assert_eq!(said.complaint.len(), DROPPED.len() + LAST_COMPLAINTS);
+        assert!(said.complaint.starts_with(DROPPED) && said.complaint.ends_with("end"));
 
         let (ends, told, mut command) = pair();
         drop(hears);

@@ -8,7 +8,7 @@ use super::head::{BLOCK, END, head};
 use super::plain;
 use super::tar::{Member, NextBytes, Tar};
 use crate::transfer::compare::Merged;
-use crate::transfer::entry::{Entry, Kind};
+use crate::transfer::entry::{Entry, Kind, Metadata};
 use crate::transfer::fault::Fault;
 use crate::transfer::findings::Findings;
 use crate::transfer::path::TreePath;
@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// What is made is given away in pieces of about so many bytes.
 const PIECE: usize = 1 << 20;
+
+/// The highest owner that a plain `tar` tells: eight octal digits.
+const MOST_OF_PLAIN: u32 = 0o77_777_777;
 
 /// What a `tar` knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -320,6 +323,22 @@ impl Tree {
         summing.finish()
     }
 
+    /// What of it a `tar` that is no GNU tar cannot tell again once it has unpacked it, and says nothing: an owner or a
+    /// time.
+    #[must_use]
+    pub fn untold(&self) -> Option<String> {
+        let mut entries = self.entries.values();
+        entries.find_map(|entry| {
+            let Metadata { uid, gid, .. } = entry.metadata;
+            let seconds = entry.metadata.modified.seconds;
+            if uid.max(gid) > MOST_OF_PLAIN {
+                Some(format!("the owner {uid}:{gid} of {}", entry.path))
+            } else {
+                (seconds < 0).then(|| format!("the time {seconds} of {}", entry.path))
+            }
+        })
+    }
+
     /// What a `tar` that is no GNU tar loses of it: what it did not tell of the source, and what it does not keep on the
     /// target.
     #[must_use]
@@ -353,10 +372,6 @@ impl Tree {
                     let why = "the target's `tar` sets no times of symlinks";
                     findings.add(path, What::Time, why);
                 }
-                if symlink && (metadata.uid, metadata.gid) != (0, 0) {
-                    let why = "the target's `tar` sets no owners of symlinks";
-                    findings.add(path, What::Owner, why);
-                }
             }
             for path in &self.sparse {
                 let why = "the target's `tar` keeps no holes, which became zeros";
@@ -367,11 +382,53 @@ impl Tree {
     }
 }
 
-/// Compares what two tars told, entry by entry. What the target could not keep is a finding.
+/// Takes from two entries of a path what the tars between them do not know.
+fn known_to(dialects: [Dialect; 2], pair: &mut [Option<Entry>; 2], findings: &Findings) {
+    if !dialects.contains(&Dialect::Plain) {
+        return;
+    }
+    for entry in pair.iter_mut().flatten() {
+        entry.metadata.modified.nanoseconds = 0;
+    }
+    let [Some(source), Some(target)] = pair else {
+        return;
+    };
+    if dialects[0] == Dialect::Plain {
+        // Whether the source has any is not known; a finding says so.
+        target.metadata.xattrs.clear();
+    }
+    let symlinks = [&source.kind, &target.kind].map(|kind| matches!(kind, Kind::Symlink { .. }));
+    if dialects[1] != Dialect::Plain || symlinks != [true, true] {
+        return;
+    }
+    let (one, other) = (&source.metadata, &mut target.metadata);
+    if one.modified != other.modified {
+        let why = "the target's `tar` sets no times of symlinks";
+        findings.add(&source.path, What::Time, why);
+        other.modified = one.modified;
+    }
+    if (one.uid, one.gid) != (other.uid, other.gid) {
+        let why = "the target's `tar` sets no owners of symlinks";
+        findings.add(&source.path, What::Owner, why);
+        (other.uid, other.gid) = (one.uid, one.gid);
+    }
+}
+
+/// Compares what two tars of these dialects told, entry by entry. What the target could not keep is a finding. What a plain
+/// `tar` does not know is left out, and excuses nothing else.
 #[must_use]
-pub fn compare(source: &Tree, target: &Tree, excused: &[What]) -> Verification {
+pub fn compare(
+    source: &Tree,
+    target: &Tree,
+    dialects: [Dialect; 2],
+    excused: &[What],
+) -> Verification {
     let findings = Findings::default();
-    let mut merged = Merged::new(&findings, excused);
+    let mut excused = excused.to_vec();
+    if dialects.contains(&Dialect::Plain) {
+        excused.retain(|what| *what != What::Time);
+    }
+    let mut merged = Merged::new(&findings, &excused);
     let (mut sources, mut targets) = (source.entries.values(), target.entries.values());
     let (mut one, mut other) = (sources.next(), targets.next());
     loop {
@@ -381,10 +438,13 @@ pub fn compare(source: &Tree, target: &Tree, excused: &[What]) -> Verification {
             (None, Some(_)) => Ordering::Greater,
             (Some(one), Some(other)) => one.path.cmp(&other.path),
         };
-        merged.take(
-            one.filter(|_| order != Ordering::Greater),
-            other.filter(|_| order != Ordering::Less),
-        );
+        let mut pair = [
+            one.filter(|_| order != Ordering::Greater).cloned(),
+            other.filter(|_| order != Ordering::Less).cloned(),
+        ];
+        known_to(dialects, &mut pair, &findings);
+        let [ours, theirs] = &pair;
+        merged.take(ours.as_ref(), theirs.as_ref());
         if order != Ordering::Greater {
             one = sources.next();
         }

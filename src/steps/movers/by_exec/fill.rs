@@ -1,5 +1,11 @@
 //! A target is filled: what comes is digested there before it is unpacked.
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::anyhow;
 use sha2::{Digest as _, Sha256};
@@ -8,7 +14,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ANSWER, FILL, FOLDER, LOSSES, Shell, hexadecimal, may_pass, shown, whole};
+use super::{
+    ANSWER, FENCE, FILL, FOLDER, LOSSES, POUR, Shell, hexadecimal, lacked, may_pass, shown, whole,
+};
 use crate::{
     engine::{Failure, Kind},
     steps::movers::retry::Loss,
@@ -21,6 +29,8 @@ const PIECE: usize = 8 << 20;
 const POURED: Duration = Duration::from_mins(10);
 /// Everything that was unpacked is on the disk within this.
 const SYNCED: Duration = Duration::from_mins(30);
+/// A tar may complain of so much, in bytes: of each of some hundred thousand files.
+const MOST_COMPLAINTS: u64 = 64 << 20;
 /// An earlier tar comes to its end within this.
 const FREED: Duration = Duration::from_mins(5);
 
@@ -37,6 +47,8 @@ pub(in super::super) struct Target {
     pub(super) run: String,
     /// Which of all clients before and after this one is.
     pub(super) fence: u64,
+    /// How many commands it sent: one that was lost on its way may come late, and is not obeyed then.
+    pub(super) turn: Arc<AtomicU64>,
     /// So long nothing may come before it is told that more will.
     pub(super) stays: Duration,
     /// How much goes with one command.
@@ -51,15 +63,22 @@ impl Target {
             folder: FOLDER.to_owned(),
             run,
             fence,
+            turn: Arc::default(),
             stays: STAYS,
             piece: PIECE,
         }
     }
 
     pub(super) fn command(&self, words: &[&str]) -> Vec<String> {
-        let fence = self.fence.to_string();
-        let begin = [&self.folder[..], &self.shell.root, &self.run, &fence];
-        Shell::command(FILL, "fill", &[&begin[..], words].concat())
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) + 1;
+        let [fence, turn] = [self.fence, turn].map(|number| number.to_string());
+        let begin = [&self.folder[..], &self.shell.root, &self.run, &fence, &turn];
+        let (deeds, name) = match words.first() {
+            Some(&("look" | "append" | "stay" | "close" | "ended")) => (POUR, "pour"),
+            _ => (FILL, "fill"),
+        };
+        let text = [FENCE, deeds].concat();
+        Shell::command(&text, name, &[&begin[..], words].concat())
     }
 
     /// Does a deed that may be done again, until its answer is whole.
@@ -69,11 +88,23 @@ impl Target {
             if tried > 0 {
                 sleep(self.shell.pause).await;
             }
-            match (self.shell.run)(self.command(words), Vec::new(), ANSWER).await {
+            let doing = (self.shell.run)(self.command(words), Vec::new(), ANSWER);
+            let within = 3 * self.shell.still;
+            let Ok(said) = timeout(within, doing).await else {
+                let (object, deed) = (&self.shell.object, words.first().unwrap_or(&""));
+                return Err(Loss::Passing(anyhow!(
+                    "{object}: `{deed}` does not come to its end within {} s",
+                    within.as_secs()
+                )));
+            };
+            match said {
                 Ok(said) => match whole(&said.out) {
                     Some(answer) => {
                         let answer = String::from_utf8_lossy(answer).into_owned();
-                        return self.unfenced(&answer).map(|()| answer);
+                        if self.obeyed(&answer)? {
+                            return Ok(answer);
+                        }
+                        why = answer;
                     }
                     None => why = complained(&said.complaint),
                 },
@@ -87,15 +118,20 @@ impl Target {
         )))
     }
 
-    /// No newer client was there.
-    fn unfenced(&self, told: &str) -> Result<(), Loss> {
-        match number(told, "fenced") {
-            Some(highest) => {
-                let yours = self.fence;
-                Err(ControlError::Fault(Fault::Fenced { yours, highest }).into())
-            }
-            None => Ok(()),
+    /// Whether nothing was there that was sent later; no newer client was. What this client said by another of these
+    /// counts, too.
+    fn obeyed(&self, told: &str) -> Result<bool, Loss> {
+        // What comes behind it may be names that somebody chose.
+        let told = told.lines().next().unwrap_or_default();
+        if let Some(highest) = number(told, "fenced") {
+            let yours = self.fence;
+            return Err(ControlError::Fault(Fault::Fenced { yours, highest }).into());
         }
+        let last = number(told, "late");
+        if let Some(last) = last {
+            self.turn.fetch_max(last, Ordering::Relaxed);
+        }
+        Ok(last.is_none())
     }
 
     /// The programs that the image lacks.
@@ -104,7 +140,7 @@ impl Target {
         let missing = told
             .lines()
             .filter_map(|line| line.strip_prefix("missing "));
-        Ok(missing.map(|program| format!("`{program}`")).collect())
+        Ok(missing.map(lacked).collect())
     }
 
     /// What the volume holds.
@@ -159,7 +195,7 @@ impl Target {
 
     async fn open(&self, deed: &str, session: &str) -> Result<(), Loss> {
         let told = self.freed(&[deed, session]).await?;
-        if told.is_empty() {
+        if told.trim() == "open" {
             Ok(())
         } else {
             Err(self.refused(deed, &told))
@@ -264,7 +300,9 @@ impl Target {
     }
 
     fn appended(&self, told: &str, first: u64, count: u64) -> Result<Appended, Loss> {
-        self.unfenced(told)?;
+        if !self.obeyed(told)? {
+            return Ok(Appended::Not);
+        }
         if told.lines().any(|line| line == "gone") {
             return Err(self.gone());
         }
@@ -293,12 +331,12 @@ impl Target {
         self.ask(&["close", session]).await?;
         let begun = Instant::now();
         loop {
-            let told = self.ask(&["ended", session]).await?;
-            if told.lines().any(|line| line == "gone") {
+            let told = self.ask(&["ended", session, "0"]).await?;
+            if told.lines().next() == Some("gone") {
                 return Err(self.odd("ended", &told));
             }
-            if let Some(status) = number(&told, "status") {
-                return self.ended(status, &told);
+            if number(&told, "status").is_some() {
+                return self.ended(session, told).await;
             }
             if begun.elapsed() > SYNCED {
                 return Err(Loss::Passing(anyhow!(
@@ -313,36 +351,42 @@ impl Target {
 
     /// Why a tar ended that was to unpack more.
     async fn over(&self, session: &str) -> Loss {
-        let told = match self.ask(&["ended", session]).await {
+        let told = match self.ask(&["ended", session, "0"]).await {
             Ok(told) => told,
             Err(loss) => return loss,
         };
-        let status = number(&told, "status").unwrap_or_default();
-        match self.ended(status, &told) {
+        match self.ended(session, told).await {
             Err(loss) => loss,
             Ok(_) => self.odd("append", "over"),
         }
     }
 
-    /// How a tar ended, which may have complained of more than was told.
-    fn ended(&self, status: u64, told: &str) -> Result<Vec<Finding>, Loss> {
-        let mut lines = told.lines().skip(1);
-        let cut = lines.next() == Some("cut");
-        let mut complaints: Vec<_> = lines.map(str::to_owned).collect();
-        if cut {
-            // The last line is torn.
-            complaints.pop();
-        }
-        let findings = self.unpacked(status, &complaints)?;
-        if cut && status != 0 {
-            let why = format!(
-                "{}: the `tar` that fills the volume ended with status {status}, and complained of more than can be told",
-                self.shell.object
-            );
-            let failure = Failure::new(Kind::Error, why).with_evidence(shown(&complaints));
-            return Err(Loss::Never(failure.into()));
-        }
-        Ok(findings)
+    /// How a tar ended, with all that it complained of.
+    async fn ended(&self, session: &str, mut told: String) -> Result<Vec<Finding>, Loss> {
+        let mut complaints = String::new();
+        let status = loop {
+            let numbers = ["status", "told", "size"].map(|key| number(&told, key));
+            let [Some(status), Some(there), Some(size)] = numbers else {
+                return Err(self.odd("ended", &told));
+            };
+            let text = told.splitn(4, '\n').nth(3).unwrap_or_default();
+            complaints.push_str(text.strip_suffix('\n').unwrap_or(text));
+            if there >= size {
+                break status;
+            }
+            if size > MOST_COMPLAINTS {
+                let why = format!(
+                    "{}: the `tar` that fills the volume ended with status {status}, and complained of more than can be told",
+                    self.shell.object
+                );
+                let lines: Vec<_> = complaints.lines().map(str::to_owned).collect();
+                let failure = Failure::new(Kind::Error, why).with_evidence(shown(&lines));
+                return Err(Loss::Never(failure.into()));
+            }
+            told = self.ask(&["ended", session, &there.to_string()]).await?;
+        };
+        let complaints: Vec<_> = complaints.lines().map(str::to_owned).collect();
+        self.unpacked(status, &complaints)
     }
 
     /// What a tar complained of; a failure, if that is more than what the target cannot keep.
@@ -368,7 +412,8 @@ impl Target {
                 None => others.push(line.clone()),
             }
         }
-        if status == 0 || (others.is_empty() && !findings.is_empty()) {
+        // That one ended well is not believed: it may have left out what it only warned of.
+        if others.is_empty() && (status == 0 || !findings.is_empty()) {
             return Ok(findings);
         }
         let why = format!(
@@ -452,7 +497,12 @@ fn complained(said: &str) -> String {
 
 /// Whether a line says that a tar was not given all, as when nobody came for long.
 fn came_short(line: &str) -> bool {
-    let known = ["Unexpected EOF", "short read", "Error is not recoverable"];
+    let known = [
+        "Unexpected EOF",
+        "short read",
+        "This does not look like a tar archive",
+        "Error is not recoverable",
+    ];
     known.iter().any(|known| line.contains(known))
 }
 

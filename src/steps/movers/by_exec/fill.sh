@@ -1,42 +1,37 @@
 #!/bin/sh
-# What the client runs in a pod of its own next to a target, beside what waits there (hold.sh), to fill it.
-#
-#   fill.sh FOLDER ROOT RUN FENCE DEED [ARGUMENT…]
-#
-# Each answer ends with the line `end`: an answer without it was cut off, whatever status came with it. FOLDER is the pod's
-# own; ROOT is the volume, with the mark of RUN where it is ours.
-LC_ALL=C
-export LC_ALL
-# What an image says by these would hide files from both sides alike.
-unset TAR_OPTIONS TAPE POSIXLY_CORRECT
-folder=$1 root=$2 run=$3 fence=$4 deed=$5
-shift 5
-cd "$folder" || exit 1
-: >alive || exit 1
+# What the client runs next to a target to have it empty, to let a tar wait for what comes, and to take its traces away,
+# behind fence.sh.
+root=$2 run=$3 deed=$6
+shift 6
 own=.kubectl-migrate-$run
 mark="kubectl-migrate working directory 1
 $run"
-# newest: no client that came after this one was here, and none will find an older one's number.
-newest() {
-  highest=0
-  [ ! -f fence ] || read -r highest <fence
-  if [ "$fence" -lt "$highest" ]; then
-    echo "fenced $highest"
-    echo end
-    exit
-  fi
-  [ "$fence" = "$highest" ] || { echo "$fence" >"fence.$$" && mv "fence.$$" fence; } || exit 1
-}
 # held: nobody came to change the volume after this one.
 held() {
   read -r holder <holder && [ "$holder" = "$$" ]
 }
-case $deed in
-begin | again | append | close | wipe | finish) newest ;;
-esac
+# goes PROCESS: it has not ended.
+goes() {
+  [ -n "$1" ] && kill -0 "$1" 2>/dev/null
+}
+# alone: nobody who came before this one still changes the volume; nor does what it had begun to delete with.
+alone() {
+  left=30
+  for other in working.*; do
+    [ "$other" != "working.$$" ] || continue
+    while [ -e "$other" ] && { goes "${other#working.}" || goes "$(cat "$other" 2>/dev/null)"; }; do
+      held && [ "$left" -gt 0 ] || return 1
+      left=$((left - 1))
+      sleep 1
+    done
+    rm -f "$other"
+  done
+}
 case $deed in
 begin | again | wipe | finish)
+  newest
   echo "$$" >holder
+  : >"working.$$"
   newest
   # What takes long is not to count as lost.
   while sleep 20 >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
@@ -44,7 +39,8 @@ begin | again | wipe | finish)
     echo alive >&2
   done &
   beating=$!
-  trap 'kill "$beating" 2>/dev/null' EXIT
+  trap 'kill "$beating" 2>/dev/null; rm -f "working.$$"' EXIT
+  alone || answer busy
   ;;
 esac
 # each COMMAND: runs it with the name of every entry of the root but those that count for nothing.
@@ -78,21 +74,31 @@ count() {
 }
 other() {
   case $name in
+  *[![:print:]]*) ;;
   .kubectl-migrate-*)
     if [ -f "$entry/mark" ]; then
       printf 'run %s\n' "${name#.kubectl-migrate-}"
     fi
     ;;
-  *[![:print:]]*) ;;
   *) [ "$found" -ge 5 ] || printf 'name %s\n' "$name" ;;
   esac
   count
 }
 delete() {
   held || return 1
-  rm -rf "$entry" && ! [ -e "$entry" ] && ! [ -L "$entry" ] && return
+  rm -rf "$entry" &
+  echo "$!" >"working.$$"
+  wait "$!" && ! [ -e "$entry" ] && ! [ -L "$entry" ] && return
   echo "stays"
   return 1
+}
+# synced: what is in the volume is on its disk.
+synced() {
+  if sync -f . 2>/dev/null; then
+    sync -f "$root"
+  else
+    sync
+  fi
 }
 # over SESSION: the tar of a session comes to its end.
 over() {
@@ -115,11 +121,18 @@ all_over() {
 # open_session SESSION: a tar waits for what comes.
 open_session() {
   mkdir "$1" && mkfifo "$1/pipe" && echo 0 >"$1/at" || return 1
-  case $(tar --version 2>/dev/null) in
-  *"GNU tar"*) options="--numeric-owner --xattrs --xattrs-include=*" ;;
-  *) options="" ;;
-  esac
   set -f
+  options=
+  case $(tar --version 2>/dev/null </dev/null) in
+  *"GNU tar"*)
+    options=--numeric-owner
+    attributes="--xattrs --xattrs-include=*"
+    # One that was built without attributes says so, and leaves them out.
+    if [ -z "$(tar -c $attributes --no-recursion -f /dev/null -C "$root" . 2>&1)" ]; then
+      options="$options $attributes"
+    fi
+    ;;
+  esac
   # Who writes to it may be cut off: this one keeps it open until all is there, or nobody came for a quarter of an hour.
   (
     exec 3>"$1/pipe"
@@ -137,114 +150,67 @@ open_session() {
     exec <"$1/pipe"
     (cd "$root" && exec tar -x -p $options -f -) 2>"$1/complaints" >/dev/null
     status=$?
-    sync
+    synced 2>>"$1/complaints" || echo "sync: failed" >>"$1/complaints"
     echo "$status" >"$1/status.new" && mv "$1/status.new" "$1/status"
     # Whoever still writes is not to wait for a reader that does not come.
     cat >/dev/null
   ) </dev/null >/dev/null 2>&1 &
 }
 case $deed in
-look) # which programs are missing
-  for program in tar sha256sum head cat tail wc mkfifo mkdir rmdir mv rm sleep sync touch; do
-    command -v "$program" >/dev/null 2>&1 || echo "missing $program"
-  done
-  ;;
-inspect) # whose the volume is, and how many entries are in its root
+# inspect: whose the volume is, and how many entries are in its root
+inspect)
   if is_ours; then
     echo "ours"
   fi
   each other
   echo "entries $found"
   ;;
-begin) # SESSION: an empty volume of ours, and a tar that waits for what comes
+# begin SESSION: an empty volume of ours, and a tar that waits for what comes
+begin)
   if ! is_ours; then
     theirs
-    if [ "$found" != 0 ]; then
-      echo "foreign $found"
-      echo end
-      exit
-    fi
-    mkdir -m 700 "$root/$own" && printf '%s\n' "$mark" >"$root/$own/mark" && sync || exit 1
+    [ "$found" = 0 ] || answer "foreign $found"
+    mkdir -m 700 "$root/$own" && printf '%s\n' "$mark" >"$root/$own/mark" && synced || exit 1
   fi
-  all_over || { echo busy; echo end; exit; }
-  each delete || { echo end; exit; }
+  all_over || answer busy
+  each delete || answer lost
+  held || answer lost
   open_session "$1" || exit 1
+  echo open
   ;;
-again) # SESSION: another tar, for what is there
+# again SESSION: another tar, for what is there
+again)
   is_ours || exit 1
-  all_over || { echo busy; echo end; exit; }
+  all_over || answer busy
+  held || answer lost
   open_session "$1" || exit 1
+  echo open
   ;;
-append) # SESSION FIRST COUNT SHA256 NUMBER: so many bytes of standard input, which come after FIRST others
-  if [ ! -d "$1" ]; then
-    echo "gone"
-  elif [ -e "$1/status" ]; then
-    echo "over"
-  elif [ "$(cat "$1/at")" = "$2" ]; then
-    : >"$1/alive"
-    head -c "$3" >"$1/piece.$5"
-    sum=$(sha256sum <"$1/piece.$5")
-    # Of several that bring the same, one pours it.
-    if [ "${sum%% *}" = "$4" ] && mkdir "$1/taken.$2" 2>/dev/null; then
-      cat "$1/piece.$5" >"$1/pipe" && echo $(($2 + $3)) >"$1/at.$5" && mv "$1/at.$5" "$1/at"
-    fi
-    rm -f "$1/piece.$5"
-  fi
-  if [ -e "$1/at" ]; then
-    read -r at <"$1/at"
-    echo "at $at"
-    if [ -d "$1/taken.$at" ]; then
-      echo "pouring"
-    fi
-  fi
-  ;;
-stay) # SESSION: more comes, but not now
-  if [ -d "$1" ]; then
-    : >"$1/alive"
-  else
-    echo "gone"
-  fi
-  ;;
-close) # SESSION: nothing more comes
-  : >"$1/eof"
-  ;;
-ended) # SESSION: how its tar ended, once it has
-  if [ ! -d "$1" ]; then
-    echo "gone"
-  elif [ -e "$1/status" ]; then
-    read -r status <"$1/status"
-    echo "status $status"
-    if [ "$(wc -c <"$1/complaints")" -le 16384 ]; then
-      echo "all"
-    else
-      echo "cut"
-    fi
-    head -c 16384 "$1/complaints"
-    echo
-  fi
-  ;;
-wipe) # all that is ours, the mark last
-  all_over || { echo busy; echo end; exit; }
+# wipe: all that is ours, the mark last
+wipe)
+  all_over || answer busy
   if is_ours; then
     each count
-    each delete && held || { echo end; exit; }
+    each delete && held || answer lost
     rm -rf "${root:?}/$own"
-    sync
+    synced && ! [ -e "$root/$own" ] || answer unsynced
     echo "wiped $found"
   else
     theirs
     echo "foreign $found"
   fi
   ;;
-finish) # no trace of us, and the root keeps its time
-  all_over || { echo busy; echo end; exit; }
+# finish: no trace of us, and the root keeps its time
+finish)
+  all_over || answer busy
   if is_ours; then
     : >when
     touch -r "$root" when
+    held || answer lost
     rm -rf "${root:?}/$own"
     touch -r when "$root" 2>/dev/null
   fi
-  sync
+  synced || answer unsynced
   if [ -e "$root/$own" ]; then
     echo "stays"
   else

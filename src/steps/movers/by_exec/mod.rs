@@ -3,7 +3,7 @@
 //! Where no program of ours can run next to a volume, its own image's `sh`, `tar` and `sha256sum` have to do: in a
 //! container of the workload, where that sleeps with its volumes, else in a pod that waits with a shell alone
 //! ([`HOLD`]). The source's tar comes to this client ([`READ`]), is read strictly here, made anew for the `tar` of the
-//! other side, and poured there piece by piece ([`FILL`]). That a command ended well is never believed: a stream counts
+//! other side, and poured there piece by piece ([`FILL`], [`POUR`]). That a command ended well is never believed: a stream counts
 //! when its length and its digest are those that the image's own tools told of it, and a piece when its digest was told
 //! there before it was unpacked. What was cut off goes on at its byte.
 //!
@@ -30,8 +30,12 @@ pub(super) use shells::Shells;
 const HOLD: &str = include_str!("hold.sh");
 /// What has a volume told.
 const READ: &str = include_str!("read.sh");
-/// What fills one.
+/// What the next two begin with.
+const FENCE: &str = include_str!("fence.sh");
+/// What has one emptied, and a tar wait for what comes.
 const FILL: &str = include_str!("fill.sh");
+/// What brings it.
+const POUR: &str = include_str!("pour.sh");
 /// What a waiting pod keeps, while it is filled.
 const FOLDER: &str = "/session";
 /// Two pieces, and what is said of them.
@@ -41,7 +45,11 @@ const LOSSES: u32 = 6;
 /// Between a loss and the next try.
 const PAUSE: Duration = Duration::from_secs(1);
 /// More than any answer.
-const ANSWER: usize = 64 << 10;
+const ANSWER: usize = 2 << 20;
+/// A stream of which nothing comes for so long hangs, whatever else is heard: tar may read long what it finds to be a hole.
+const STILL: Duration = Duration::from_hours(2);
+/// What is slower than this reads nothing again to go on where it was.
+const SLOWEST: u64 = 8 << 20;
 /// So many lines of what a stranger complains of are shown.
 const SHOWN: usize = 10;
 
@@ -67,6 +75,8 @@ struct Shell {
     folder: Option<String>,
     /// Between a loss and the next try.
     pause: Duration,
+    /// So long nothing may come of a stream; a deed may take three times as long.
+    still: Duration,
     run: Arc<Run>,
     listen: Arc<Listen>,
 }
@@ -78,9 +88,12 @@ impl fmt::Debug for Shell {
 }
 
 impl Shell {
-    /// A command that runs one of the scripts.
+    /// A command that runs one of the scripts. It goes within the line of a request, which not every proxy lets be as
+    /// long as a script is that people can read.
     fn command(text: &str, name: &str, words: &[&str]) -> Vec<String> {
         let text = script(text);
+        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+        let text = lines.join("\n");
         let begin = ["sh", "-c", &text, name];
         let all = begin.iter().chain(words);
         all.map(|word| (*word).to_owned()).collect()
@@ -110,6 +123,14 @@ pub(super) fn holds(container: &mut Value, volumes: &mut Value, patience: u32) {
     if let Some(volumes) = volumes.as_array_mut() {
         volumes.retain(not_keys);
         volumes.push(json!({"name": "session", "emptyDir": {"sizeLimit": ROOM}}));
+    }
+}
+
+/// What an image lacks, for people.
+fn lacked(word: &str) -> String {
+    match word {
+        "known-tar" => "a `tar` that is GNU's or busybox's".to_owned(),
+        program => format!("`{program}`"),
     }
 }
 

@@ -1,11 +1,16 @@
 //! Where a volume can be read and filled by commands.
-use std::sync::Arc;
+use std::{
+    path::{Component, Path},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use serde_json::Value;
 
 use super::{
     super::{Meter, Mover, Movers, Way, objects::CONTAINER, objects::VOLUME, retry::Loss},
-    FOLDER, PAUSE, Shell, Shells, Target,
+    FOLDER, PAUSE, STILL, Shell, Shells, Target,
+    told::Marks,
 };
 use crate::{
     adapters::kube::{Call, Selector, exec, exec_stream, list_all},
@@ -38,17 +43,12 @@ impl Movers {
             let why = "by exec go file systems, and it is a device: let a mover run (spec.mover)";
             return Err(Loss::Never(Failure::new(Kind::Blocked, why).into()));
         }
-        let (source, target) = tokio::try_join!(
+        let ((source, looked), target) = tokio::try_join!(
             self.source_shell(index, cx, meter),
             self.target_shell(index, cx, meter)
         )?;
-        let (looked, held) = tokio::try_join!(source.size(), target.shell.look())?;
-        for (missing, shell) in [(&looked.missing, &source), (&held.missing, &target.shell)] {
-            if !missing.is_empty() {
-                return Err(lacks(shell, missing));
-            }
-        }
-        if let Some(loss) = source.cuts_owners(&looked) {
+        let held = target.shell.look().await?;
+        if let Some(loss) = lacks(&target.shell, &held.missing) {
             return Err(loss);
         }
         let dialect = held.dialect();
@@ -89,22 +89,34 @@ impl Movers {
         let shell = self.waiting(Mover { index, side }, cx, meter).await?;
         let target = Target::new(shell, self.run_of(index), cx.fence);
         let missing = target.missing().await?;
-        if missing.is_empty() || self.only_read {
-            Ok(target)
-        } else {
-            Err(lacks(&target.shell, &missing))
+        match lacks(&target.shell, &missing) {
+            Some(loss) if !self.only_read => Err(loss),
+            _ => Ok(target),
         }
     }
 
-    /// The shell next to a source: in a pod of its own workload where that sleeps, else in one that waits.
-    async fn source_shell(&self, index: usize, cx: &Cx, meter: &Meter) -> Result<Shell, Loss> {
-        if self.asleep
-            && let Some(spot) = self.spot(index).await?
-        {
-            return Ok(self.shell(Side::Source, spot));
+    /// The shell next to a source, and what it has: in a pod of its own workload where that sleeps, else in one that
+    /// waits.
+    async fn source_shell(
+        &self,
+        index: usize,
+        cx: &Cx,
+        meter: &Meter,
+    ) -> Result<(Shell, Marks), Loss> {
+        if self.asleep {
+            let spots = self.spots(index).await?;
+            let shells = spots
+                .into_iter()
+                .map(|spot| self.shell(Side::Source, spot))
+                .collect();
+            if let Some(found) = first_that_reads(shells, Shell::size).await {
+                return found;
+            }
         }
         let side = Side::Source;
-        self.waiting(Mover { index, side }, cx, meter).await
+        let shell = self.waiting(Mover { index, side }, cx, meter).await?;
+        let looked = shell.size().await?;
+        reads(shell, looked)
     }
 
     /// The shell of a pod that waits next to a volume.
@@ -121,16 +133,17 @@ impl Movers {
         Ok(self.shell(mover.side, spot))
     }
 
-    /// A container of the source's own pods that has the volume, and all of it.
-    async fn spot(&self, index: usize) -> Result<Option<Spot>, Loss> {
+    /// The containers of pods that use the source and have all of it, those of the workload first.
+    async fn spots(&self, index: usize) -> Result<Vec<Spot>, Loss> {
         let claim = &self.volumes[index].source;
-        let pods: Vec<Pod> = list_all(&self.source.api(), &Selector::all()).await?;
-        let theirs = pods.iter().filter(|pod| {
+        let mut pods: Vec<Pod> = list_all(&self.source.api(), &Selector::all()).await?;
+        pods.retain(|pod| {
             uses(pod, claim)
                 && pod.metadata.deletion_timestamp.is_none()
                 && !self.belongs.is_mover(&pod.metadata)
         });
-        Ok(theirs.flat_map(|pod| spots(pod, claim)).next())
+        pods.sort_by_key(|pod| !is_selected(pod, &self.workload));
+        Ok(pods.iter().flat_map(|pod| spots(pod, claim)).collect())
     }
 
     fn shell(&self, side: Side, spot: Spot) -> Shell {
@@ -151,6 +164,7 @@ impl Movers {
             root,
             folder,
             pause: PAUSE,
+            still: STILL,
             run: Arc::new(move |command, input, most| {
                 let spot = Arc::clone(&spot);
                 Box::pin(async move {
@@ -209,35 +223,25 @@ impl Movers {
     async fn check_spot(&self, index: usize, object: String) -> Check {
         let cure =
             "let spec.freeze.mode be `scale`, and name an image that has them with --mover-image";
-        let (shell, looked) = match self.spot(index).await {
-            Ok(Some(spot)) => {
-                let shell = self.shell(Side::Source, spot);
-                let looked = shell.look().await;
-                (shell, looked)
-            }
-            Ok(None) => {
-                let evidence =
-                    "no container that runs has all of it: a pod of its own is made to read it";
-                return Check::warn(CHECK, object, evidence, "");
-            }
+        let spots = match self.spots(index).await {
+            Ok(spots) => spots,
             Err(loss) => return Check::warn(CHECK, object, loss.to_string(), ""),
         };
-        match looked {
-            Ok(looked) if looked.missing.is_empty() => {
-                if let Some(loss) = shell.cuts_owners(&looked) {
-                    return Check::block(CHECK, object, loss.to_string(), cure);
-                }
+        let shells = spots
+            .into_iter()
+            .map(|spot| self.shell(Side::Source, spot))
+            .collect();
+        match first_that_reads(shells, Shell::look).await {
+            Some(Ok((shell, looked))) => {
                 let known = named(looked.dialect());
                 let evidence = format!("is read by the {known} of {}", shell.object);
                 Check::pass(CHECK, object, evidence)
             }
-            Ok(looked) => {
-                let evidence = format!("{} lacks {}", shell.object, looked.missing.join(", "));
-                Check::block(CHECK, object, evidence, cure)
-            }
-            Err(loss) => {
-                let evidence = format!("{} cannot be asked: {loss}", shell.object);
-                Check::block(CHECK, object, evidence, cure)
+            Some(Err(loss)) => Check::block(CHECK, object, loss.to_string(), cure),
+            None => {
+                let evidence =
+                    "no container that runs has all of it: a pod of its own is made to read it";
+                Check::warn(CHECK, object, evidence, "")
             }
         }
     }
@@ -252,13 +256,59 @@ fn named(dialect: Dialect) -> &'static str {
     }
 }
 
-fn lacks(shell: &Shell, missing: &[String]) -> Loss {
+/// Why nothing can be done by a shell that lacks something.
+fn lacks(shell: &Shell, missing: &[String]) -> Option<Loss> {
+    if missing.is_empty() {
+        return None;
+    }
     let why = format!(
         "{} lacks {}: by exec nothing goes without; roll back, then name another image with --mover-image, or with spec.freeze.mode `sleep` let it be `scale`",
         shell.object,
         missing.join(", ")
     );
-    Loss::Never(Failure::new(Kind::Blocked, why).into())
+    Some(Loss::Never(Failure::new(Kind::Blocked, why).into()))
+}
+
+/// A shell that has what it takes to read its volume, and sees all of that.
+fn reads(shell: Shell, looked: Marks) -> Result<(Shell, Marks), Loss> {
+    let elsewhere = || {
+        let why = format!("{}: no volume is mounted at {}", shell.object, shell.root);
+        let failure = Failure::new(Kind::Blocked, why);
+        (!looked.mounted).then(|| Loss::Never(failure.into()))
+    };
+    let refused = lacks(&shell, &looked.missing).or_else(|| shell.hides(&looked));
+    match refused.or_else(elsewhere) {
+        Some(loss) => Err(loss),
+        None => Ok((shell, looked)),
+    }
+}
+
+/// The first of several shells that can read its volume; if none can, why the first cannot. None where there is no shell.
+async fn first_that_reads(
+    shells: Vec<Shell>,
+    ask: impl AsyncFn(&Shell) -> Result<Marks, Loss>,
+) -> Option<Result<(Shell, Marks), Loss>> {
+    let mut refused = None;
+    for shell in shells {
+        let asked = ask(&shell).await;
+        match asked.and_then(|looked| reads(shell, looked)) {
+            Ok(found) => return Some(Ok(found)),
+            Err(loss) => refused = refused.or(Some(Err(loss))),
+        }
+    }
+    refused
+}
+
+/// Whether a pod is one of those that a workload selects.
+fn is_selected(pod: &Pod, workload: &Value) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let wanted = workload["spec"]["selector"]["matchLabels"].as_object();
+    wanted.is_some_and(|wanted| {
+        wanted.iter().all(|(key, value)| {
+            let label = labels.and_then(|labels| labels.get(key));
+            label.map(String::as_str) == value.as_str()
+        })
+    })
 }
 
 /// The running containers of a pod that have all of a claim's volume, and nothing else within it.
@@ -290,22 +340,33 @@ fn spots(pod: &Pod, claim: &str) -> Vec<Spot> {
             let part = mount.sub_path.iter().chain(&mount.sub_path_expr).next();
             mount.name == volume.name && part.is_none()
         })?;
-        let root = mount.mount_path.trim_end_matches('/');
-        let within = format!("{root}/");
-        if mounts
-            .iter()
-            .any(|other| other.mount_path.starts_with(&within) && other != mount)
-        {
+        let root = absolute(&mount.mount_path)?;
+        let mut others = mounts.iter().filter(|other| *other != mount);
+        if others.any(|other| {
+            absolute(&other.mount_path).is_none_or(|other| Path::new(&other).starts_with(&root))
+        }) {
             return None;
         }
         Some(Spot {
             pod: name.clone(),
             container: container.name.clone(),
-            root: root.to_owned(),
+            root,
             image: running(container)?,
         })
     };
     spec.containers.iter().filter_map(spot).collect()
+}
+
+/// Where a node mounts what is to be at a path; none where that is not known.
+fn absolute(path: &str) -> Option<String> {
+    let parts = Path::new(path).components().map(|part| match part {
+        Component::RootDir | Component::CurDir => Some(""),
+        Component::Normal(name) => name.to_str(),
+        Component::ParentDir | Component::Prefix(_) => None,
+    });
+    let parts: Option<Vec<_>> = parts.collect();
+    let named: Vec<_> = parts?.into_iter().filter(|part| !part.is_empty()).collect();
+    Some(format!("/{}", named.join("/")))
 }
 
 #[cfg(test)]
@@ -358,5 +419,89 @@ mod tests {
         };
         assert_eq!(spots(&pod, "data-db-0"), [wanted]);
         assert_eq!(spots(&pod, "other"), []);
+    }
+
+    #[test]
+    fn a_path_is_what_a_node_makes_of_it() {
+        for (path, wanted) in [
+            ("data", Some("/data")),
+            ("/data/", Some("/data")),
+            ("//data/./x", Some("/data/x")),
+            ("/data/../x", None),
+        ] {
+            assert_eq!(absolute(path).as_deref(), wanted, "{path}");
+        }
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "db-0", "labels": {"app": "db", "more": "1"}},
+            "spec": {
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}],
+                "containers": [{"name": "db", "volumeMounts": [
+                    {"name": "data", "mountPath": "data"}, {"name": "other", "mountPath": "/./data/sub"},
+                ]}],
+            },
+            "status": {"containerStatuses": [{
+                "name": "db", "state": {"running": {}}, "image": "db:1", "imageID": "1", "ready": true, "restartCount": 0,
+            }]},
+        }))
+        .expect("a pod");
+        assert_eq!(spots(&pod, "c"), []);
+        let selects = |labels: Value| {
+            let workload = json!({"spec": {"selector": {"matchLabels": labels}}});
+            is_selected(&pod, &workload)
+        };
+        assert!(selects(json!({"app": "db"})));
+        assert!(!selects(json!({"app": "db", "role": "primary"})));
+        assert!(!is_selected(&pod, &Value::Null));
+    }
+
+    #[tokio::test]
+    async fn the_first_container_that_can_read_a_volume_does() {
+        let shell = |object: &str| Shell {
+            object: object.to_owned(),
+            image: String::new(),
+            root: "/data".to_owned(),
+            folder: None,
+            pause: PAUSE,
+            still: STILL,
+            run: Arc::new(|_, _, _| Box::pin(std::future::pending())),
+            listen: Arc::new(|_, _| Box::pin(std::future::pending())),
+        };
+        let look = async |shell: &Shell| {
+            let said = match &shell.object[..] {
+                "none" => "n missing tar\nn end",
+                "nested" => "n mounted /data\nn mount /data/x\nn tar gnu\nn end",
+                "elsewhere" => "n tar gnu\nn end",
+                "large" => "n mounted /data\nn owner 1000650000:0\nn owners 0\nn tar plain\nn end",
+                "all" => "n mounted /data\nn tar gnu\nn end",
+                _ => return Err(Loss::Passing(anyhow::anyhow!("it has no shell"))),
+            };
+            Ok(Marks::of("n", said))
+        };
+        let first = async |names: &[&str]| {
+            let shells = names.iter().map(|name| shell(name)).collect();
+            first_that_reads(shells, look).await
+        };
+        let names = [
+            "gone",
+            "none",
+            "nested",
+            "elsewhere",
+            "large",
+            "all",
+            "gone",
+        ];
+        let found = first(&names).await.expect("shells").expect("one reads");
+        assert_eq!(found.0.object, "all");
+        for (names, why) in [
+            (&["none", "gone"][..], "lacks `tar`"),
+            (&["nested", "none"], "/data/x is mounted within"),
+            (&["elsewhere"], "no volume is mounted at /data"),
+            (&["large"], "the owner 1000650000:0 is more"),
+            (&["gone"], "it has no shell"),
+        ] {
+            let refused = first(names).await.expect("shells").expect_err("none reads");
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        assert!(first(&[]).await.is_none());
     }
 }

@@ -64,6 +64,13 @@ impl Shells {
         let (tree, told, sent) = self.pass(&session, Pace::Shared(&mut share)).await?;
         let mut findings = self.target.close(&session).await?;
         if self.dialect == Dialect::Plain {
+            if let Some(what) = tree.untold() {
+                let why = format!(
+                    "{}: {what} is more than its `tar` can tell, so that it could not be compared: name an image with GNU tar with --mover-image",
+                    self.target.shell.object
+                );
+                return Err(Loss::Never(Failure::new(Kind::Blocked, why).into()));
+            }
             let session = format!("{session}.again");
             self.target.again(&session).await?;
             let (made, making) = channel(1);
@@ -128,10 +135,9 @@ impl Shells {
         });
         let telling = self.source.tell("read", stream, pace);
         let pouring = self.target.pour(session, making, |_| {});
-        let (told, poured, tree) = tokio::join!(telling, pouring, remaking);
-        // Who fails first stops the others, which then say no more than that.
-        let poured = poured?;
-        let told = told?;
+        // Who fails first stops the other, which may say nothing for long.
+        let (told, poured) = tokio::try_join!(telling, pouring)?;
+        let tree = remaking.await;
         let tree = tree.map_err(|error| Loss::Never(error.into()))?;
         let tree = tree.map_err(refused)?;
         let told = told.ok_or_else(|| self.source.unread())?;
@@ -159,7 +165,9 @@ impl Shells {
             }
         }
         let excused = excused.to_vec();
-        let comparing = spawn_blocking(move || archive::compare(&source, &target, &excused));
+        let dialects = [told.dialect, held.dialect];
+        let comparing =
+            spawn_blocking(move || archive::compare(&source, &target, dialects, &excused));
         let mut verification = comparing.await.map_err(|error| Loss::Never(error.into()))?;
         verification.milliseconds = milliseconds(begun.elapsed());
         Ok(Compared {

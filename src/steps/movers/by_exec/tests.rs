@@ -1,4 +1,6 @@
 //! The scripts in the real shell of this machine, with streams that are cut while every command seems to end well.
+mod clients;
+mod hidden;
 mod world;
 
 use std::{fs, os::unix::fs::MetadataExt as _};
@@ -7,12 +9,20 @@ use crate::{
     steps::movers::retry::Loss,
     transfer::{Ownership, RoundKind, Side, What, archive::Dialect},
 };
-use world::{Fault, World, programs};
+use world::{FILLS, Fault, READS, World, program, programs};
 
 fn told(loss: &Loss) -> String {
     match loss {
         Loss::Passing(error) => format!("passing: {error:#}"),
         Loss::Never(error) => format!("never: {error:#}"),
+    }
+}
+
+/// What will be the same another time, with its evidence.
+fn never(loss: Loss) -> crate::engine::Failure {
+    match loss {
+        Loss::Never(error) => error.downcast().expect("a failure"),
+        Loss::Passing(error) => panic!("it would be tried again: {error:#}"),
     }
 }
 
@@ -162,48 +172,10 @@ async fn a_byte_that_changed_on_the_way_is_never_taken_for_the_source_s() {
 }
 
 #[tokio::test]
-async fn who_was_taken_over_from_pours_nothing_any_more() {
-    let world = World::new();
-    let shells = world.shells(Fault::None);
-    let target = &shells.target;
-    target.begin("session.1.old").await.expect("a beginning");
-    let (pieces, poured) = tokio::sync::mpsc::channel(1);
-    let pouring = target.pour("session.1.old", poured, |_| ());
-    let other = async {
-        shells.round(RoundKind::Final).await.expect("a round");
-        pieces.send(vec![0; 200_000]).await.expect("room");
-        drop(pieces);
-    };
-    let (poured, ()) = tokio::join!(pouring, other);
-    let lost = poured.expect_err("it is gone");
-    assert!(told(&lost).contains("another client took over"), "{lost}");
-    world.is_moved();
-}
-
-/// What will be the same another time, with its evidence.
-fn never(loss: Loss) -> crate::engine::Failure {
-    match loss {
-        Loss::Never(error) => error.downcast().expect("a failure"),
-        Loss::Passing(error) => panic!("it would be tried again: {error:#}"),
-    }
-}
-
-#[tokio::test]
 async fn a_tar_that_cannot_read_or_write_everything_says_why() {
     let world = World::new();
-    let reads = [
-        "sh",
-        "sha256sum",
-        "tee",
-        "tail",
-        "wc",
-        "sleep",
-        "du",
-        "find",
-        "stat",
-    ];
     let complaint = "tar: ./a: Cannot open: Permission denied";
-    let place = programs(&reads, &format!("echo '{complaint}' >&2; exit 2"));
+    let place = programs(&READS, &format!("echo '{complaint}' >&2; exit 2"));
     let poor = || world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
     let mut shells = world.shells(Fault::None);
     shells.source = poor().source;
@@ -211,22 +183,9 @@ async fn a_tar_that_cannot_read_or_write_everything_says_why() {
     assert_eq!(failure.kind, crate::engine::Kind::Blocked);
     assert_eq!(failure.evidence, [complaint]);
 
-    let fills = [
-        "sh",
-        "sha256sum",
-        "cat",
-        "rm",
-        "sleep",
-        "head",
-        "mkfifo",
-        "mkdir",
-        "mv",
-        "sync",
-        "wc",
-    ];
     let complaint = "tar: a: Cannot write: No space left on device";
     let place = programs(
-        &fills,
+        &FILLS,
         &format!("head -c 1000 >/dev/null; echo '{complaint}' >&2; exit 2"),
     );
     let poor = || world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
@@ -329,200 +288,31 @@ async fn busybox_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn options_of_an_image_s_environment_hide_nothing() {
+async fn all_complaints_are_heard_or_none_is_believed() {
     let world = World::new();
-    let shell = ["env", "TAR_OPTIONS=--exclude=large", "/bin/sh"];
-    let shells = world.shells_of(Fault::None, &shell, None);
-    shells.round(RoundKind::Final).await.expect("a round");
-    world.is_moved();
-}
-
-#[tokio::test]
-async fn what_still_unpacks_ends_before_the_volume_is_wiped() {
-    let world = World::new();
-    let target = world.shells(Fault::None).target;
-    let tar = std::process::Command::new("tar")
-        .args(["-c", "-C"])
-        .arg(world.path("source"))
-        .arg(".")
-        .output()
-        .expect("a tar");
-    target.begin("session.1.old").await.expect("a beginning");
-    let (pieces, poured) = tokio::sync::mpsc::channel(1);
-    pieces
-        .send(tar.stdout[..150_000].to_vec())
-        .await
-        .expect("room");
-    drop(pieces);
-    target
-        .pour("session.1.old", poured, |_| ())
-        .await
-        .expect("it is there");
-    target.wipe().await.expect("it is ours");
-    assert!(!world.path("session/session.1.old").exists());
-    assert_eq!(world.names(), ["lost+found"]);
-}
-
-#[tokio::test]
-async fn an_owner_that_a_plain_tar_cuts_off_is_refused() {
-    let world = World::new();
-    let reads = [
-        "sh",
-        "sha256sum",
-        "tee",
-        "tail",
-        "wc",
-        "sleep",
-        "du",
-        "find",
-    ];
-    let place = programs(&reads, "exit 0");
-    let stat = place.path().join("stat");
-    fs::rename(place.path().join("tar"), &stat).expect("room");
-    fs::write(&stat, "#!/bin/sh\necho '0 0'\necho '1000650000 0'\n").expect("room");
-    let other = programs(&[], "exit 0");
-    fs::rename(other.path().join("tar"), place.path().join("tar")).expect("room");
-    let poor = world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
-    let looked = poor.source.look().await.expect("a look");
-    assert_eq!(looked.owner.as_deref(), Some("1000650000:0"));
-    let mut shells = world.shells(Fault::None);
-    shells.source = poor.source;
-    let read = shells.source.read(Side::Source, "r1-0", |_| ()).await;
-    let failure = never(read.expect_err("it is cut off"));
-    assert!(
-        failure.message.contains("1000650000:0 is more than"),
-        "{failure}"
-    );
-}
-
-#[tokio::test]
-async fn holes_are_read_when_both_sides_are_compared() {
-    let world = World::new();
-    let reads = ["sh", "sha256sum", "tee", "tail", "wc", "sleep", "du"];
-    let asked = world.path("asked");
-    let real = ["/usr/bin/tar", "/bin/tar"];
-    let real = real.iter().find(|path| fs::exists(path).unwrap_or(false));
-    let real = real.expect("a tar");
-    let tar = format!("echo \"$*\" >>'{}'; exec {real} \"$@\"", asked.display());
-    let place = programs(&reads, &tar);
-    let mut shells = world.shells(Fault::None);
-    let path = Some(place.path().to_owned());
-    shells.source = world.shells_of(Fault::None, &["/bin/sh"], path).source;
-    let is_sparse = || {
-        let all = fs::read_to_string(&asked).expect("it was asked");
-        let mut volumes = all.lines().filter(|line| line.ends_with("-f - ."));
-        volumes.next_back().expect("a volume").contains("--sparse")
-    };
-    shells.round(RoundKind::Final).await.expect("a round");
-    assert!(is_sparse());
-    let compared = shells.verify(&[]).await.expect("both").verification;
-    assert!(compared.is_equal(), "{:#?}", compared.differences);
-    assert!(!is_sparse());
-}
-
-#[tokio::test]
-async fn attributes_that_cannot_be_read_block_whatever_the_status_is() {
-    let world = World::new();
-    let reads = [
-        "sh",
-        "sha256sum",
-        "tee",
-        "tail",
-        "wc",
-        "sleep",
-        "du",
-        "find",
-        "stat",
-    ];
-    let complaint = "tar: ./a: Warning: Cannot llistxattr: Input/output error";
-    let place = programs(
-        &reads,
-        &format!("head -c 1024 /dev/zero; echo '{complaint}' >&2"),
-    );
-    fs::hard_link("/usr/bin/head", place.path().join("head"))
-        .or_else(|_| std::os::unix::fs::symlink("/usr/bin/head", place.path().join("head")))
-        .expect("a link");
-    let path = Some(place.path().to_owned());
-    let poor = world.shells_of(Fault::None, &["/bin/sh"], path).source;
-    let (sender, mut pieces) = tokio::sync::mpsc::channel(8);
-    let (told, ()) = tokio::join!(poor.tell("read", sender, super::told::Pace::Free), async {
-        while pieces.recv().await.is_some() {}
-    });
-    let failure = never(told.expect_err("it blocks"));
-    assert_eq!(failure.kind, crate::engine::Kind::Blocked);
-    assert_eq!(failure.evidence, [complaint]);
-}
-
-#[tokio::test]
-async fn an_older_client_changes_nothing_of_a_newer_one_s() {
-    let world = World::new();
-    let mut newer = world.shells(Fault::None);
-    (newer.fence, newer.target.fence) = (2, 2);
-    newer.round(RoundKind::Final).await.expect("a round");
-    let older = world.shells(Fault::None).target;
-    for lost in [
-        older
-            .begin("session.1.old")
-            .await
-            .expect_err("it is fenced"),
-        older
-            .again("session.1.old")
-            .await
-            .expect_err("it is fenced"),
-        older.wipe().await.map(|_| ()).expect_err("it is fenced"),
-        older.finish().await.expect_err("it is fenced"),
-    ] {
-        assert!(told(&lost).starts_with("never: "), "{lost}");
-    }
-    world.is_moved();
-}
-
-#[tokio::test]
-async fn a_target_hears_that_more_will_come() {
-    let world = World::new();
-    let mut target = world.shells(Fault::None).target;
-    target.stays = std::time::Duration::from_millis(20);
-    target.begin("session.1.old").await.expect("a beginning");
-    let (pieces, poured) = tokio::sync::mpsc::channel(1);
-    let pouring = target.pour("session.1.old", poured, |_| ());
-    let other = async {
-        while !world.path("session/session.1.old/alive").exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        fs::rename(world.path("session/session.1.old"), world.path("elsewhere")).expect("room");
-    };
-    let (lost, ()) = tokio::join!(pouring, other);
-    drop(pieces);
-    let lost = lost.expect_err("it is gone");
-    assert!(told(&lost).starts_with("passing: "), "{lost}");
-    let short = target.unpacked(2, &["tar: Unexpected EOF in archive".to_owned()]);
-    assert!(matches!(short, Err(Loss::Passing(_))));
-}
-
-#[tokio::test]
-async fn complaints_that_were_cut_off_are_not_taken_for_all() {
-    let world = World::new();
-    let fills = [
-        "sh",
-        "sha256sum",
-        "cat",
-        "rm",
-        "sleep",
-        "head",
-        "mkfifo",
-        "mkdir",
-        "mv",
-        "sync",
-        "wc",
-        "seq",
-    ];
     let line = "tar: $i: Cannot change ownership to uid 1, gid 1: Operation not permitted";
-    let tar = format!("cat >/dev/null; for i in $(seq 1000); do echo \"{line}\"; done >&2; exit 2");
-    let place = programs(&fills, &tar);
+    let much = format!("i=0; while [ $i -lt 30000 ]; do echo \"{line}\"; i=$((i + 1)); done");
+    let place = programs(
+        &FILLS,
+        &format!("cat >/dev/null; {{ {much}; }} >&2; exit 2"),
+    );
     let path = Some(place.path().to_owned());
     let target = world.shells_of(Fault::None, &["/bin/sh"], path).target;
     target.begin("session.1.x").await.expect("a beginning");
-    let failure = never(target.close("session.1.x").await.expect_err("it is cut"));
+    let kept = target.close("session.1.x").await.expect("findings");
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|found| (found.what.clone(), found.count))
+        .collect();
+    assert_eq!(kept, [(What::Owner, 30_000)]);
+
+    program(
+        &place,
+        "tar",
+        "cat >/dev/null; head -c 70000000 /dev/zero >&2",
+    );
+    target.begin("session.1.y").await.expect("a beginning");
+    let failure = never(target.close("session.1.y").await.expect_err("it is cut"));
     assert!(
         failure.message.ends_with("more than can be told"),
         "{failure}"
@@ -530,27 +320,31 @@ async fn complaints_that_were_cut_off_are_not_taken_for_all() {
 }
 
 #[tokio::test]
-async fn what_takes_long_is_heard_of() {
+async fn what_hangs_is_given_up() {
     let world = World::new();
-    let fills = ["sh", "cat", "mkdir", "sync", "mv"];
-    let place = programs(&fills, "");
-    for (name, does) in [
-        ("sleep", "exec /bin/sleep 0.01"),
-        ("rm", "/bin/sleep 1; exec /bin/rm \"$@\""),
+    let mut shells = world.shells(Fault::None);
+    shells.source.still = std::time::Duration::from_millis(20);
+    shells.source.listen = std::sync::Arc::new(|_, heard| {
+        Box::pin(async move {
+            heard.send(vec![0; 10]).await.ok();
+            std::future::pending().await
+        })
+    });
+    for lost in [
+        shells.round(RoundKind::Final).await.map(|_| ()),
+        shells.source.size().await.map(|_| ()),
     ] {
-        let other = programs(&[], does);
-        fs::rename(other.path().join("tar"), place.path().join(name)).expect("room");
+        let lost = lost.expect_err("it hangs");
+        assert!(
+            told(&lost).starts_with("passing: the source: nothing came of its volume"),
+            "{lost}"
+        );
     }
-    world
-        .shells(Fault::None)
-        .round(RoundKind::Final)
-        .await
-        .expect("a round");
-    let path = Some(place.path().to_owned());
-    let target = world.shells_of(Fault::None, &["/bin/sh"], path).target;
-    let said = (target.shell.run)(target.command(&["wipe"]), Vec::new(), 1 << 16).await;
-    let said = said.expect("an answer");
-    assert!(said.complaint.contains("alive"), "{}", said.complaint);
-    assert!(said.out.ends_with(b"end\n"));
-    assert_eq!(world.names(), ["lost+found"]);
+    shells.target.shell.still = std::time::Duration::from_millis(20);
+    shells.target.shell.run = std::sync::Arc::new(|_, _, _| Box::pin(std::future::pending()));
+    let lost = shells.target.wipe().await.expect_err("it hangs");
+    assert!(
+        told(&lost).starts_with("passing: the target: `wipe` does not come to its end"),
+        "{lost}"
+    );
 }

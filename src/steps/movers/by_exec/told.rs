@@ -1,13 +1,15 @@
 //! A volume is told as a tar: what comes is counted and digested here, as it is there.
+use std::time::Duration;
+
 use anyhow::anyhow;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     task::spawn_blocking,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
-use super::{LOSSES, READ, Shell, hexadecimal, may_pass, shown};
+use super::{LOSSES, READ, SLOWEST, Shell, hexadecimal, lacked, may_pass, shown};
 use crate::{
     engine::{Failure, Kind},
     steps::movers::{limit::Share, retry::Loss},
@@ -34,8 +36,14 @@ pub(super) struct Marks {
     pub(super) used: Option<u64>,
     /// Programs that the image lacks.
     pub(super) missing: Vec<String>,
-    /// An owner that the tar cuts off.
-    pub(super) owner: Option<String>,
+    /// An owner or a time that the tar cuts off.
+    pub(super) cut: Option<String>,
+    /// How looking at all owners ended, for a tar that cuts some off.
+    owners: Option<u32>,
+    /// Whether the volume is mounted there.
+    pub(super) mounted: bool,
+    /// What is mounted within the volume, and hides a part of it.
+    pub(super) mount: Option<String>,
     complaints: Vec<String>,
 }
 
@@ -65,6 +73,21 @@ impl Marks {
         }
     }
 
+    /// Whether what came is what was digested there.
+    fn is_all(&self, sum: &Sha256) -> bool {
+        let found = hexadecimal(&sum.clone().finalize());
+        self.sha256.as_ref() == Some(&found)
+    }
+
+    /// Whether all owners were looked at, but for those of files that went meanwhile.
+    fn tells_owners(&self) -> bool {
+        let only_went = || {
+            let mut complaints = self.complaints.iter();
+            !self.complaints.is_empty() && complaints.all(|line| went(line))
+        };
+        self.owners == Some(0) || (self.owners.is_some() && only_went())
+    }
+
     pub(super) fn of(nonce: &str, said: &str) -> Self {
         let mut this = Self::default();
         for line in said.lines() {
@@ -79,8 +102,13 @@ impl Marks {
                 Some(("sha256", sha256)) => this.sha256 = Some(sha256.to_owned()),
                 Some(("tar", dialect)) => this.gnu = dialect == "gnu",
                 Some(("used", kib)) => this.used = kib.parse::<u64>().ok().map(|kib| kib << 10),
-                Some(("owner", owner)) => this.owner = Some(owner.to_owned()),
-                Some(("missing", program)) => this.missing.push(format!("`{program}`")),
+                Some((what @ ("owner" | "time"), value)) => {
+                    this.cut = Some(format!("{what} {value}"));
+                }
+                Some(("owners", status)) => this.owners = status.parse().ok(),
+                Some(("mounted", _)) => this.mounted = true,
+                Some(("mount", point)) => this.mount = Some(point.to_owned()),
+                Some(("missing", word)) => this.missing.push(lacked(word)),
                 Some(_) => {}
             }
         }
@@ -94,7 +122,7 @@ fn nonce() -> String {
 }
 
 impl Shell {
-    fn reading(&self, words: &[&str]) -> Vec<String> {
+    pub(super) fn reading(&self, words: &[&str]) -> Vec<String> {
         let begin = [&self.root[..], self.folder.as_deref().unwrap_or("-")];
         Self::command(READ, "read", &[&begin[..], words].concat())
     }
@@ -119,8 +147,13 @@ impl Shell {
             let command = self.reading(&[deed, &nonce]);
             let (sender, mut nothing) = channel(1);
             let looking = (self.listen)(command, sender);
-            let (said, ()) =
-                tokio::join!(looking, async { while nothing.recv().await.is_some() {} });
+            let looking = async {
+                let nothing = async { while nothing.recv().await.is_some() {} };
+                tokio::join!(looking, nothing).0
+            };
+            let Ok(said) = timeout(self.still, looking).await else {
+                return Err(self.hangs());
+            };
             match said {
                 Ok(said) => {
                     let marks = Marks::of(&nonce, &said);
@@ -155,35 +188,41 @@ impl Shell {
             let before = received;
             let (sender, mut pieces) = channel::<Vec<u8>>(1);
             let telling = (self.listen)(command, sender);
+            // What was there before is read again, and nothing comes of it.
+            let skips = Duration::from_secs(received / SLOWEST);
             let taking = async {
-                while let Some(piece) = pieces.recv().await {
+                loop {
+                    let came = timeout(self.still + skips, pieces.recv()).await;
+                    let Some(piece) = came.map_err(|_| self.hangs())? else {
+                        return Ok(true);
+                    };
                     sum.update(&piece);
                     received += piece.len() as u64;
                     if let Pace::Shared(share) = &mut pace
                         && let Some(rate) = share.now()
                     {
                         let seconds = piece.len() as f64 / rate as f64;
-                        sleep(std::time::Duration::from_secs_f64(seconds)).await;
+                        sleep(Duration::from_secs_f64(seconds)).await;
                     }
                     if to.send(piece).await.is_err() {
                         pieces.close();
-                        return false;
+                        return Ok(false);
                     }
                 }
-                true
             };
-            let (said, taken) = tokio::join!(telling, taking);
+            let telling = async { Ok::<_, Loss>(telling.await) };
+            let (said, taken) = tokio::try_join!(telling, taking)?;
             if !taken {
                 return Ok(None);
             }
             let why = match said {
                 Ok(said) => {
                     let marks = Marks::of(&nonce, &said);
-                    if let Some(all) = marks.length
-                        && marks.end
-                        && received >= all
-                    {
-                        return self.came(&marks, received, &sum).map(Some);
+                    // Some count in 32 bits: only the digest says that it is all.
+                    let wraps = marks.dialect() == Dialect::Plain && received > before;
+                    let is_there = |all| received >= all && !wraps;
+                    if marks.end && (marks.is_all(&sum) || marks.length.is_some_and(is_there)) {
+                        return self.came(&marks, &sum).map(Some);
                     }
                     shown(&marks.complaints).join("; ")
                 }
@@ -201,39 +240,61 @@ impl Shell {
         }
     }
 
-    /// Why nothing that this tar tells may be believed, where there are owners that it cuts off.
-    pub(super) fn cuts_owners(&self, marks: &Marks) -> Option<Loss> {
-        let owner = marks.owner.as_ref()?;
-        let why = format!(
-            "{}: the owner {owner} is more than its `tar` can tell: name an image with GNU tar with --mover-image",
-            self.object
-        );
-        Some(Loss::Never(Failure::new(Kind::Blocked, why).into()))
+    /// Why nothing that this tar tells may be believed: there is something that it cuts off, or it does not see all of the
+    /// volume.
+    pub(super) fn hides(&self, marks: &Marks) -> Option<Loss> {
+        let object = &self.object;
+        let why = if let Some(point) = &marks.mount {
+            format!(
+                "{object}: {point} is mounted within the volume, and hides what is under it: let spec.freeze.mode be `scale`, so that a pod of its own reads it"
+            )
+        } else if let Some(cut) = &marks.cut {
+            format!(
+                "{object}: the {cut} is more than its `tar` can tell: name an image with GNU tar with --mover-image"
+            )
+        } else if !marks.gnu && !marks.tells_owners() {
+            format!(
+                "{object}: its `find` and `stat` do not tell all owners, of which its `tar` cuts some off: let it run as one who may read everything, or name an image with GNU tar with --mover-image"
+            )
+        } else {
+            return None;
+        };
+        let failure = Failure::new(Kind::Blocked, why).with_evidence(shown(&marks.complaints));
+        Some(Loss::Never(failure.into()))
     }
 
     /// All bytes are here, if they are what was digested there.
-    fn came(&self, marks: &Marks, received: u64, sum: &Sha256) -> Result<Told, Loss> {
-        let found = hexadecimal(&sum.clone().finalize());
+    fn came(&self, marks: &Marks, sum: &Sha256) -> Result<Told, Loss> {
         let object = &self.object;
-        if marks.length != Some(received) || marks.sha256.as_ref() != Some(&found) {
+        if !marks.is_all(sum) {
             return Err(Loss::Passing(anyhow!(
                 "{object}: what came of its tar is not what its `sha256sum` read: it was changed on the way, or by somebody while it was read"
             )));
         }
-        if let Some(loss) = self.cuts_owners(marks) {
+        if let Some(loss) = self.hides(marks) {
             return Err(loss);
         }
+        let dialect = marks.dialect();
+        // That it ended well is not believed: it may have left out what it only warned of.
+        let odd = |line: &str| match (marks.status, dialect) {
+            (Some(0), Dialect::Plain) => !went(line),
+            (Some(0), Dialect::Gnu) => true,
+            _ => of_attributes(line),
+        };
         let mut complaints = marks.complaints.iter();
-        if complaints.any(|line| line.contains("xattr") && !line.ends_with(SOCKET)) {
-            let why =
-                format!("{object}: the `tar` of its volume cannot read all extended attributes");
+        if complaints.any(|line| !is_harmless(line) && odd(line)) {
+            let why = if marks.complaints.iter().any(|line| of_attributes(line)) {
+                "cannot read all extended attributes"
+            } else {
+                "warns of what it may have left out"
+            };
+            let why = format!("{object}: the `tar` of its volume {why}");
             let failure = Failure::new(Kind::Blocked, why);
             let failure = failure.with_evidence(shown(&marks.complaints));
             return Err(Loss::Never(failure.into()));
         }
         let sockets = marks.complaints.iter();
         let sockets = sockets.filter(|line| line.ends_with(SOCKET)).count() as u64;
-        let dialect = marks.dialect();
         let changed = match (marks.status, dialect) {
             (Some(0), _) => false,
             // GNU tar says so of what was written to, and nothing else.
@@ -282,6 +343,15 @@ impl Shell {
         Ok((tree, told))
     }
 
+    /// Somebody is there, but nothing comes of what is asked.
+    fn hangs(&self) -> Loss {
+        Loss::Passing(anyhow!(
+            "{}: nothing came of its volume for {} s: its disk, or what serves it, hangs",
+            self.object,
+            self.still.as_secs()
+        ))
+    }
+
     /// Nobody read on, and nothing was found wrong.
     pub(super) fn unread(&self) -> Loss {
         Loss::Passing(anyhow!("{}: its tar was not read to its end", self.object))
@@ -304,6 +374,22 @@ pub(super) fn refused(fault: Fault) -> Loss {
     }
 }
 
+/// Whether a line says of a socket that it is left out, or that there can be no attributes, as FUSE does.
+fn is_harmless(line: &str) -> bool {
+    line.ends_with(SOCKET)
+        || (of_attributes(line)
+            && line.contains("listxattr")
+            && line.ends_with(": Operation not supported"))
+}
+
+/// Whether a line says that an attribute was not read; the name of a file may say anything.
+pub(super) fn of_attributes(line: &str) -> bool {
+    let mut parts = line.rsplit(": ");
+    let (last, before) = (parts.next(), parts.next());
+    last.is_some_and(|last| last.starts_with("XATTR "))
+        || before.is_some_and(|before| before.starts_with("Cannot ") && before.contains("xattr"))
+}
+
 /// Whether a line says no more than that a file went or changed while it was read.
 fn went(line: &str) -> bool {
     let known = [
@@ -312,5 +398,16 @@ fn went(line: &str) -> bool {
         "error exit delayed",
         SOCKET,
     ];
+    // What fsck finds is nobody's, and not everybody's to see.
+    let begin = [
+        "tar: ./lost+found",
+        "find: ./lost+found",
+        "find: './lost+found'",
+    ];
     known.iter().any(|known| line.contains(known))
+        || begin.iter().any(|begin| {
+            line.strip_prefix(begin)
+                .is_some_and(|rest| rest == ": Permission denied")
+        })
+        || line == "tar: can't open './lost+found': Permission denied"
 }

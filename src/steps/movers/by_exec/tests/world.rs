@@ -1,5 +1,6 @@
 //! Two folders in the place of volumes, and what happens to the streams on their way.
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
@@ -204,6 +205,7 @@ impl World {
                 root: self.path(name).display().to_string(),
                 folder: None,
                 pause: Duration::from_millis(5),
+                still: Duration::from_mins(5),
                 run: Arc::new(move |command, input, _| {
                     let way = Arc::clone(&runs);
                     Box::pin(async move {
@@ -230,6 +232,7 @@ impl World {
                 folder: self.path("session").display().to_string(),
                 run: "r1-0".to_owned(),
                 fence: 1,
+                turn: Arc::default(),
                 stays: Duration::from_mins(1),
                 piece: 100_000,
             },
@@ -296,18 +299,62 @@ pub(super) fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
+/// What is needed to read a volume, but for `tar`.
+pub(super) const READS: [&str; 9] = [
+    "sh",
+    "sha256sum",
+    "tee",
+    "tail",
+    "wc",
+    "sleep",
+    "du",
+    "find",
+    "stat",
+];
+/// What is needed to fill one, but for `tar`.
+pub(super) const FILLS: [&str; 14] = [
+    "sh",
+    "tail",
+    "sha256sum",
+    "head",
+    "cat",
+    "wc",
+    "mkfifo",
+    "mkdir",
+    "rmdir",
+    "mv",
+    "rm",
+    "sleep",
+    "sync",
+    "touch",
+];
+
 /// A folder with these programs of this machine, and a `tar` that does this.
 pub(super) fn programs(names: &[&str], tar: &str) -> TempDir {
     let place = TempDir::new().expect("a folder");
-    for program in names {
+    for program in BTreeSet::from_iter(names) {
         let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
         let found = found.iter().find(|path| path.exists()).expect(program);
         symlink(found, place.path().join(program)).expect("a link");
     }
     if !tar.is_empty() {
-        let path = place.path().join("tar");
-        fs::write(&path, format!("#!/bin/sh\n{tar}\n")).expect("room");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("room");
+        program(&place, "tar", tar);
     }
     place
+}
+
+/// Puts a program there that does this.
+pub(super) fn program(place: &TempDir, name: &str, does: &str) {
+    let path = place.path().join(name);
+    // It would be written to what it leads to.
+    fs::remove_file(&path).ok();
+    fs::write(&path, format!("#!/bin/sh\n{does}\n")).expect("room");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("room");
+}
+
+/// This machine's GNU tar, as a program of another kind calls it.
+pub(super) fn real_tar() -> &'static str {
+    let real = ["/usr/bin/tar", "/bin/tar"];
+    let real = real.iter().find(|path| Path::new(path).exists());
+    real.expect("a tar")
 }
