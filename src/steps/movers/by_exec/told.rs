@@ -193,8 +193,8 @@ impl Shell {
             let taking = async {
                 loop {
                     let came = timeout(self.still + skips, pieces.recv()).await;
-                    let Some(piece) = came.map_err(|_| self.hangs())? else {
-                        return Ok(true);
+                    let Some(piece) = came.map_err(|_| Some(self.hangs()))? else {
+                        return Ok(());
                     };
                     sum.update(&piece);
                     received += piece.len() as u64;
@@ -204,17 +204,16 @@ impl Shell {
                         let seconds = piece.len() as f64 / rate as f64;
                         sleep(Duration::from_secs_f64(seconds)).await;
                     }
-                    if to.send(piece).await.is_err() {
-                        pieces.close();
-                        return Ok(false);
-                    }
+                    // Nobody takes more: that is not to wait for what hangs.
+                    to.send(piece).await.map_err(|_| None)?;
                 }
             };
-            let telling = async { Ok::<_, Loss>(telling.await) };
-            let (said, taken) = tokio::try_join!(telling, taking)?;
-            if !taken {
-                return Ok(None);
-            }
+            let telling = async { Ok::<_, Option<Loss>>(telling.await) };
+            let said = match tokio::try_join!(telling, taking) {
+                Ok((said, ())) => said,
+                Err(None) => return Ok(None),
+                Err(Some(loss)) => return Err(loss),
+            };
             let why = match said {
                 Ok(said) => {
                     let marks = Marks::of(&nonce, &said);

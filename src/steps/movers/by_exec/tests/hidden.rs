@@ -61,7 +61,7 @@ async fn a_time_that_a_plain_tar_cuts_off_is_refused() {
     let file = fs::File::options()
         .write(true)
         .open(world.path("source/a/b/large"));
-    let early = std::time::UNIX_EPOCH - std::time::Duration::from_secs(86_400);
+    let early = std::time::UNIX_EPOCH - std::time::Duration::from_hours(24);
     file.and_then(|file| file.set_modified(early))
         .expect("the right");
     let poor = source(&world, &["busybox", "sh"], None);
@@ -83,8 +83,8 @@ async fn owners_that_cannot_be_seen_are_not_taken_for_small_ones() {
         "exit 1",
         "exit 127",
     ] {
-        let tar = format!("exec busybox tar \"$@\"");
-        let place = programs(&[&READS[..], &["busybox"]].concat(), &tar);
+        let tar = "exec busybox tar \"$@\"";
+        let place = programs(&[&READS[..], &["busybox"]].concat(), tar);
         program(&place, "stat", does);
         let poor = source(&world, &["/bin/sh"], Some(&place));
         let read = poor.read(Side::Source, "r1-0", |_| ()).await;
@@ -141,7 +141,7 @@ async fn a_tar_that_nobody_knows_is_none() {
     let shells = world.shells_of(Fault::None, &["/bin/sh"], Some(place.path().to_owned()));
     let wanted = "a `tar` that is GNU's or busybox's".to_owned();
     let looked = shells.source.look().await.expect("a look");
-    assert_eq!(looked.missing, [wanted.clone()]);
+    assert_eq!(looked.missing, std::slice::from_ref(&wanted));
     let missing = shells.target.missing().await.expect("a look");
     assert!(missing.contains(&wanted), "{missing:?}");
 }
