@@ -160,8 +160,7 @@ fn asleep_a_volume_goes_by_exec_whatever_cuts_it_off() -> Result<()> {
         move |seen| {
             if tells(seen) {
                 return match told.fetch_add(1, Ordering::Relaxed) {
-                    // Cut off, and it looks as if it had ended well.
-                    // Both sides are read back at once.
+                    // Cut off, and it looks as if it had ended well. Both sides are read back at once.
                     0 | 2 | 4 | 6 | 7 => Fate::Truncate(3 << 20),
                     _ => Fate::Pass,
                 };

@@ -269,6 +269,15 @@ impl Tree {
         }
     }
 
+    /// Whether an entry is a symlink, or a further name of one.
+    fn is_symlink(&self, entry: &Entry) -> bool {
+        let kind = match &entry.kind {
+            Kind::HardLink { to } => self.entries.get(to).map(|file| &file.kind),
+            kind => Some(kind),
+        };
+        matches!(kind, Some(Kind::Symlink { .. }))
+    }
+
     fn add(&mut self, entry: Entry) {
         if let Kind::HardLink { to } = &entry.kind {
             let names = self.links.entry(to.clone()).or_default();
@@ -383,7 +392,12 @@ impl Tree {
 }
 
 /// Takes from two entries of a path what the tars between them do not know.
-fn known_to(dialects: [Dialect; 2], pair: &mut [Option<Entry>; 2], findings: &Findings) {
+fn known_to(
+    dialects: [Dialect; 2],
+    trees: [&Tree; 2],
+    pair: &mut [Option<Entry>; 2],
+    findings: &Findings,
+) {
     if !dialects.contains(&Dialect::Plain) {
         return;
     }
@@ -397,7 +411,8 @@ fn known_to(dialects: [Dialect; 2], pair: &mut [Option<Entry>; 2], findings: &Fi
         // Whether the source has any is not known; a finding says so.
         target.metadata.xattrs.clear();
     }
-    let symlinks = [&source.kind, &target.kind].map(|kind| matches!(kind, Kind::Symlink { .. }));
+    let [one, other] = trees;
+    let symlinks = [one.is_symlink(source), other.is_symlink(target)];
     if dialects[1] != Dialect::Plain || symlinks != [true, true] {
         return;
     }
@@ -424,6 +439,7 @@ pub fn compare(
     excused: &[What],
 ) -> Verification {
     let findings = Findings::default();
+    let trees = [source, target];
     let mut excused = excused.to_vec();
     if dialects.contains(&Dialect::Plain) {
         excused.retain(|what| *what != What::Time);
@@ -442,7 +458,7 @@ pub fn compare(
             one.filter(|_| order != Ordering::Greater).cloned(),
             other.filter(|_| order != Ordering::Less).cloned(),
         ];
-        known_to(dialects, &mut pair, &findings);
+        known_to(dialects, trees, &mut pair, &findings);
         let [ours, theirs] = &pair;
         merged.take(ours.as_ref(), theirs.as_ref());
         if order != Ordering::Greater {
