@@ -390,7 +390,7 @@ pub(super) fn of_attributes(line: &str) -> bool {
 }
 
 /// Whether a line says no more than that a file went or changed while it was read.
-fn went(line: &str) -> bool {
+pub(super) fn went(line: &str) -> bool {
     let known = [
         "No such file or directory",
         "short read",

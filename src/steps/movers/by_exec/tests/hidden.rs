@@ -370,3 +370,36 @@ async fn a_stream_goes_on_behind_what_a_tail_can_count() {
         .expect("a length");
     assert_eq!(count, whole - length);
 }
+
+#[test]
+fn what_fsck_found_is_nobody_s_and_no_other_folder_is() {
+    for (line, nobodys) in [
+        ("tar: ./lost+found: Permission denied", true),
+        ("tar: can't open './lost+found': Permission denied", true),
+        ("find: './lost+found': Permission denied", true),
+        ("tar: ./x/lost+found: Permission denied", false),
+        ("tar: ./lost+found/x: Permission denied", false),
+        ("tar: ./data: Permission denied", false),
+    ] {
+        assert_eq!(told::went(line), nobodys, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_disk_refuses_in_the_end_is_an_error() {
+    let world = World::new();
+    let place = programs(&FILLS, &format!("exec {} \"$@\"", real_tar()));
+    let path = Some(place.path().to_owned());
+    let target = world.shells_of(Fault::None, &["/bin/sh"], path).target;
+    target.begin("session.1.x").await.expect("a beginning");
+    let complaint = "sync: error syncing: Input/output error";
+    let fails = format!("[ \"$*\" = '-f .' ] || {{ echo '{complaint}' >&2; exit 1; }}");
+    program(&place, "sync", &fails);
+    let (pieces, piece) = tokio::sync::mpsc::channel(1);
+    pieces.send(vec![0; 10_240]).await.expect("room");
+    drop(pieces);
+    let poured = target.pour("session.1.x", piece, |_| ()).await;
+    poured.expect("it is there");
+    let failure = never(target.close("session.1.x").await.expect_err("it is lost"));
+    assert_eq!(failure.evidence, [complaint, "sync: failed"]);
+}
