@@ -49,7 +49,8 @@ pub(crate) struct Args {
     /// A place in a bucket that the bytes may go through
     #[arg(long, value_name = "s3://BUCKET/PREFIX", help_heading = "Ways")]
     through: Option<Address>,
-    /// Ways that the bytes may go, of direct, client (this machine) and bucket, tried in this order; all if not given
+    /// Ways that the bytes may go, of direct, client (this machine) and bucket, tried in this order, all if not given; or exec
+    /// alone, without a mover: by commands in pods of --mover-image
     #[arg(
         long = "way",
         value_name = "WAYS",

@@ -190,7 +190,7 @@ spec:
 
     #[test]
     fn a_bucket_is_a_way_when_it_is_named_and_only_of_what_is_copied() {
-        use crate::plan::MoverWay::{Bucket, Client, Direct};
+        use crate::plan::MoverWay::{Bucket, Client, Direct, Exec};
         let ways = |mover: &str| {
             let plan = parse("m.yaml", &format!("{GOOD}  mover: {mover}\n"));
             plan.map(|plan| plan.spec.mover.ways())
@@ -202,12 +202,22 @@ spec:
         // They are tried in one order, however they are named.
         let named = format!("{{ways: [bucket, direct], {bucket}}}");
         assert_eq!(given(&named), [Direct, Bucket]);
+        // What needs no mover is never taken unless it is named.
+        assert_eq!(given("{ways: [exec]}"), [Exec]);
         let freeze = GOOD.replace("playbook: statefulset", "playbook: freeze");
         let freeze = freeze.replace("  target:\n    namespace: store\n", "");
         let refused = [
             ways("{ways: [bucket]}").expect_err("none is named"),
             ways(&format!("{{ways: [direct], {bucket}}}")).expect_err("it is never used"),
             ways("{ways: [rsync]}").expect_err("there is none"),
+            ways("{ways: [direct, exec]}").expect_err("one needs movers, the other has none"),
+            ways("{ways: [exec], executable: put}").expect_err("nothing of ours runs"),
+            parse(
+                "m.yaml",
+                &format!("{GOOD}  verify: warm\n  mover: {{ways: [exec]}}\n"),
+            )
+            .map(drop)
+            .expect_err("nothing is remembered"),
             parse("m.yaml", &format!("{freeze}  mover: {{ways: [direct]}}\n"))
                 .map(drop)
                 .expect_err("it copies nothing"),

@@ -415,11 +415,17 @@ impl Mover {
     /// The ways that may be taken, in the order in which they are tried.
     #[must_use]
     pub fn ways(&self) -> Vec<MoverWay> {
-        let all = [MoverWay::Direct, MoverWay::Client, MoverWay::Bucket];
+        let all = [
+            MoverWay::Direct,
+            MoverWay::Client,
+            MoverWay::Bucket,
+            MoverWay::Exec,
+        ];
         let may = |way: &MoverWay| match way {
             _ if !self.ways.is_empty() => self.ways.contains(way),
             MoverWay::Bucket => self.bucket.is_some(),
             MoverWay::Direct | MoverWay::Client => true,
+            MoverWay::Exec => false,
         };
         all.into_iter().filter(may).collect()
     }
@@ -437,6 +443,8 @@ pub enum MoverWay {
     Client,
     /// Through a bucket that both reach
     Bucket,
+    /// By commands in pods, where no mover can run: only alone
+    Exec,
 }
 
 impl fmt::Display for MoverWay {
@@ -445,6 +453,7 @@ impl fmt::Display for MoverWay {
             Self::Direct => "direct",
             Self::Client => "client",
             Self::Bucket => "bucket",
+            Self::Exec => "exec",
         })
     }
 }

@@ -136,6 +136,20 @@ fn its_ways(plan: &Plan) -> Result<(), (String, String)> {
             return refuse(field, problem);
         }
     }
+    if mover.ways().contains(&MoverWay::Exec) {
+        if mover.ways() != [MoverWay::Exec] {
+            let problem = "has `exec` beside others: those need movers, and it is the way without any; name it alone";
+            return refuse("ways", problem.to_owned());
+        }
+        if mover.executable == MoverExecutable::Put {
+            let problem = "is `put`, and by way of `exec` nothing of ours runs in a pod";
+            return refuse("executable", problem.to_owned());
+        }
+        if plan.spec.verify == Verify::Warm {
+            let problem = "is `warm`, and by way of `exec` nothing is remembered of what was read: it has to be `content`";
+            return Err(("spec.verify".to_owned(), problem.to_owned()));
+        }
+    }
     match (&mover.bucket, mover.ways().contains(&MoverWay::Bucket)) {
         (None, true) => refuse(
             "ways",

@@ -7,7 +7,7 @@ use super::Sides;
 use crate::{
     adapters::kube::{KubeError, Selector, get_opt, list_all},
     engine::{Check, Failure, Kind},
-    plan::{MoverExecutable, Plan, RunAs},
+    plan::{FreezeMode, MoverExecutable, MoverWay, Plan, RunAs},
     steps::{
         Place,
         inventory::Inventory,
@@ -32,9 +32,14 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         chosen => chosen,
     };
     let put = mover.executable == MoverExecutable::Put;
+    let by_exec = mover.ways() == [MoverWay::Exec];
+    if put && by_exec {
+        let why = "by way of `exec` nothing of ours runs in a pod: leave out either --put-mover or that way";
+        return Err(Failure::new(Kind::Blocked, why).into());
+    }
     let image = match &mover.image {
         Some(image) => image.clone(),
-        None if put => workloads_image(inventory)?,
+        None if put || by_exec => workloads_image(inventory)?,
         None => DEFAULT_IMAGE.to_owned(),
     };
     let through = mover.bucket.as_ref();
@@ -53,6 +58,7 @@ pub(super) async fn of_plan(plan: &Plan, sides: &Sides, inventory: &Inventory) -
         ways: Ways::default(),
         allowed: mover.ways(),
         through: through.transpose()?,
+        asleep: by_exec && plan.spec.freeze.mode == FreezeMode::Sleep,
         limit: sides.limit.clone(),
         only_read: false,
     })
@@ -95,7 +101,9 @@ pub struct MoverLook(pub(super) Movers);
 impl Look for MoverLook {
     async fn look(&self) -> Result<Vec<Check>> {
         let mut checks = vec![self.security(&self.0.source).await];
-        if let Some(executable) = &self.0.executable {
+        if self.0.goes_by_exec() {
+            checks.extend(self.0.check_exec().await);
+        } else if let Some(executable) = &self.0.executable {
             checks.extend(self.put(executable).await);
         } else {
             checks.push(self.image(&self.0.source).await);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{MoverLook, Parts, Playbook, Sides, ending::ending, in_place, movers};
 use crate::{
     engine::Step,
-    plan::{self, Plan, Workload},
+    plan::{self, FreezeMode, MoverWay, Plan, Workload},
     steps::{
         About,
         copy::{FinalCopy, WarmCopy},
@@ -154,10 +154,13 @@ pub(super) fn freeze_step(
     inventory: &Inventory,
     name: &str,
 ) -> FreezeStep {
+    // Where it sleeps and goes by exec, it is read in its own pod.
+    let asleep = plan.spec.freeze.mode == FreezeMode::Sleep;
+    let in_own_pod = asleep && plan.spec.mover.ways() == [MoverWay::Exec];
     let exclusive = inventory
         .volumes
         .iter()
-        .filter(|volume| volume.is_exclusive());
+        .filter(|volume| volume.is_exclusive() && !in_own_pod);
     FreezeStep {
         place: sides.source.clone(),
         workload: Workload::StatefulSet(name.to_owned()),

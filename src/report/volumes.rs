@@ -27,8 +27,8 @@ pub struct CopiedVolume {
     pub bytes_sent: u64,
     /// Seconds that it took.
     pub seconds: f64,
-    /// How the bytes went: `direct` from mover to mover, by the `client`, or through the `bucket`; empty where that is not
-    /// known.
+    /// How the bytes went: `direct` from mover to mover, by the `client`, through the `bucket`, or with no mover by `exec`;
+    /// empty where that is not known.
     pub way: String,
     /// Why by no way before it.
     pub because: Vec<String>,

@@ -100,7 +100,7 @@ impl CopiedVolume {
 
     /// Whether all of it goes in each round.
     fn goes_whole(&self) -> bool {
-        matches!(self.way, Some(Way::Bucket { .. }))
+        matches!(self.way, Some(Way::Bucket { .. } | Way::Exec))
     }
 
     fn add(&mut self, rounded: Rounded, way: Option<Way>) {
@@ -130,7 +130,7 @@ impl CopiedVolume {
 pub(super) fn went_through(cx: &Cx) -> Result<bool> {
     let copied = [cx.find(&WARM)?, cx.find(&FINAL)?];
     let mut volumes = copied.iter().flatten().flat_map(|copied| &copied.volumes);
-    Ok(volumes.any(CopiedVolume::goes_whole))
+    Ok(volumes.any(|volume| matches!(volume.way, Some(Way::Bucket { .. }))))
 }
 
 /// One round. `began` says of each volume whether an earlier round of this run may have written to its target.

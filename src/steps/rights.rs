@@ -64,25 +64,28 @@ pub fn for_journal(belongs: &Belongs) -> Vec<Rule> {
 pub fn for_movers(movers: &Movers, side: Side) -> Vec<Rule> {
     let place = movers.place(side);
     let namespace = &place.namespace;
+    let by_exec = movers.goes_by_exec();
+    let of_movers = |rules: Vec<Rule>| if by_exec { Vec::new() } else { rules };
     let mut rules = [
         all(namespace, "batch", "jobs", &["create"]),
-        all(namespace, "", "secrets", &["create"]),
-        all(namespace, "", "pods", &["get", "list", "watch"]),
-        all(namespace, "", "pods/portforward", &["create", "get"]),
+        of_movers(all(namespace, "", "secrets", &["create"])),
+        of_movers(all(namespace, "", "pods", &["get"])),
+        all(namespace, "", "pods", &["list", "watch"]),
+        of_movers(all(namespace, "", "pods/portforward", &["create", "get"])),
         all(namespace, "", "pods/log", &["get"]),
         all(namespace, "", "events", &["list", "watch"]),
     ]
     .concat();
-    if movers.executable.is_some() {
+    if movers.executable.is_some() || by_exec {
         rules.extend(all(namespace, "", "pods/exec", &["create", "get"]));
     }
     for name in movers.names(side) {
         rules.extend(one(namespace, "batch", "jobs", &LONG_LIFE, &name));
-        rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+        rules.extend(of_movers(one(namespace, "", "secrets", &SHORT_LIFE, &name)));
     }
     if side == Side::Source {
         let name = movers.keys_name();
-        rules.extend(one(namespace, "", "secrets", &SHORT_LIFE, &name));
+        rules.extend(of_movers(one(namespace, "", "secrets", &SHORT_LIFE, &name)));
     }
     rules
 }

@@ -1,7 +1,12 @@
 //! In what two entries of the same path differ.
 use super::entry::{Entry, Kind, Metadata, Xattr};
 use super::escaped::escape;
-use super::report::{Difference, DifferenceKind, What};
+use super::findings::Findings;
+use super::report::{Difference, DifferenceKind, TreeSummary, What};
+use super::summing::Summing;
+
+/// So many differences are named; the rest is counted.
+const NAMED: usize = 200;
 
 /// Whether only the permission bits, owner, attributes or time of an entry must be set: what a symlink has none of
 /// is left out.
@@ -185,5 +190,83 @@ pub(crate) fn explanation(difference: &Difference, source: Option<&Kind>) -> Opt
         | DifferenceKind::Content
         | DifferenceKind::LinkTarget
         | DifferenceKind::Device => None,
+    }
+}
+
+/// Two listings that are compared entry by entry, in canonical order, and summed up.
+pub(crate) struct Merged<'a> {
+    findings: &'a Findings,
+    excused: &'a [What],
+    source: Summing,
+    target: Summing,
+    count: u64,
+    differences: Vec<Difference>,
+}
+
+impl<'a> Merged<'a> {
+    /// What is excused a finding of the copy has explained before.
+    pub(crate) fn new(findings: &'a Findings, excused: &'a [What]) -> Self {
+        Self {
+            findings,
+            excused,
+            source: Summing::new(),
+            target: Summing::new(),
+            count: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    /// Takes in the next entry of both sides, or of one alone.
+    pub(crate) fn take(&mut self, source: Option<&Entry>, target: Option<&Entry>) {
+        if let Some(entry) = source {
+            self.source.add(entry);
+        }
+        if let Some(entry) = target {
+            self.target.add(entry);
+        }
+        let found = match (source, target) {
+            (Some(source), Some(target)) => differences(source, target),
+            (Some(source), None) => vec![alone(source, DifferenceKind::Missing)],
+            (None, Some(target)) => vec![alone(target, DifferenceKind::Extra)],
+            (None, None) => Vec::new(),
+        };
+        for difference in found {
+            match explanation(&difference, source.map(|entry| &entry.kind)) {
+                Some(what) if self.excused.contains(&what) => {
+                    self.findings.add(
+                        &difference.path,
+                        what,
+                        "the target could not keep it when it was copied",
+                    );
+                }
+                _ => {
+                    self.count += 1;
+                    if self.differences.len() < NAMED {
+                        self.differences.push(difference);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Both sides, how many differences there are, and the first of them.
+    pub(crate) fn finish(self) -> (TreeSummary, TreeSummary, (u64, Vec<Difference>)) {
+        let differences = (self.count, self.differences);
+        (self.source.finish(), self.target.finish(), differences)
+    }
+}
+
+fn alone(entry: &Entry, kind: DifferenceKind) -> Difference {
+    let name = entry.kind.letter_and_name().1.to_owned();
+    let (source, target) = if kind == DifferenceKind::Missing {
+        (name, String::new())
+    } else {
+        (String::new(), name)
+    };
+    Difference {
+        path: entry.path.clone(),
+        kind,
+        source,
+        target,
     }
 }

@@ -3,7 +3,8 @@
 //! One [`mover`] runs next to each volume. A client holds a [`control`] connection to both, lets one of them dial the
 //! other, and gives the target's mover its commands: rounds, which pull from the source what differs, and the
 //! verification, in which both sides read everything back. All connections are TLS 1.3 with the [`keys`] of the run.
-//! Movers that never meet go by an [`archive`] in a bucket, and are compared by an index there.
+//! Movers that never meet go by an [`archive`] in a bucket, and are compared by an index there. Where no mover can run,
+//! the client reads and makes the tars of other programs ([`archive::Tree`]).
 //!
 //! # The canonical order
 //!

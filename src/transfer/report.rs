@@ -166,6 +166,8 @@ pub enum What {
     HardLink,
     /// A socket, which was left out: its server makes it anew.
     Socket,
+    /// Holes of a file, which take room as zeros.
+    Holes,
 }
 
 /// Findings of one sort.

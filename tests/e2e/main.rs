@@ -14,6 +14,7 @@ mod corruption;
 mod crash;
 mod datastore;
 mod drill;
+mod exec;
 mod faults;
 mod forecast;
 mod freeze;

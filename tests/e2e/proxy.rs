@@ -91,6 +91,8 @@ pub enum Fate {
     Change(usize),
     /// It becomes a stream that breaks when so many bytes have gone to the server.
     Break(usize),
+    /// It becomes a command of whose output no more bytes come than these, while all else does, as if it ended well.
+    Truncate(usize),
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Fate + Send>;
@@ -280,7 +282,7 @@ impl Shared {
         let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let request = Request::from_parts(parts, Full::new(body));
         match fate {
-            Fate::Pass | Fate::Change(_) | Fate::Break(_) => {
+            Fate::Pass | Fate::Change(_) | Fate::Break(_) | Fate::Truncate(_) => {
                 self.forward_with(request, upgrade, &fate).await
             }
             Fate::KillBefore => {
@@ -401,6 +403,14 @@ async fn carry(
     let (at, breaks) = match fate {
         Fate::Change(at) => (*at, false),
         Fate::Break(at) => (*at, true),
+        Fate::Truncate(most) => {
+            let (mut from_client, to_client) = tokio::io::split(client);
+            let (from_server, mut to_server) = tokio::io::split(server);
+            return tokio::select! {
+                there = tokio::io::copy(&mut from_client, &mut to_server) => there.map(drop).map_err(Into::into),
+                back = super::exec::truncated(from_server, to_client, *most) => back,
+            };
+        }
         _ => {
             tokio::io::copy_bidirectional(&mut client, &mut server).await?;
             return Ok(());

@@ -241,6 +241,22 @@ fn with_its_own_executable_in_pods_it_needs_the_emitted_roles_and_no_other() -> 
 }
 
 #[test]
+fn by_exec_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
+    let small = Small::with("rights-exec", |plan, _| {
+        plan["mover"] = json!({"ways": ["exec"]});
+    })?;
+    uses_every_right(&small, 13, |small, _| {
+        let report = small.source.report(NAME)?;
+        let verified = &report["outputs"]["verify"]["volumes"][0];
+        ensure!(
+            verified["differences"] == 0 && verified["files"] == 21,
+            "{verified}"
+        );
+        small.target.ready("statefulset/db")
+    })
+}
+
+#[test]
 fn in_place_it_needs_the_emitted_roles_and_no_other() -> Result<()> {
     let small = Small::with("rights-in", |plan, _| {
         plan["target"] = json!({"storageClass": "other"});

@@ -213,8 +213,9 @@ pub struct PlanFile(tempfile::TempDir);
 impl PlanFile {
     pub fn new(namespace: &str, name: &str, mut spec: Value) -> Result<Self> {
         // A tenant's data is in stores, which no pod of ours mounts.
-        let put = spec["mover"]["executable"] == "put";
-        if spec["playbook"] != "kamaji-datastore" && spec["mover"]["image"].is_null() && !put {
+        let mover = &spec["mover"];
+        let own = mover["executable"] == "put" || mover["ways"] == json!(["exec"]);
+        if spec["playbook"] != "kamaji-datastore" && mover["image"].is_null() && !own {
             spec["mover"]["image"] = json!(mover_image()?);
         }
         let plan = json!({

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::AttachParams};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc::Sender,
     time::{sleep, timeout},
 };
 
@@ -22,6 +23,14 @@ const QUIET: Duration = Duration::from_mins(1);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// So much of what a command complains of is kept.
 const MOST_COMPLAINTS: usize = 4 << 10;
+/// Of one that is listened to, so much of the end: there it says how it went.
+const LAST_COMPLAINTS: usize = 4 << 20;
+/// More than that is let grow by so much before it is cut.
+const OVER: usize = 1 << 20;
+/// The line that stands in the place of what was cut.
+const DROPPED: &str = "what was complained of before is too long to be kept\n";
+/// What it says is given away in pieces of at most so many bytes.
+const PIECE: usize = 128 << 10;
 /// Between us and the connection, so that a large input goes in large pieces.
 const BUFFER: usize = 256 << 10;
 
@@ -53,6 +62,25 @@ pub struct Said {
 
 /// Runs a command in a container, within bounds.
 pub async fn exec(cluster: &Cluster, call: &Call<'_>) -> Result<Said, KubeError> {
+    run(cluster, call, None).await
+}
+
+/// Runs a command, and gives away what it says on its standard output as it comes, however much that is. What it
+/// complained of is the answer.
+pub async fn exec_stream(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    heard: &Sender<Vec<u8>>,
+) -> Result<String, KubeError> {
+    let said = run(cluster, call, Some(heard)).await?;
+    Ok(said.complaint)
+}
+
+async fn run(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    heard: Option<&Sender<Vec<u8>>>,
+) -> Result<Said, KubeError> {
     let api: Api<Pod> = cluster.namespaced(call.namespace);
     let what = || {
         let Call { namespace, pod, .. } = call;
@@ -62,6 +90,10 @@ pub async fn exec(cluster: &Cluster, call: &Call<'_>) -> Result<Said, KubeError>
         what: what(),
         after,
         last_seen: last_seen.to_owned(),
+    };
+    let other = |cause: String| KubeError::Other {
+        what: what(),
+        cause,
     };
     let params = AttachParams::default()
         .container(call.container)
@@ -78,10 +110,7 @@ pub async fn exec(cluster: &Cluster, call: &Call<'_>) -> Result<Said, KubeError>
         process.stderr(),
         process.take_status(),
     ) else {
-        return Err(KubeError::Other {
-            what: what(),
-            cause: "its streams were taken already".to_owned(),
-        });
+        return Err(other("its streams were taken already".to_owned()));
     };
     let status = status.map(|status| status.and_then(|status| status.message));
     let ends = Ends {
@@ -89,13 +118,14 @@ pub async fn exec(cluster: &Cluster, call: &Call<'_>) -> Result<Said, KubeError>
         output,
         complaints,
     };
-    match converse(ends, status, call.input, call.most).await {
+    match converse(ends, status, call.input, call.most, heard).await {
         Ok(said) => Ok(said),
         Err(Cut::Quiet) => Err(late(QUIET, "no byte went either way")),
-        Err(Cut::TooMuch) => Err(KubeError::Other {
-            what: what(),
-            cause: format!("it said more than the {} bytes it was asked for", call.most),
-        }),
+        Err(Cut::Unheard) => Err(other("nobody listens to it any more".to_owned())),
+        Err(Cut::TooMuch) => Err(other(format!(
+            "it said more than the {} bytes it was asked for",
+            call.most
+        ))),
     }
 }
 
@@ -111,6 +141,7 @@ struct Ends<I, O, C> {
 enum Cut {
     Quiet,
     TooMuch,
+    Unheard,
 }
 
 /// Gives a command its input, and hears all that it says, until it has ended or the connection has.
@@ -121,6 +152,7 @@ async fn converse(
     status: impl Future<Output = Option<String>>,
     mut input: &[u8],
     most: usize,
+    heard: Option<&Sender<Vec<u8>>>,
 ) -> Result<Said, Cut> {
     let Ends {
         input: mut writer,
@@ -131,8 +163,12 @@ async fn converse(
     let (mut ended, mut how) = (false, None);
     let (mut speaks, mut complains) = (true, true);
     let (mut out, mut complaint) = (Vec::new(), Vec::new());
+    let mut dropped = false;
     while !ended || speaks || complains {
         let bound = if ended || !speaks { LAST_WORDS } else { QUIET };
+        if heard.is_some() {
+            out.reserve(PIECE);
+        }
         tokio::select! {
             written = writer.write(input), if !ended && !input.is_empty() => match written {
                 Ok(count) if count > 0 => input = &input[count..],
@@ -141,13 +177,27 @@ async fn converse(
             },
             read = output.read_buf(&mut out), if speaks => {
                 speaks = read.is_ok_and(|count| count > 0);
-                if out.len() > most {
-                    return Err(Cut::TooMuch);
+                match heard {
+                    Some(heard) if !out.is_empty() => {
+                        let sent = heard.send(std::mem::take(&mut out)).await;
+                        sent.map_err(|_| Cut::Unheard)?;
+                    }
+                    None if out.len() > most => return Err(Cut::TooMuch),
+                    _ => {}
                 }
             }
             read = complaints.read_buf(&mut complaint), if complains => {
                 complains = read.is_ok_and(|count| count > 0);
-                complaint.truncate(MOST_COMPLAINTS);
+                match heard {
+                    Some(_) => {
+                        let over = complaint.len().saturating_sub(LAST_COMPLAINTS);
+                        if over > OVER {
+                            complaint.drain(..over);
+                            dropped = true;
+                        }
+                    }
+                    None => complaint.truncate(MOST_COMPLAINTS),
+                }
             }
             told = &mut status, if !ended => (ended, how) = (true, told),
             () = sleep(bound) => {
@@ -157,6 +207,9 @@ async fn converse(
                 return Err(Cut::Quiet);
             }
         }
+    }
+    if dropped {
+        complaint.splice(..0, DROPPED.bytes());
     }
     let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
     Ok(Said {
@@ -223,7 +276,9 @@ mod tests {
                 .expect("room");
             command.status.send(Some("exit code 1".to_owned())).ok();
         });
-        let said = converse(ends, told, &input, 1000).await.expect("an answer");
+        let said = converse(ends, told, &input, 1000, None)
+            .await
+            .expect("an answer");
         works.await.expect("no panic");
         assert_eq!(said.out, input);
         assert_eq!(said.complaint, "so so");
@@ -241,7 +296,7 @@ mod tests {
         output.write_all(b"half").await.expect("room");
         drop(status);
         let begun = tokio::time::Instant::now();
-        let said = converse(ends, told, &[7; 64], 100)
+        let said = converse(ends, told, &[7; 64], 100, None)
             .await
             .expect("an answer");
         assert_eq!(said.out, b"half");
@@ -254,17 +309,58 @@ mod tests {
         let (ends, told, command) = pair();
         let Command { status, .. } = command;
         status.send(Some("exit code 127".to_owned())).ok();
-        let said = converse(ends, told, &[], 100).await.expect("an answer");
+        let said = converse(ends, told, &[], 100, None)
+            .await
+            .expect("an answer");
         assert_eq!(said.complaint, "exit code 127");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_hangs_and_what_says_too_much_are_left() {
         let (ends, told, hangs) = pair();
-        assert_eq!(converse(ends, told, &[1; 64], 100).await, Err(Cut::Quiet));
+        assert_eq!(
+            converse(ends, told, &[1; 64], 100, None).await,
+            Err(Cut::Quiet)
+        );
         drop(hangs);
         let (ends, told, mut command) = pair();
         command.output.write_all(b"too much").await.expect("room");
-        assert_eq!(converse(ends, told, &[], 7).await, Err(Cut::TooMuch));
+        assert_eq!(converse(ends, told, &[], 7, None).await, Err(Cut::TooMuch));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_listened_to_is_given_away_and_of_complaints_the_end_is_kept() {
+        let (ends, told, mut command) = pair();
+        let (heard, mut hears) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+        let works = tokio::spawn(async move {
+            command.output.write_all(&[7; 1000]).await.expect("room");
+            let lines = vec![b'.'; LAST_COMPLAINTS + OVER];
+            command.complaints.write_all(&lines).await.expect("room");
+            command.complaints.write_all(b"end").await.expect("room");
+            command.status.send(None).ok();
+        });
+        let listens = async {
+            let mut all = 0;
+            while let Some(piece) = hears.recv().await {
+                all += piece.len();
+                if all == 1000 {
+                    break;
+                }
+            }
+            all
+        };
+        let conversing = converse(ends, told, &[], 0, Some(&heard));
+        let (said, all) = tokio::join!(conversing, listens);
+        works.await.expect("no panic");
+        let said = said.expect("an answer");
+        assert_eq!((said.out, all), (Vec::new(), 1000));
+        assert_eq!(said.complaint.len(), DROPPED.len() + LAST_COMPLAINTS);
+        assert!(said.complaint.starts_with(DROPPED) && said.complaint.ends_with("end"));
+
+        let (ends, told, mut command) = pair();
+        drop(hears);
+        command.output.write_all(b"hallo").await.expect("room");
+        let said = converse(ends, told, &[], 0, Some(&heard)).await;
+        assert_eq!(said, Err(Cut::Unheard));
     }
 }

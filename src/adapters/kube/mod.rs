@@ -34,7 +34,7 @@ pub use command::{CommandEnded, Written, run_command};
 pub use connect::{connect, connect_through};
 pub use error::KubeError;
 pub use evidence::{claim_evidence, job_evidence, object_events, pod_ending, pod_evidence};
-pub use exec::{Call, Said, exec};
+pub use exec::{Call, Said, exec, exec_stream};
 pub use flags::ConnectionFlags;
 pub use guard::WriteGuard;
 pub use kubeconfig::{clusters, contexts, users};

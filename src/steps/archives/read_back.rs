@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Archiving, RESERVED, UPLOADED, in_bucket};
 use crate::{
     engine::{Cx, Key, Outcome, Step, UndoPlan, Undone},
-    steps::movers::{Doing, LoneWork, is_damage},
+    steps::movers::{Doing, LoneWork, Loss},
     transfer::Side,
 };
 
@@ -62,7 +62,7 @@ impl Step for ReadBack {
                 let place = in_bucket(&repository, objects).await;
                 let read = lone.read_back(&place, &archive).await;
                 // Who went on instead of us may have sent it anew.
-                if read.as_ref().is_err_and(is_damage) && home.is_locked().await {
+                if read.as_ref().is_err_and(Loss::is_damage) && home.is_locked().await {
                     // Asked for again, the bucket would give the same: it is sent anew by whoever goes on.
                     for key in [&place.objects.data, &place.objects.index] {
                         if let Err(error) = repository.bucket().delete(key).await {

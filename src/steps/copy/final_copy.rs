@@ -30,8 +30,8 @@ impl Step for FinalCopy {
     }
 
     fn title(&self) -> String {
-        match self.movers.only_through() {
-            Some(bucket) => format!("copy all through {bucket} once more, by content"),
+        match self.movers.only_whole() {
+            Some(way) => format!("copy all {way} once more, by content"),
             None => "copy what changed since, by content".to_owned(),
         }
     }

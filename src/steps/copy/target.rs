@@ -11,7 +11,7 @@ use crate::{
         movers::{Adopted, LoneWork, Meter, Movers, Work},
         target_capacity,
     },
-    transfer::{ControlError, Inspection, Ownership, Side},
+    transfer::{Inspection, Ownership, Side},
 };
 
 /// Refuses to go on while another pod uses a target: a round deletes what the source does not have.
@@ -39,7 +39,7 @@ pub(in crate::steps) async fn look(
     }
     // Where the workload's pod has the source for itself, only the target can be looked at.
     let (alone, both): (Vec<_>, Vec<_>) =
-        (0..movers.volumes.len()).partition(|index| movers.volumes[*index].is_exclusive());
+        (0..movers.volumes.len()).partition(|index| movers.waits_for(&movers.volumes[*index]));
     let targets = movers.lone(&alone, cx, meter, &inspect()).await?;
     for (index, target) in alone.iter().zip(targets) {
         checks.extend(foreign(
@@ -135,7 +135,7 @@ fn inspect_both() -> Work<(Inspection, Inspection)> {
         Box::pin(async move {
             let source = pair.inspect(Side::Source).await?;
             let target = pair.inspect(Side::Target).await?;
-            Ok::<_, ControlError>((source, target))
+            Ok((source, target))
         })
     })
 }

@@ -74,7 +74,7 @@ impl WarmCopy {
     /// The numbers of the volumes that can be read while the workload runs.
     fn shared(&self) -> Vec<usize> {
         let volumes = self.movers.volumes.iter().enumerate();
-        let shared = volumes.filter(|(_, volume)| !volume.is_exclusive());
+        let shared = volumes.filter(|(_, volume)| !self.movers.waits_for(volume));
         shared.map(|(index, _)| index).collect()
     }
 
@@ -194,7 +194,7 @@ impl WarmCopy {
 
     /// Why it can never be said how long writes will stop, and the cure.
     fn unforeseeable(&self) -> Option<(String, &'static str)> {
-        let exclusive = |volume: &&Volume| volume.is_exclusive();
+        let exclusive = |volume: &&Volume| self.movers.waits_for(volume);
         if let Some(volume) = self.movers.volumes.iter().find(exclusive) {
             let object = self
                 .movers
@@ -235,11 +235,18 @@ impl WarmCopy {
         let whole = volumes.iter().filter(|volume| volume.goes_whole());
         let whole: u64 = whole.map(|volume| volume.bytes).sum();
         let (what, cure) = if whole > 0 {
+            let (way, cure) = if self.movers.goes_by_exec() {
+                let cure =
+                    "allow more, or let movers run: by them only what changed has to go again";
+                ("by exec", cure)
+            } else {
+                let cure = "allow more, or let the movers reach each other: by every other way only what changed has to go again";
+                ("through the bucket", cure)
+            };
             let what = format!(
-                "{} have to go through the bucket once more, all of them, and be read on both sides",
+                "{} have to go {way} once more, all of them, and be read on both sides",
                 Size(whole)
             );
-            let cure = "allow more, or let the movers reach each other: by every other way only what changed has to go again";
             (what, cure)
         } else {
             let (read, cure) = if self.verify {
@@ -282,10 +289,8 @@ impl Step for WarmCopy {
     }
 
     fn title(&self) -> String {
-        if let Some(bucket) = self.movers.only_through() {
-            return format!(
-                "copy all through {bucket} while the source runs, to measure how long it takes"
-            );
+        if let Some(way) = self.movers.only_whole() {
+            return format!("copy all {way} while the source runs, to measure how long it takes");
         }
         let compare = if self.verify { " and compare" } else { "" };
         format!("copy{compare} while the source runs, until little is left")
@@ -300,7 +305,7 @@ impl Step for WarmCopy {
             .movers
             .volumes
             .iter()
-            .filter(|volume| volume.is_exclusive());
+            .filter(|volume| self.movers.waits_for(volume));
         let mut checks: Vec<_> = exclusive
             .map(|volume| {
                 Check::warn(

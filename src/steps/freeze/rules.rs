@@ -16,10 +16,10 @@ pub fn rules(step: &FreezeStep) -> Vec<Rule> {
     let on_it = ["get", "list", "watch", "patch"]
         .map(|verb| Rule::new(verb, "apps", resource, here).on(step.workload.name()));
     // All pods of the namespace: whoever mounts the claims may be anybody's.
-    let mut pods = vec!["get", "list", "watch"];
+    let mut pods = vec!["list", "watch"];
     if step.mode == FreezeMode::Sleep {
         // A sleeper that never got ready blocks the rollout that wakes it, and is deleted.
-        pods.push("delete");
+        pods.extend(["get", "delete"]);
     }
     let pods = pods
         .into_iter()

@@ -135,21 +135,21 @@ impl Movers {
         for mover in self.all() {
             let place = self.place(mover.side);
             let cluster = place.cluster.dry_run();
-            let secret = self.secret(&mover, std::collections::BTreeMap::new());
             let job = self.job(&mover, None, None)?;
-            let secrets: kube::Api<Secret> = cluster.namespaced(&place.namespace);
             let jobs: kube::Api<Job> = cluster.namespaced(&place.namespace);
             let params = PostParams::default();
-            secrets
-                .create(&params, &secret)
-                .await
-                .map_err(KubeError::from)?;
-            jobs.create(&params, &job).await.map_err(KubeError::from)?;
             let name = self.name(&mover);
-            said.push(format!(
-                "{} created (server dry run)",
-                place.object("secret", &name)
-            ));
+            if !self.goes_by_exec() {
+                let secret = self.secret(&mover, std::collections::BTreeMap::new());
+                let secrets: kube::Api<Secret> = cluster.namespaced(&place.namespace);
+                let created = secrets.create(&params, &secret).await;
+                created.map_err(KubeError::from)?;
+                said.push(format!(
+                    "{} created (server dry run)",
+                    place.object("secret", &name)
+                ));
+            }
+            jobs.create(&params, &job).await.map_err(KubeError::from)?;
             said.push(format!(
                 "{} created (server dry run)",
                 place.object("job", &name)

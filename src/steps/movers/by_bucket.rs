@@ -11,7 +11,8 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 
 use super::{
-    Compared, Movers, Pair, Rounded, Through,
+    Compared, Movers, Rounded, Through,
+    link::Linked,
     retry::{Loss, is_damage},
     through::stored,
     watch::follow,
@@ -28,7 +29,7 @@ use crate::{
 
 impl Movers {
     /// Lets both movers see that they reach the bucket.
-    pub(super) async fn by_bucket(&self, pair: &mut Pair) -> Result<Reach, Loss> {
+    pub(super) async fn by_bucket(&self, pair: &mut Linked) -> Result<Reach, Loss> {
         let declined = |reason: String| Ok(Reach::Declined { reason });
         let Some(through) = &self.through else {
             return declined("no bucket is named".to_owned());
@@ -61,7 +62,7 @@ impl Movers {
     }
 }
 
-impl Pair {
+impl Linked {
     /// Copies all of it.
     pub(super) async fn round_through(
         &mut self,

@@ -64,7 +64,7 @@ impl Movers {
         step: &str,
     ) -> Result<[Running; 2]> {
         let both = [Side::Source, Side::Target]
-            .map(|side| self.one(Mover { index, side }, keys, sink, step));
+            .map(|side| self.one(Mover { index, side }, Some(keys), sink, step));
         let both = try_join_all(both).await?;
         let [source, target]: [Running; 2] = both
             .try_into()
@@ -72,18 +72,20 @@ impl Movers {
         Ok([source, target])
     }
 
-    /// Makes sure that one mover runs, and says where.
+    /// Makes sure that one mover runs, or without keys a pod in its place that waits with a shell alone, and says where.
     pub(super) async fn one(
         &self,
         mover: Mover,
-        keys: &Keys,
+        keys: Option<&Keys>,
         sink: &Sink,
         step: &str,
     ) -> Result<Running> {
         let place = self.place(mover.side);
         let name = self.name(&mover);
-        let secret = self.secret(&mover, keys.mover_files(mover.side));
-        create_owned(&place.api::<Secret>(), &secret).await?;
+        if let Some(keys) = keys {
+            let secret = self.secret(&mover, keys.mover_files(mover.side));
+            create_owned(&place.api::<Secret>(), &secret).await?;
+        }
         let jobs = place.api::<Job>();
         let executable = match &self.executable {
             Some(executable) => Some(executable.opened().await?),
@@ -264,7 +266,9 @@ impl Movers {
                 let kind = match error {
                     KubeError::TimedOut { .. } => Kind::TimedOut,
                     // The image is one that the user chose for what it is not made for.
-                    KubeError::WillNotHappen { .. } if given.is_some() => Kind::Blocked,
+                    KubeError::WillNotHappen { .. } if given.is_some() || self.goes_by_exec() => {
+                        Kind::Blocked
+                    }
                     _ => Kind::Error,
                 };
                 let seen = job_evidence(&place.cluster, &place.namespace, &self.name(&mover)).await;
@@ -405,6 +409,13 @@ fn has_no_shell(state: &ContainerState) -> Option<&str> {
         .then_some(said)
 }
 
+/// Whether a pod begins with a shell, as one does whose image holds no mover.
+fn needs_a_shell(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut commands = containers.filter_map(|container| container.command.as_ref()?.first());
+    commands.any(|program| program == "sh")
+}
+
 /// What the pods of one mover say about it; `given` are those that had their executable, where they are to have one.
 fn look_at(pods: &[Pod], mover: Mover, given: Option<&BTreeSet<String>>) -> (Look, Option<Came>) {
     let mut seen = "no pod yet".to_owned();
@@ -438,7 +449,9 @@ fn look_at(pods: &[Pod], mover: Mover, given: Option<&BTreeSet<String>>) -> (Loo
         if runs && given.is_some_and(|given| !given.contains(&name)) {
             return (Look::Done, Some(Came::Waits(name)));
         }
-        if let (Some(_), Some(why)) = (given, state.and_then(has_no_shell)) {
+        if (given.is_some() || needs_a_shell(pod))
+            && let Some(why) = state.and_then(has_no_shell)
+        {
             let why = format!(
                 "pod {name} cannot start: {why}; the image needs a shell (`sh`): roll back, then name another that the nodes have with --mover-image"
             );

@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// Both movers of a volume, connected to us and to each other.
-pub struct Pair {
+pub(super) struct Linked {
     /// Which volume.
-    pub index: usize,
+    pub(super) index: usize,
     pub(super) source: Control<PortStream>,
-    pub(super) target: Lone,
+    pub(super) target: Connected,
     /// Where the two cannot reach each other; cut when the pair is dropped.
     relay: Option<Relay>,
     /// Where bytes go through a bucket.
@@ -74,10 +74,10 @@ pub struct InBucket {
     pub objects: Objects,
 }
 
-/// One mover alone, for work that needs no other.
-pub struct Lone {
+/// One mover, connected to us.
+pub(super) struct Connected {
     /// Which volume.
-    pub index: usize,
+    pub(super) index: usize,
     pub(super) run: String,
     pub(super) expected: u64,
     pub(super) meter: Meter,
@@ -93,12 +93,12 @@ impl Movers {
         fence: u64,
         meter: &Meter,
         expected: u64,
-    ) -> Result<Pair, Loss> {
+    ) -> Result<Linked, Loss> {
         let (from, to) = tokio::join!(
             self.control(source, keys, fence),
             self.connect(target, keys, fence, meter, expected)
         );
-        let mut pair = Pair {
+        let mut pair = Linked {
             index: source.mover.index,
             source: from?,
             target: to?,
@@ -115,7 +115,7 @@ impl Movers {
         let (first, mut declined) = match known.clone() {
             Some(Way::Client { because }) => (MoverWay::Client, because),
             Some(Way::Bucket { because }) => (MoverWay::Bucket, because),
-            Some(Way::Direct) | None => (MoverWay::Direct, Vec::new()),
+            Some(Way::Direct | Way::Exec) | None => (MoverWay::Direct, Vec::new()),
         };
         for way in [MoverWay::Direct, MoverWay::Client, MoverWay::Bucket] {
             if way < first {
@@ -136,6 +136,8 @@ impl Movers {
                     Vec::new()
                 }
                 MoverWay::Bucket => refused(self.by_bucket(&mut pair).await?),
+                // It is the way of those that have no movers to be linked.
+                MoverWay::Exec => continue,
             };
             if refused.is_empty() {
                 if known.is_none() || way != first {
@@ -161,6 +163,7 @@ impl Movers {
                 MoverWay::Direct => "by themselves",
                 MoverWay::Client => "through this client",
                 MoverWay::Bucket => "through the bucket",
+                MoverWay::Exec => "by exec",
             });
             let or = match &self.through {
                 Some(_) => "",
@@ -177,7 +180,7 @@ impl Movers {
     }
 
     /// Connects both through this client: a port-forward to each for every connection.
-    async fn relay(&self, pair: &mut Pair, both: [&Running; 2]) -> Result<Reach, Loss> {
+    async fn relay(&self, pair: &mut Linked, both: [&Running; 2]) -> Result<Reach, Loss> {
         // One carries the listing.
         let streams = (0..=DEFAULT_CONNECTIONS)
             .map(|_| async { tokio::try_join!(self.open(both[0]), self.open(both[1])) });
@@ -202,9 +205,9 @@ impl Movers {
         fence: u64,
         meter: &Meter,
         expected: u64,
-    ) -> Result<Lone, Loss> {
+    ) -> Result<Connected, Loss> {
         let index = target.mover.index;
-        Ok(Lone {
+        Ok(Connected {
             index,
             run: self.run_of(index),
             expected,
@@ -225,7 +228,7 @@ impl Movers {
     }
 }
 
-impl Pair {
+impl Linked {
     /// Lets each dial the other; why none of them got through, and nothing when one did.
     async fn dial(&mut self, [source, target]: &[&Running; 2]) -> Result<Vec<String>, Loss> {
         let mut declined = Vec::new();
@@ -244,7 +247,7 @@ impl Pair {
     }
 
     /// What a side's volume holds.
-    pub async fn inspect(&mut self, side: Side) -> Result<Inspection, ControlError> {
+    pub(super) async fn inspect(&mut self, side: Side) -> Result<Inspection, ControlError> {
         match side {
             Side::Source => self.source.inspect(&self.target.run).await,
             Side::Target => self.target.inspect().await,
@@ -252,7 +255,11 @@ impl Pair {
     }
 
     /// Copies what differs.
-    pub async fn round(&mut self, kind: RoundKind, began: bool) -> Result<Rounded, ControlError> {
+    pub(super) async fn round(
+        &mut self,
+        kind: RoundKind,
+        began: bool,
+    ) -> Result<Rounded, ControlError> {
         if let Some(through) = self.through.clone() {
             return self.round_through(&through, kind).await;
         }
@@ -265,7 +272,7 @@ impl Pair {
             target = progress.activity;
             tell(progress);
         };
-        let Lone { run, control, .. } = &mut self.target;
+        let Connected { run, control, .. } = &mut self.target;
         let (end, ended) = oneshot::channel::<()>();
         let rounding = async {
             let summary = control.round(run, kind, began, &mut hear).await;
@@ -284,7 +291,7 @@ impl Pair {
     }
 
     /// Reads both sides back and compares them.
-    pub async fn verify(
+    pub(super) async fn verify(
         &mut self,
         excused: &[What],
         reading: Reading,
@@ -299,7 +306,7 @@ impl Pair {
             target = progress.activity;
             tell(progress);
         };
-        let Lone { run, control, .. } = &mut self.target;
+        let Connected { run, control, .. } = &mut self.target;
         let (end, ended) = oneshot::channel::<()>();
         let verifying = async {
             let verification = control.verify(run, excused, reading, &mut hear).await;
@@ -316,20 +323,20 @@ impl Pair {
     }
 }
 
-impl Lone {
+impl Connected {
     /// What the target's volume holds.
-    pub async fn inspect(&mut self) -> Result<Inspection, ControlError> {
+    pub(super) async fn inspect(&mut self) -> Result<Inspection, ControlError> {
         self.control.inspect(&self.run).await
     }
 
     /// Deletes what this run wrote to the target.
-    pub async fn wipe(&mut self) -> Result<u64, ControlError> {
+    pub(super) async fn wipe(&mut self) -> Result<u64, ControlError> {
         let mut tell = self.tell();
         self.control.wipe(&self.run, &mut tell).await
     }
 
     /// Sends the volume to a bucket. It may read no more bytes a second than these.
-    pub async fn archive(
+    pub(super) async fn archive(
         &mut self,
         place: &InBucket,
         frozen: bool,
@@ -345,7 +352,7 @@ impl Lone {
     }
 
     /// Reads an archive out of the bucket, and compares it with what was made.
-    pub async fn read_back(
+    pub(super) async fn read_back(
         &mut self,
         place: &InBucket,
         archive: &Archive,
@@ -359,7 +366,7 @@ impl Lone {
     }
 
     /// Fills the volume from an archive; what it cannot keep.
-    pub async fn extract(
+    pub(super) async fn extract(
         &mut self,
         place: &InBucket,
         archive: &Archive,
@@ -373,7 +380,7 @@ impl Lone {
     }
 
     /// Compares the volume with an archive's index, but for what it could not keep.
-    pub async fn compare(
+    pub(super) async fn compare(
         &mut self,
         place: &InBucket,
         archive: &Archive,
@@ -394,7 +401,7 @@ impl Lone {
     }
 
     /// Takes the last traces of this run off the volume. No round can follow.
-    pub async fn finish(&mut self) -> Result<(), ControlError> {
+    pub(super) async fn finish(&mut self) -> Result<(), ControlError> {
         self.control.finish(&self.run).await
     }
 
@@ -424,13 +431,14 @@ fn found(way: MoverWay, because: Vec<String>) -> Way {
         MoverWay::Direct => Way::Direct,
         MoverWay::Client => Way::Client { because },
         MoverWay::Bucket => Way::Bucket { because },
+        MoverWay::Exec => Way::Exec,
     }
 }
 
 /// Says that bytes do not go straight, which was tried or not.
 fn tell(meter: &Meter, claim: &str, way: MoverWay, tried: bool, declined: &[String]) {
     let through = match way {
-        MoverWay::Direct => return,
+        MoverWay::Direct | MoverWay::Exec => return,
         MoverWay::Client => "this client",
         MoverWay::Bucket => "the bucket",
     };

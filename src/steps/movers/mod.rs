@@ -2,10 +2,12 @@
 //!
 //! For each volume there are two Jobs, one next to the source and one next to the target. They stay from
 //! the first warm round to the last verification; whatever ends one of them in between, Kubernetes starts
-//! it again and the work goes on with what is already there.
+//! it again and the work goes on with what is already there. By exec the pods in their place only wait for commands.
 mod adopt;
 mod bucket_checks;
 mod by_bucket;
+mod by_exec;
+mod ends;
 mod ensure;
 mod keys;
 mod limit;
@@ -33,12 +35,13 @@ use crate::{
 };
 
 pub use adopt::Adopted;
+pub use ends::{Lone, Pair};
 pub use ensure::STARTS_WITHIN;
 pub use limit::Limit;
-pub use link::{Compared, InBucket, Lone, Pair, Rounded};
+pub use link::{Compared, InBucket, Rounded};
 pub use meter::{Doing, Meter};
 pub use put::{Executable, NoExecutable, Opened, has_image, may_have_image, own_digest};
-pub use retry::{LoneWork, Work, is_damage};
+pub use retry::{LoneWork, Loss, Work};
 pub use through::{Through, access, lender, stored};
 pub use way::{Way, Ways};
 
@@ -71,6 +74,8 @@ pub struct Movers {
     pub allowed: Vec<MoverWay>,
     /// The bucket that is one of them.
     pub through: Option<Through>,
+    /// Whether the source's own pods stay, asleep, so that a volume can be read in them.
+    pub asleep: bool,
     /// How fast they may copy.
     pub limit: Limit,
     /// Whether they only read, also the targets, which may be in use.
@@ -94,11 +99,26 @@ impl Movers {
         }
     }
 
-    /// Where the bucket is, if bytes may go by no other way.
+    /// By which way all of a volume goes each time, if bytes may go by no other.
     #[must_use]
-    pub fn only_through(&self) -> Option<&str> {
-        let only = self.allowed == [MoverWay::Bucket];
-        self.through.as_ref().filter(|_| only).map(Through::address)
+    pub fn only_whole(&self) -> Option<String> {
+        match (&self.allowed[..], &self.through) {
+            ([MoverWay::Bucket], Some(through)) => Some(format!("through {}", through.address())),
+            ([MoverWay::Exec], _) => Some("by exec".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether volumes go by commands in pods: then there are no movers, and pods with a shell alone have their place.
+    #[must_use]
+    pub fn goes_by_exec(&self) -> bool {
+        self.allowed == [MoverWay::Exec]
+    }
+
+    /// Whether nothing of a volume can be read as long as the workload's pod has it.
+    #[must_use]
+    pub fn waits_for(&self, volume: &Volume) -> bool {
+        volume.is_exclusive() && !(self.goes_by_exec() && self.asleep)
     }
 
     /// The place of one side.

@@ -10,7 +10,7 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::{
-    Mover, Movers,
+    Mover, Movers, by_exec,
     put::{self, Suited},
 };
 use crate::marks;
@@ -21,7 +21,7 @@ pub(super) const PORT: u16 = 7400;
 /// The container that is the mover.
 pub(super) const CONTAINER: &str = "mover";
 /// Where a mover finds its volume.
-const VOLUME: &str = "/volume";
+pub(super) const VOLUME: &str = "/volume";
 /// Where a mover finds its device, for a volume in Block mode.
 const DEVICE: &str = "/dev/volume";
 /// Where a mover finds its keys.
@@ -136,6 +136,9 @@ impl Movers {
         if let (Some(_), Some(volumes)) = (&self.executable, volumes.as_array_mut()) {
             volumes.push(put::waits(&mut container, IDLE_SECONDS));
         }
+        if self.goes_by_exec() {
+            by_exec::holds(&mut container, &mut volumes, IDLE_SECONDS);
+        }
         let mut pod = json!({
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
@@ -151,6 +154,12 @@ impl Movers {
         }
         if let Some(secret) = &self.pull_secret {
             pod["imagePullSecrets"] = json!([{"name": secret}]);
+        } else if self.goes_by_exec() {
+            // It is the workload's own image, mostly, and pulled as that is.
+            let own = &self.workload["spec"]["template"]["spec"]["imagePullSecrets"];
+            if !own.is_null() {
+                pod["imagePullSecrets"] = own.clone();
+            }
         }
         let job = json!({
             "apiVersion": "batch/v1",

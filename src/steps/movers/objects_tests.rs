@@ -46,6 +46,33 @@ async fn the_job_of_each_sort_of_mover() {
 }
 
 #[tokio::test]
+async fn by_exec_a_pod_of_the_workload_s_image_waits_with_a_shell_and_knows_no_keys() {
+    let mut movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));
+    movers.allowed = vec![crate::plan::MoverWay::Exec];
+    movers.pull_secret = None;
+    movers.workload["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
+    let side = Side::Target;
+    let job = movers.job(&Mover { index: 0, side }, None, None);
+    let job = serde_json::to_value(job.expect("a job")).expect("JSON");
+    let pod = &job["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let begin = &container["command"].as_array().expect("a command")[..2];
+    assert_eq!(begin, ["sh", "-c"]);
+    for field in ["args", "ports", "readinessProbe"] {
+        assert!(container[field].is_null(), "{container}");
+    }
+    assert_eq!(
+        container["volumeMounts"],
+        json!([{"mountPath": "/volume", "name": "volume", "readOnly": false}, {"mountPath": "/session", "name": "session"}])
+    );
+    let volumes = pod["volumes"].as_array().expect("volumes").iter();
+    let names: Vec<_> = volumes.map(|volume| volume["name"].clone()).collect();
+    assert_eq!(names, ["volume", "session"]);
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "own"}]));
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+}
+
+#[tokio::test]
 async fn in_place_a_volume_is_made_on_the_node_of_its_pod_if_it_can_be() {
     let preferred = |used: &Value, namespace: &str| {
         let mut movers = movers(RunAs::Root, Mode::Filesystem, place_with(json!([])));

@@ -31,6 +31,10 @@ impl Movers {
     /// Takes all movers away, and the run's keys.
     pub async fn remove(&self) -> Result<()> {
         try_join_all([Side::Source, Side::Target].map(|side| self.remove_side(side))).await?;
+        if self.goes_by_exec() {
+            // Pods with a shell alone know no keys.
+            return Ok(());
+        }
         self.delete(
             &self.source,
             self.source.api::<Secret>(),
@@ -44,8 +48,10 @@ impl Movers {
         let place = self.place(mover.side);
         let name = self.name(&mover);
         self.delete(place, place.api::<Job>(), "job", &name).await?;
-        self.delete(place, place.api::<Secret>(), "secret", &name)
-            .await?;
+        if !self.goes_by_exec() {
+            let secrets = place.api::<Secret>();
+            self.delete(place, secrets, "secret", &name).await?;
+        }
         let what = format!("the pods of {} to be gone", place.object("job", &name));
         let selector = Selector::labels(self.selector(&mover));
         wait_for_all(

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures::future::{BoxFuture, try_join_all};
@@ -15,14 +15,12 @@ use crate::{
 
 /// Something to be done with the movers of one volume. It may be done again: after a mover was lost it
 /// begins anew, with what is on the target already.
-pub type Work<T> = Arc<
-    dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, ControlError>> + Send + Sync,
->;
+pub type Work<T> =
+    Arc<dyn for<'pair> Fn(&'pair mut Pair) -> BoxFuture<'pair, Result<T, Loss>> + Send + Sync>;
 
 /// Something to be done with one mover alone; as [`Work`], it may be done again.
-pub type LoneWork<T> = Arc<
-    dyn for<'lone> Fn(&'lone mut Lone) -> BoxFuture<'lone, Result<T, ControlError>> + Send + Sync,
->;
+pub type LoneWork<T> =
+    Arc<dyn for<'lone> Fn(&'lone mut Lone) -> BoxFuture<'lone, Result<T, Loss>> + Send + Sync>;
 
 /// One try with the movers of a volume.
 type Attempt<'a, T> = dyn Fn() -> BoxFuture<'a, Result<T, Loss>> + Send + Sync + 'a;
@@ -36,11 +34,31 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why a try with the movers of a volume ended.
-pub(super) enum Loss {
+#[derive(Debug)]
+pub enum Loss {
     /// A mover, or the way to it, was lost: the work may go on with the next one.
     Passing(anyhow::Error),
     /// Trying again would end in the same way.
     Never(anyhow::Error),
+}
+
+impl Loss {
+    /// Whether what was read is not what was put there.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let Self::Never(error) = self else {
+            return false;
+        };
+        let failure = error.downcast_ref::<Failure>();
+        failure.is_some_and(|failure| failure.kind == Kind::Difference)
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Passing(error) | Self::Never(error)) = self;
+        write!(formatter, "{error:#}")
+    }
 }
 
 impl From<ControlError> for Loss {
@@ -111,8 +129,7 @@ fn explained(error: ControlError) -> anyhow::Error {
 }
 
 /// Whether what is in a bucket is not what was put there.
-#[must_use]
-pub fn is_damage(error: &ControlError) -> bool {
+pub(super) fn is_damage(error: &ControlError) -> bool {
     let ControlError::Fault(fault) = error else {
         return false;
     };
@@ -165,7 +182,8 @@ impl Movers {
         expected: &[u64],
         work: &Work<T>,
     ) -> Result<Vec<T>> {
-        let keys = &self.keys().await?;
+        let keys = self.keys_where_needed().await?;
+        let keys = keys.as_ref();
         let all = indices.iter().map(|index| async move {
             let expected = expected.get(*index).copied().unwrap_or_default();
             let attempt = || -> BoxFuture<'_, _> {
@@ -198,7 +216,8 @@ impl Movers {
         meter: &Meter,
         work: &LoneWork<T>,
     ) -> Result<Vec<T>> {
-        let keys = &self.keys().await?;
+        let keys = self.keys_where_needed().await?;
+        let keys = keys.as_ref();
         let all = volumes.iter().map(|(index, expected)| async move {
             let mover = Mover {
                 index: *index,
@@ -233,7 +252,7 @@ impl Movers {
             losses += 1;
             let seen = self.seen(index, sides).await;
             let most = match error.downcast_ref() {
-                Some(ControlError::Fault(Fault::Store(_))) => STORE_LOSSES,
+                Some(ControlError::Fault(Fault::Store(_) | Fault::Damaged { .. })) => STORE_LOSSES,
                 _ => LOSSES,
             };
             if losses >= most {
@@ -258,34 +277,50 @@ impl Movers {
     async fn once<T: Send>(
         &self,
         index: usize,
-        keys: &Keys,
+        keys: Option<&Keys>,
         cx: &Cx,
         meter: &Meter,
         expected: u64,
         work: &Work<T>,
     ) -> Result<T, Loss> {
+        let Some(keys) = keys else {
+            let shells = self.shells(index, cx, meter, expected).await?;
+            return work(&mut Pair::shells(shells)).await;
+        };
         let running = self.running(index, keys, &cx.sink, &meter.step()).await;
         let running = running.map_err(Loss::Never)?;
-        let mut pair = self.link(&running, keys, cx.fence, meter, expected).await?;
-        Ok(work(&mut pair).await?)
+        let linked = self.link(&running, keys, cx.fence, meter, expected).await?;
+        work(&mut Pair::movers(linked)).await
     }
 
     async fn once_alone<T: Send>(
         &self,
         mover: Mover,
-        keys: &Keys,
+        keys: Option<&Keys>,
         cx: &Cx,
         meter: &Meter,
         expected: u64,
         work: &LoneWork<T>,
     ) -> Result<T, Loss> {
+        let Some(keys) = keys else {
+            let target = self.target_shell(mover.index, cx, meter).await?;
+            return work(&mut Lone::shell(mover.index, target)).await;
+        };
         let step = meter.step();
-        let running = Box::pin(self.one(mover, keys, &cx.sink, &step));
+        let running = Box::pin(self.one(mover, Some(keys), &cx.sink, &step));
         let running = running.await.map_err(Loss::Never)?;
-        let mut lone = self
+        let connected = self
             .connect(&running, keys, cx.fence, meter, expected)
             .await?;
-        Ok(work(&mut lone).await?)
+        work(&mut Lone::mover(connected)).await
+    }
+
+    /// The keys by which movers know each other and us; none where there are no movers.
+    async fn keys_where_needed(&self) -> Result<Option<Keys>> {
+        if self.goes_by_exec() {
+            return Ok(None);
+        }
+        self.keys().await.map(Some)
     }
 
     /// What is to be seen of the movers of a volume now.
@@ -324,6 +359,7 @@ mod tests {
             (StoreFailure::Refused, Kind::Blocked),
             (StoreFailure::Damaged, Kind::Difference),
         ] {
+            assert_eq!(store(failure).is_damage(), kind == Kind::Difference);
             match store(failure) {
                 Loss::Never(error) => {
                     assert_eq!(Failure::kind_of(&error), kind);

@@ -49,6 +49,7 @@ pub(in crate::steps) fn movers(run_as: RunAs, mode: Mode, source: Place) -> Move
         ways: Ways::default(),
         allowed: Mover::default().ways(),
         through: None,
+        asleep: false,
         limit: Limit::new(None),
         only_read: false,
     }

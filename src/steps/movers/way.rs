@@ -21,6 +21,8 @@ pub enum Way {
         /// Why by no way before it.
         because: Vec<String>,
     },
+    /// By commands in pods, as a tar, with no mover.
+    Exec,
 }
 
 /// The ways that were found, by the number of the volume; all steps of a run share them.

@@ -10,7 +10,7 @@ pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 const NAME: usize = 100;
 /// The largest numbers of 7 and 11 octal digits.
 pub(super) const SHORT: u64 = 0o777_7777;
-const LONG: u64 = 0o777_7777_7777;
+pub(super) const LONG: u64 = 0o777_7777_7777;
 
 /// The keys of pax records.
 pub(super) mod key {

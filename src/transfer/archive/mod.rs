@@ -22,16 +22,19 @@
 //! has to be the next entry, with these contents. The index' own digest is in the snapshot's manifest ([`Archive`]).
 mod budget;
 mod check;
+mod foreign;
 mod head;
 mod index;
 mod list;
 mod make;
 mod map;
 mod pack;
+mod plain;
 mod reached;
 mod renewal;
 mod store;
 mod tar;
+mod tarred;
 mod unpack;
 
 use super::entry::{Digest, Entry, Kind};
@@ -43,6 +46,7 @@ use std::borrow::Cow;
 pub use check::check;
 pub use renewal::{Lender, Renewal};
 pub use store::{Access, ObjectStore, OpenStore, Secret, StoreError, StoreFailure, Upload};
+pub use tarred::{Dialect, Origin, Read, Tree, compare, read, remake};
 
 pub(crate) use check::{members, missing_members};
 pub(crate) use index::IndexReader;

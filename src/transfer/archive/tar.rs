@@ -7,7 +7,7 @@ use crate::transfer::path::TreePath;
 use crate::transfer::read::{Piece, hash_zeros};
 
 /// Nothing in a header is longer: names have 4 KiB, and a kernel lists 64 KiB of attributes of up to 64 KiB.
-const LONGEST_RECORDS: u64 = 16 << 20;
+pub(super) const LONGEST_RECORDS: u64 = 16 << 20;
 /// Holes are told in such steps, so that a terabyte of nothing can be stopped.
 const HOLE: u64 = 64 << 20;
 /// Contents are given in pieces of at most so many bytes.
@@ -29,9 +29,9 @@ pub(crate) struct Tar<'a> {
 /// One member: its entry, without a digest, and what follows in the tar.
 pub(crate) struct Member {
     pub(crate) entry: Entry,
-    map: Option<Map>,
+    pub(super) map: Option<Map>,
     /// The bytes that follow, without padding.
-    stored: u64,
+    pub(super) stored: u64,
 }
 
 /// What pax records say.
@@ -68,7 +68,7 @@ impl<'a> Tar<'a> {
         }
     }
 
-    fn damaged(&self, what: &str) -> Fault {
+    pub(super) fn damaged(&self, what: &str) -> Fault {
         Fault::Damaged {
             object: self.object.clone(),
             what: format!("{what}, before byte {} of the tar", self.position),
@@ -76,7 +76,7 @@ impl<'a> Tar<'a> {
     }
 
     /// At most so many of the bytes that are there; none at the end.
-    fn some(&mut self, most: u64) -> Result<Option<&[u8]>, Fault> {
+    pub(super) fn some(&mut self, most: u64) -> Result<Option<&[u8]>, Fault> {
         while self.at == self.bytes.len() {
             match (self.next)()? {
                 Some(bytes) => (self.bytes, self.at) = (bytes, 0),
@@ -92,7 +92,7 @@ impl<'a> Tar<'a> {
     }
 
     /// Hears of the next so many bytes, piece by piece.
-    fn each(
+    pub(super) fn each(
         &mut self,
         mut count: u64,
         mut each: impl FnMut(&[u8]) -> Result<(), Fault>,
@@ -109,7 +109,7 @@ impl<'a> Tar<'a> {
         Ok(())
     }
 
-    fn bytes(&mut self, count: u64) -> Result<Vec<u8>, Fault> {
+    pub(super) fn bytes(&mut self, count: u64) -> Result<Vec<u8>, Fault> {
         let mut all = Vec::new();
         self.each(count, |bytes| {
             all.extend_from_slice(bytes);
@@ -119,7 +119,7 @@ impl<'a> Tar<'a> {
     }
 
     /// Passes over what fills the last block.
-    fn padding(&mut self) -> Result<(), Fault> {
+    pub(super) fn padding(&mut self) -> Result<(), Fault> {
         let rest = self.position.next_multiple_of(BLOCK as u64) - self.position;
         let mut zero = true;
         self.each(rest, |bytes| {
@@ -284,7 +284,7 @@ impl<'a> Tar<'a> {
         })
     }
 
-    fn path(&self, name: Vec<u8>) -> Result<TreePath, Fault> {
+    pub(super) fn path(&self, name: Vec<u8>) -> Result<TreePath, Fault> {
         let shown = crate::transfer::escaped::escape(&name);
         TreePath::new(name)
             .ok_or_else(|| self.damaged(&format!("its member `{shown}` would leave the volume")))
@@ -379,17 +379,9 @@ impl<'a> Tar<'a> {
 }
 
 impl Records {
-    fn read(mut text: &[u8]) -> Option<Self> {
+    fn read(text: &[u8]) -> Option<Self> {
         let mut this = Self::default();
-        while !text.is_empty() {
-            let blank = text.iter().position(|byte| *byte == b' ')?;
-            let length: usize = std::str::from_utf8(&text[..blank]).ok()?.parse().ok()?;
-            let (record, rest) = text.split_at_checked(length)?;
-            text = rest;
-            let record = record.get(blank + 1..)?.strip_suffix(b"\n")?;
-            let equals = record.iter().position(|byte| *byte == b'=')?;
-            this.take(&record[..equals], &record[equals + 1..])?;
-        }
+        each_record(text, |name, value| this.take(name, value))?;
         Some(this)
     }
 
@@ -415,12 +407,29 @@ impl Records {
     }
 }
 
-fn until_zero(field: &[u8]) -> &[u8] {
+/// Hears of each pax record, its name and its value.
+pub(super) fn each_record(
+    mut text: &[u8],
+    mut take: impl FnMut(&[u8], &[u8]) -> Option<()>,
+) -> Option<()> {
+    while !text.is_empty() {
+        let blank = text.iter().position(|byte| *byte == b' ')?;
+        let length: usize = std::str::from_utf8(&text[..blank]).ok()?.parse().ok()?;
+        let (record, rest) = text.split_at_checked(length)?;
+        text = rest;
+        let record = record.get(blank + 1..)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|byte| *byte == b'=')?;
+        take(&record[..equals], &record[equals + 1..])?;
+    }
+    Some(())
+}
+
+pub(super) fn until_zero(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0);
     &field[..end.unwrap_or(field.len())]
 }
 
-fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = name;
     while let Some((byte, after)) = rest.split_first() {

@@ -3,22 +3,19 @@ use super::operation::Operation;
 use super::stream::Stream;
 use crate::transfer::activity::{Doing, Station};
 use crate::transfer::channel::Channel;
-use crate::transfer::compare::{differences, explanation};
+use crate::transfer::compare::Merged;
 use crate::transfer::counters::add;
 use crate::transfer::entry::{Entry, Kind};
 use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::recollection::Reading;
-use crate::transfer::report::{Difference, DifferenceKind, Phase, Recalled, Verification, What};
-use crate::transfer::summing::Summing;
+use crate::transfer::report::{Phase, Recalled, Verification, What};
 use crate::transfer::volume::Volume;
 use crate::transfer::work;
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-/// So many differences are named; the rest is counted.
-const NAMED: usize = 200;
 /// How often a listing that is waited for looks whether it was stopped.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -88,7 +85,7 @@ pub(crate) fn against(
         memory: Some(operation.recollection),
         reading,
     };
-    let mut merged = Merged::new(operation, excused);
+    let mut merged = Merged::new(&operation.findings, excused);
     std::thread::scope(|scope| -> Result<(), Fault> {
         let mut target = Local {
             listing: Listing::begin(scope, volume, options, operation.counters),
@@ -120,13 +117,14 @@ pub(crate) fn against(
         }
         Ok(())
     })?;
+    let (source, target, (difference_count, differences)) = merged.finish();
     Ok(Verification {
-        source: merged.source.finish(),
-        target: merged.target.finish(),
+        source,
+        target,
         source_recalled: Recalled::default(),
         target_recalled: operation.counters.recalled(operation.recollection),
-        difference_count: merged.count,
-        differences: merged.differences,
+        difference_count,
+        differences,
         findings: operation.findings.list(),
         milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
@@ -153,74 +151,5 @@ impl Local<'_> {
                 Next::End => return Ok(None),
             }
         }
-    }
-}
-
-struct Merged<'a> {
-    operation: &'a Operation<'a>,
-    excused: &'a [What],
-    source: Summing,
-    target: Summing,
-    count: u64,
-    differences: Vec<Difference>,
-}
-
-impl<'a> Merged<'a> {
-    fn new(operation: &'a Operation<'a>, excused: &'a [What]) -> Self {
-        Self {
-            operation,
-            excused,
-            source: Summing::new(),
-            target: Summing::new(),
-            count: 0,
-            differences: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, source: Option<&Entry>, target: Option<&Entry>) {
-        if let Some(entry) = source {
-            self.source.add(entry);
-        }
-        if let Some(entry) = target {
-            self.target.add(entry);
-        }
-        let found = match (source, target) {
-            (Some(source), Some(target)) => differences(source, target),
-            (Some(source), None) => vec![alone(source, DifferenceKind::Missing)],
-            (None, Some(target)) => vec![alone(target, DifferenceKind::Extra)],
-            (None, None) => Vec::new(),
-        };
-        for difference in found {
-            match explanation(&difference, source.map(|entry| &entry.kind)) {
-                Some(what) if self.excused.contains(&what) => {
-                    self.operation.findings.add(
-                        &difference.path,
-                        what,
-                        "the target could not keep it when it was copied",
-                    );
-                }
-                _ => {
-                    self.count += 1;
-                    if self.differences.len() < NAMED {
-                        self.differences.push(difference);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn alone(entry: &Entry, kind: DifferenceKind) -> Difference {
-    let name = entry.kind.letter_and_name().1.to_owned();
-    let (source, target) = if kind == DifferenceKind::Missing {
-        (name, String::new())
-    } else {
-        (String::new(), name)
-    };
-    Difference {
-        path: entry.path.clone(),
-        kind,
-        source,
-        target,
     }
 }

@@ -104,7 +104,8 @@ impl Undelivered {
     }
 }
 
-fn may_pass(error: &KubeError) -> bool {
+/// Whether the same command may come through another time.
+pub(in super::super) fn may_pass(error: &KubeError) -> bool {
     error.is_passing()
         || error.is_not_found()
         || matches!(error, KubeError::TimedOut { .. } | KubeError::Other { .. })
@@ -138,7 +139,7 @@ impl Opened {
 }
 
 /// An answer without its mark; none when that is missing, so that it was cut off.
-pub(super) fn whole(out: &[u8]) -> Option<&[u8]> {
+pub(in super::super) fn whole(out: &[u8]) -> Option<&[u8]> {
     let body = out.strip_suffix(END)?;
     (body.is_empty() || body.ends_with(b"\n")).then_some(body)
 }

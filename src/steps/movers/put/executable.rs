@@ -156,7 +156,7 @@ pub fn own_digest() -> Result<(String, u64), NoExecutable> {
     Ok((own.sha256, own.length))
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+pub(in super::super) fn hexadecimal(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits
         .filter_map(|digit| char::from_digit(digit.into(), 16))

@@ -17,9 +17,10 @@ use crate::{
     adapters::kube::{Call, KubeError, Said, exec},
     engine::{Failure, Kind, Sink},
 };
-pub(super) use deliver::Undelivered;
 use deliver::{Delivered, PIECE, deliver, runs};
+pub(super) use deliver::{Undelivered, may_pass, whole};
 
+pub(super) use executable::hexadecimal;
 pub use executable::{Executable, NoExecutable, Opened, own_digest};
 pub use suited::{Suited, has_image, may_have_image};
 

@@ -5,6 +5,7 @@ mod damaged;
 mod making;
 mod reached;
 mod strangers;
+mod tarred;
 
 use super::*;
 use crate::transfer::cancel::Cancel;
