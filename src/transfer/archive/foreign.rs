@@ -200,7 +200,8 @@ impl Tar<'_> {
     fn map_of(&self, size: u64, numbers: &[u64], stored: u64) -> Result<Map, Fault> {
         let count = (numbers.len() / 2) as u64;
         let mut all = std::iter::once(count).chain(numbers.iter().copied());
-        let map = Map::decode(size, || all.next());
+        // As many stretches as such a header has room for; GNU tar fills no small holes.
+        let map = Map::decode(size, usize::MAX, || all.next());
         map.filter(|map| numbers.len().is_multiple_of(2) && map.stored() == stored)
             .ok_or_else(|| self.damaged("the map of a sparse file is none"))
     }

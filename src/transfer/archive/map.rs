@@ -6,7 +6,7 @@ use rustix::io::Errno;
 /// Smaller files are kept whole: a map and its padding take as much as their holes.
 const LEAST: u64 = 64 << 10;
 /// A map has no more stretches than these: it is held in memory. In a file with more the smallest holes are filled.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 
 /// A stretch of data: where it begins and how long it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,10 +96,14 @@ impl Map {
         bytes
     }
 
-    /// Reads a map, number by number.
-    pub(crate) fn decode(size: u64, mut number: impl FnMut() -> Option<u64>) -> Option<Self> {
+    /// Reads a map of at most so many stretches, and one that tells the end, number by number.
+    pub(crate) fn decode(
+        size: u64,
+        most: usize,
+        mut number: impl FnMut() -> Option<u64>,
+    ) -> Option<Self> {
         let count = usize::try_from(number()?).ok()?;
-        if count > MOST + 1 {
+        if count > most.saturating_add(1) {
             return None;
         }
         let mut map = Self {
@@ -142,7 +146,7 @@ mod tests {
     fn read(bytes: &[u8], size: u64) -> Option<Map> {
         let text = String::from_utf8(bytes.to_vec()).expect("text");
         let mut lines = text.trim_end_matches('\0').lines();
-        Map::decode(size, || lines.next()?.parse().ok())
+        Map::decode(size, 2, || lines.next()?.parse().ok())
     }
 
     #[test]
@@ -160,13 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_leaves_its_file_or_goes_back_is_refused() {
+    fn a_map_that_leaves_its_file_goes_back_or_is_too_long_is_refused() {
         for text in [
             "1\n8\n3\n",
             "2\n4\n2\n3\n1\n",
             "2\n4\n2\n",
             "1\n9\n18446744073709551615\n",
             "-1\n",
+            "4\n0\n1\n2\n1\n4\n1\n10\n0\n",
         ] {
             assert_eq!(read(text.as_bytes(), 10), None, "{text}");
         }

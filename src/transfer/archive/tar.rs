@@ -1,6 +1,6 @@
 //! Reads a tar as [`super::head`] writes it, and refuses every other: what it names stays inside the volume.
 use super::head::{BLOCK, key};
-use super::map::{Map, Stretch};
+use super::map::{MOST, Map, Stretch};
 use crate::transfer::entry::{Digest, Entry, Kind, Metadata, Time, Xattr};
 use crate::transfer::fault::Fault;
 use crate::transfer::path::TreePath;
@@ -294,7 +294,7 @@ impl<'a> Tar<'a> {
     fn map(&mut self, real_size: u64, size: u64) -> Result<(Option<Map>, u64), Fault> {
         let begun = self.position;
         let mut failed = None;
-        let map = Map::decode(real_size, || {
+        let map = Map::decode(real_size, MOST, || {
             let line = self.line();
             match line {
                 Ok(number) => number,

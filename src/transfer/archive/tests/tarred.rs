@@ -8,7 +8,7 @@ use crate::transfer::report::{TreeSummary, What};
 use crate::transfer::summing::Summing;
 use crate::transfer::tests::tree;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::process::{Command, Stdio};
 
 const READ: &str = include_str!("../../../steps/movers/by_exec/read.sh");
@@ -120,6 +120,25 @@ fn gnu_tar_tells_all_that_a_mover_sees() {
         let blocks = std::fs::metadata(restored).unwrap().blocks();
         assert!(blocks < 200, "{name} takes {blocks} blocks");
     }
+}
+
+/// GNU tar tells each of them, and fills no small hole as ours do.
+#[test]
+fn more_stretches_of_data_than_an_archive_of_ours_tells() {
+    let place = Place::new(|volume| {
+        let file = std::fs::File::create(volume.join("sparse")).unwrap();
+        for stretch in 0..100_100_u64 {
+            file.write_all_at(b"data", stretch * 8192).unwrap();
+        }
+    });
+    let (tar, _) = told(GNU, &place.path("volume"));
+    let found = read(
+        origin(Side::Source),
+        &mut pieces(&tar, 1 << 20),
+        &mut |_| (),
+    )
+    .unwrap();
+    assert_eq!(found.summary(), sum(&entries(&place.path("volume"))));
 }
 
 #[test]
