@@ -103,7 +103,7 @@ impl Desk {
 
     /// Throws a file away.
     pub(crate) fn discard(&self, draft: Draft) {
-        if let Held::Numbered(_, number) = draft.held {
+        if let Waiting::Numbered(number) = draft.wait() {
             // If it stays, the next round clears it away.
             let _ = rustix::fs::unlinkat(&self.directory, number.to_string(), AtFlags::empty());
         }
