@@ -163,8 +163,12 @@ impl Answer {
     fn is_full(&self) -> bool {
         let code = self.code();
         let words = ["Quota", "StorageFull", "InsufficientStorage"];
+        // A quota of requests passes.
+        let passes = matches!(self.status, 429 | 503);
         self.status == 507
-            || words.iter().any(|word| code.contains(word))
+            || (!passes && words.iter().any(|word| code.contains(word)))
+            // Swift's.
+            || (self.is_too_large() && self.message.contains("quota"))
             // Garage's.
             || (code == "AccessDenied" && self.message.contains("quota is reached"))
     }

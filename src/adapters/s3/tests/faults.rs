@@ -337,3 +337,23 @@ async fn whoever_reads_is_told_nothing_of_room() {
     let error = bucket.list("").await.expect_err("no list");
     assert!(matches!(error, S3Error::Other { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_quota_of_requests_is_no_room() {
+    for status in [429, 503] {
+        let fault = Fault::Answer(status, "RequestQuotaExceeded", Vec::new());
+        let (_fake, bucket) = server(times("put", usize::MAX, fault)).await;
+        let error = upload(&bucket, "a", 10)
+            .await
+            .expect_err("no answer but that");
+        assert!(matches!(error, S3Error::Failed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_quota_is_no_room() {
+    let page = "<Error><Code>EntityTooLarge</Code><Message>Upload exceeds quota.</Message></Error>";
+    let (_fake, bucket) = server(times("put", 1, Fault::Page(413, page))).await;
+    let error = upload(&bucket, "a", 10).await.expect_err("no room");
+    assert!(matches!(error, S3Error::Full { .. }), "{error:?}");
+}
