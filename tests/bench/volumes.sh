@@ -43,14 +43,13 @@ keys() {
   ssh-keygen -q -t ed25519 -N '' -f "$work/keys/user"
 }
 
-# emptied: nothing of an earlier round at the target, and nothing in memory. Many small files are set aside and not
-# deleted: ext4 looks for minutes at each inode that was freed, before it gives it out again, and who copies next pays.
-# They go with the cluster.
+# emptied: nothing of an earlier round at the target, and nothing in memory. Many small files are set aside until the end
+# and not deleted: ext4 looks for minutes at each inode that was freed, before it gives it out again, and who copies next
+# pays.
 emptied() {
-  local aside
   if [ "$namespace" = bench-small ]; then
-    aside=$(mktemp -d "$(dirname "$to")/aside-XXXXXX")
-    find "$to" -mindepth 1 -maxdepth 1 -exec mv -t "$aside" {} +
+    aside=${aside:-$(mktemp -d "$(dirname "$to")/aside-XXXXXX")}
+    find "$to" -mindepth 1 -maxdepth 1 -exec mv -t "$(mktemp -d "$aside/XXXXXX")" {} +
   else
     find "$to" -mindepth 1 -delete
   fi
@@ -111,22 +110,28 @@ enciphered_alone() {
 }
 both_digested() { seconds sh -ec 'find "$1" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null & find "$2" -type f -print0 | xargs -0 -n 5000 b3sum >/dev/null; wait' - "$from" "$to"; }
 
-# beside WORK "LEAST-RATIO FUNCTION PEER"…: each round ours, then each peer, and both sides compared at last.
+ours_and_compared() {
+  emptied
+  ours_copied >>"$work/ours"
+  sync
+  echo 3 >/proc/sys/vm/drop_caches
+  both_digested >>"$work/peer-b3sum"
+}
+
+# beside WORK "LEAST-RATIO FUNCTION PEER"…: each round ours and both sides compared, and each peer: every other round
+# the peers first, as the disk is fuller for who comes later.
 beside() {
   local what=$1 round one least peer name
   shift
   rm -f "$work"/peer-* "$work/ours" "$work/verified"
   for ((round = 0; round < rounds; round++)); do
-    emptied
-    ours_copied >>"$work/ours"
-    sync
-    echo 3 >/proc/sys/vm/drop_caches
-    both_digested >>"$work/peer-b3sum"
+    [ $((round % 2)) = 1 ] || ours_and_compared
     for one; do
       read -r least peer _ <<<"$one"
       emptied
       "$peer" >>"$work/peer-$peer"
     done
+    [ $((round % 2)) = 0 ] || ours_and_compared
   done
   for one; do
     read -r least peer name <<<"$one"
