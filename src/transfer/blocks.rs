@@ -118,16 +118,24 @@ pub(crate) fn gather<'a>(
 }
 
 /// Lays what came in extents out as the block that it was; none where the extents cannot be those of a block of this
-/// length, or not of this content.
+/// length, or not of this content. What was in `content` may be in `block` then, and the other way round.
 pub(crate) fn lay_out(
-    content: &[u8],
+    content: &mut Vec<u8>,
     extents: &[Extent],
     length: usize,
     block: &mut Vec<u8>,
 ) -> Option<()> {
+    if let [only] = extents
+        && only.range() == (0..content.len())
+        && content.len() == length
+        && length > 0
+    {
+        std::mem::swap(content, block);
+        return Some(());
+    }
     block.clear();
     block.resize(length, 0);
-    let (mut rest, mut end) = (content, 0);
+    let (mut rest, mut end) = (&content[..], 0);
     for extent in extents {
         let range = extent.range();
         if range.is_empty() || range.start < end {
@@ -306,7 +314,7 @@ mod tests {
         let content = gather(&bytes, &extents, &mut scratch);
         assert_eq!(content.len(), 8192);
         let mut again = vec![9; 7];
-        lay_out(content, &extents, bytes.len(), &mut again).unwrap();
+        lay_out(&mut content.to_vec(), &extents, bytes.len(), &mut again).unwrap();
         assert!(again == bytes);
         assert_eq!(
             gaps(&extents, bytes.len()),
@@ -349,13 +357,16 @@ mod tests {
             &[extent(0, 3), extent(2, 1)],
         ] {
             assert_eq!(
-                lay_out(b"four", extents, 10, &mut block),
+                lay_out(&mut b"four".to_vec(), extents, 10, &mut block),
                 None,
                 "{extents:?}"
             );
         }
-        lay_out(b"four", &[extent(1, 1), extent(7, 3)], 10, &mut block).unwrap();
+        let mut four = b"four".to_vec();
+        lay_out(&mut four, &[extent(1, 1), extent(7, 3)], 10, &mut block).unwrap();
         assert_eq!(block, b"\0f\0\0\0\0\0our");
+        lay_out(&mut four, &[extent(0, 4)], 4, &mut block).unwrap();
+        assert_eq!(block, b"four");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Files while they are written: nobody sees them in the tree before they are put in place, and nothing of them is left
 //! when the mover dies.
 use super::metadata::CallError;
-use super::write::write_at;
+use super::write::{begin_writeback, write_at};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FsWord, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::cell::Cell;
@@ -14,6 +14,15 @@ const NEW: OFlags = OFlags::RDWR
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// So much of a file is sent to the disk at a time while more of it comes.
+const WRITEBACK: u64 = 16 << 20;
+
+/// ext2 to ext4, XFS, Btrfs and tmpfs, by their numbers in Linux's `magic.h`. ZFS names such files as well, and waits for all
+/// that it has to write with each (`zfs_link` in its `zfs_vnops_os.c`).
+const NAMED_AT_ONCE: [FsWord; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
+/// Movers have at most 17 desks, and other files open beside what waits on them.
+const DESKS: u64 = 32;
 
 /// One thread's directory for what has no place yet: threads that share one wait for each other in the kernel.
 pub(crate) struct Desk {
@@ -29,6 +38,8 @@ pub(crate) struct Draft {
     held: Held,
     /// How long what was written makes it.
     length: Cell<u64>,
+    /// Up to where it is on its way to the disk.
+    on_its_way: Cell<u64>,
 }
 
 enum Held {
@@ -44,7 +55,7 @@ pub(crate) enum Waiting {
 }
 
 impl Desk {
-    /// As many files as `waiting` are put in place together, and a mover has a handful of desks.
+    /// As many files as `waiting` are put in place together.
     pub(crate) fn new(directory: OwnedFd, waiting: usize) -> Self {
         let mut this = Self {
             directory,
@@ -53,16 +64,26 @@ impl Desk {
         };
         let room = getrlimit(Resource::Nofile)
             .current
-            .is_none_or(|most| most / 16 >= waiting as u64);
-        this.nameless = room && this.names_what_had_none();
+            .is_none_or(|most| most / DESKS >= waiting as u64);
+        let known = |magic| NAMED_AT_ONCE.contains(&magic);
+        let at_once = rustix::fs::fstatfs(&this.directory).is_ok_and(|told| known(told.f_type));
+        this.nameless = room && at_once && this.names_what_had_none();
         this
     }
 
-    /// Whether a file without a name can be made here, and given one: not on NFS, nor without `/proc`.
+    /// Whether a file without a name can be made here, and given one: not without `/proc`. Nor where files can be given
+    /// away by somebody who may not name them then, which is asked of one with setuid (`protected_hardlinks`).
     fn names_what_had_none(&mut self) -> bool {
         let name = self.take_name();
         self.make_nameless()
-            .and_then(|file| name_it(&file, self.directory.as_fd(), name.as_bytes()))
+            .and_then(|file| {
+                let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
+                if rustix::fs::fchown(&file, Some(uid), Some(gid)).is_ok() {
+                    // If this may not be done, neither may it later.
+                    let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(0o6711));
+                }
+                name_it(&file, self.directory.as_fd(), name.as_bytes())
+            })
             .and_then(|()| rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()))
             .is_ok()
     }
@@ -98,6 +119,7 @@ impl Desk {
         Ok(Draft {
             held,
             length: Cell::new(0),
+            on_its_way: Cell::new(0),
         })
     }
 
@@ -167,6 +189,11 @@ impl Draft {
         write_at(self.file(), offset, bytes)?;
         let end = offset + bytes.len() as u64;
         self.length.set(self.length.get().max(end));
+        let begun = self.on_its_way.get();
+        if end >= begun + WRITEBACK {
+            begin_writeback(self.file(), begun..end);
+            self.on_its_way.set(end);
+        }
         Ok(())
     }
 

@@ -345,6 +345,14 @@ pub(crate) fn write_at(
     Ok(())
 }
 
+/// Has the kernel begin to write what was put here to the disk, and does not wait for it: else the disk has nothing to do
+/// until the file is synced, and whoever syncs it nothing but to wait. Advice only, whose first effect is this one
+/// (`generic_fadvise` in Linux's `mm/fadvise.c`); its other is meant, too: what verifies a copy is to read the disk.
+pub(crate) fn begin_writeback(file: BorrowedFd<'_>, range: Range<u64>) {
+    let length = std::num::NonZeroU64::new(range.end - range.start);
+    let _ = rustix::fs::fadvise(file, range.start, length, Advice::DontNeed);
+}
+
 /// Writes zeros.
 pub(crate) fn zero(file: BorrowedFd<'_>, mut range: Range<u64>) -> Result<(), Errno> {
     static ZEROS: [u8; 128 << 10] = [0; 128 << 10];

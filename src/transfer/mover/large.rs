@@ -19,8 +19,8 @@ use crate::transfer::path::TreePath;
 use crate::transfer::report::{Phase, RoundKind};
 use crate::transfer::volume::Device;
 use crate::transfer::walk;
-use crate::transfer::write::Writer;
-use rustix::fd::OwnedFd;
+use crate::transfer::write::{Writer, begin_writeback};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Advice, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::ops::Range;
@@ -253,6 +253,12 @@ impl Fetching<'_> {
         };
         part.tell(channel, hands)?;
         part.receive(channel, hands)?;
+        if file.lock().written {
+            let station = channel.station();
+            station.during(Doing::Writing, || {
+                begin_writeback(target.file.as_fd(), part.bytes());
+            });
+        }
         let mut inner = file.lock();
         inner.stretches_done += 1;
         let last = inner.stretches_done == file.stretches();

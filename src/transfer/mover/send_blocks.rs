@@ -103,7 +103,9 @@ fn send(
     let Opened::File(file) = OpenFile::open(volume, &mut reader.opener, path)? else {
         return Ok(PeerReply::Gone);
     };
-    let metadata = reader.metadata(volume, path, &file)?;
+    let Some(metadata) = reader.metadata(volume, path, &file)? else {
+        return Ok(PeerReply::Gone);
+    };
     channel.send(&PeerReply::Stretch {
         metadata,
         stamp: file.stamp(),

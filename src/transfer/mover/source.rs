@@ -22,6 +22,7 @@ use crate::transfer::work;
 use crate::transfer::write::LARGE;
 use crate::transfer::xattr::XattrReader;
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -209,7 +210,7 @@ impl Reader<'_> {
         };
         file.fetch_ahead();
         let metadata = self.metadata(volume, path, &file)?;
-        Ok(Some((file, metadata)))
+        Ok(metadata.map(|metadata| (file, metadata)))
     }
 
     /// Sends one file: what it is, its pieces, and the digest of them.
@@ -278,18 +279,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What belongs to the file that is open, whatever its name leads to by now.
+    /// What belongs to the file that is open, whatever its name leads to by now; none when it went, as NFS tells.
     pub(super) fn metadata(
         &mut self,
         volume: &Volume,
         path: &TreePath,
         file: &OpenFile,
-    ) -> Result<Metadata, Fault> {
+    ) -> Result<Option<Metadata>, Fault> {
         if let Volume::Device(device) = volume {
-            return Ok(device.entry().metadata);
+            return Ok(Some(device.entry().metadata));
         }
         match self.xattrs.read(At::File(file.fd())) {
-            Ok(xattrs) => Ok(walk::metadata(&file.stat, xattrs)),
+            Ok(xattrs) => Ok(Some(walk::metadata(&file.stat, xattrs))),
+            Err(Errno::STALE) => Ok(None),
             Err(errno) => Err(volume.fault(path, "listxattr", errno)),
         }
     }

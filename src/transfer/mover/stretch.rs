@@ -4,7 +4,7 @@ use super::large::{Large, Target};
 use super::operation::Operation;
 use crate::transfer::activity::{Doing, Station};
 use crate::transfer::blocks::{
-    Answer, Block, BlockReader, Sum, gaps, lay_out, length, of_zeros, range,
+    Answer, BLOCK, Block, BlockReader, Sum, gaps, lay_out, length, of_zeros, range,
 };
 use crate::transfer::channel::Channel;
 use crate::transfer::counters::add;
@@ -39,6 +39,12 @@ pub(super) struct Stretch<'p> {
 }
 
 impl Stretch<'_> {
+    /// Where it is in the file.
+    pub(super) fn bytes(&self) -> Range<u64> {
+        let at = |block: u64| block.saturating_mul(BLOCK).min(self.file.size());
+        at(self.blocks.start)..at(self.blocks.end)
+    }
+
     /// Asks for the stretch, and tells what is here of it.
     pub(super) fn tell(&self, channel: &mut Channel, hands: &mut Hands) -> Result<(), Fault> {
         let number = self.blocks.end - self.blocks.start;
@@ -161,8 +167,13 @@ impl Stretch<'_> {
                     &self.operation.counters.bytes_sent,
                     hands.content.len() as u64,
                 );
-                lay_out(&hands.content, extents, length(&block), &mut hands.block)
-                    .ok_or_else(|| Fault::protocol(format!("content of block {number}")))?;
+                lay_out(
+                    &mut hands.content,
+                    extents,
+                    length(&block),
+                    &mut hands.block,
+                )
+                .ok_or_else(|| Fault::protocol(format!("content of block {number}")))?;
                 self.is_whole(&hands.block, *digest)?;
                 channel.station().set(Doing::Writing);
                 if sum != Sum::Hole {
