@@ -158,6 +158,10 @@ pub enum What {
     Mode,
     /// A time.
     Time,
+    /// The part of a second of a time, which a plain tar does not tell; nor is it compared then.
+    Fraction,
+    /// A time of a symlink, which a plain tar does not set; it alone is not compared then.
+    LinkTime,
     /// An extended attribute or ACL of this name.
     Xattr(#[serde(with = "escaped")] Vec<u8>),
     /// A device node, which was left out.

@@ -356,8 +356,8 @@ impl Tree {
         if source == Dialect::Plain {
             let root = TreePath::root();
             let why = "the source's `tar` tells whole seconds, not what is finer";
-            findings.add(&root, What::Time, why);
-            findings.more(&What::Time, why, self.entries.len() as u64);
+            findings.add(&root, What::Fraction, why);
+            findings.more(&What::Fraction, why, self.entries.len() as u64);
             let any = What::Xattr(b"*".to_vec());
             let why = "the source's `tar` tells no extended attributes, ACLs and capabilities: whether there were any is not known";
             findings.add(&root, any.clone(), why);
@@ -370,7 +370,7 @@ impl Tree {
                 let (path, metadata) = (&entry.path, &entry.metadata);
                 if metadata.modified.nanoseconds != 0 {
                     let why = "the target's `tar` keeps whole seconds, not what is finer";
-                    findings.add(path, What::Time, why);
+                    findings.add(path, What::Fraction, why);
                 }
                 for xattr in &metadata.xattrs {
                     let why = "the target's `tar` keeps no extended attributes";
@@ -379,7 +379,7 @@ impl Tree {
                 let symlink = matches!(entry.kind, Kind::Symlink { .. });
                 if symlink {
                     let why = "the target's `tar` sets no times of symlinks";
-                    findings.add(path, What::Time, why);
+                    findings.add(path, What::LinkTime, why);
                 }
             }
             for path in &self.sparse {
@@ -419,7 +419,7 @@ fn known_to(
     let (one, other) = (&source.metadata, &mut target.metadata);
     if one.modified != other.modified {
         let why = "the target's `tar` sets no times of symlinks";
-        findings.add(&source.path, What::Time, why);
+        findings.add(&source.path, What::LinkTime, why);
         other.modified = one.modified;
     }
     if (one.uid, one.gid) != (other.uid, other.gid) {
@@ -440,11 +440,7 @@ pub fn compare(
 ) -> Verification {
     let findings = Findings::default();
     let trees = [source, target];
-    let mut excused = excused.to_vec();
-    if dialects.contains(&Dialect::Plain) {
-        excused.retain(|what| *what != What::Time);
-    }
-    let mut merged = Merged::new(&findings, &excused);
+    let mut merged = Merged::new(&findings, excused);
     let (mut sources, mut targets) = (source.entries.values(), target.entries.values());
     let (mut one, mut other) = (sources.next(), targets.next());
     loop {

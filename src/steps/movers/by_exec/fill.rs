@@ -1,7 +1,7 @@
 //! A target is filled: what comes is digested there before it is unpacked.
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use super::{
-    ANSWER, FENCE, FILL, FOLDER, LOSSES, POUR, Shell, hexadecimal, lacked, may_pass, shown, whole,
+    ANSWER, FENCE, FILL, FOLDER, LOSSES, POUR, Shell, hexadecimal, lacked, may_pass, shown,
+    told::of_a_library, whole,
 };
 use crate::{
     engine::{Failure, Kind},
@@ -37,6 +38,9 @@ const FREED: Duration = Duration::from_mins(5);
 /// So long nothing may come before the target is told that more will.
 const STAYS: Duration = Duration::from_mins(2);
 
+/// Of all commands to all targets: whoever fails and begins anew is not to be overtaken by what it gave up.
+static TURNS: LazyLock<Arc<AtomicU64>> = LazyLock::new(Arc::default);
+
 /// The shell next to a target.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Target {
@@ -47,7 +51,8 @@ pub(in super::super) struct Target {
     pub(super) run: String,
     /// Which of all clients before and after this one is.
     pub(super) fence: u64,
-    /// How many commands it sent: one that was lost on its way may come late, and is not obeyed then.
+    /// How many commands this program sent: one that was lost on its way may come late, and is not obeyed then, whoever
+    /// sent another meanwhile.
     pub(super) turn: Arc<AtomicU64>,
     /// So long nothing may come before it is told that more will.
     pub(super) stays: Duration,
@@ -63,7 +68,7 @@ impl Target {
             folder: FOLDER.to_owned(),
             run,
             fence,
-            turn: Arc::default(),
+            turn: Arc::clone(&TURNS),
             stays: STAYS,
             piece: PIECE,
         }
@@ -470,13 +475,15 @@ fn names(told: &str) -> Vec<TreePath> {
 
 /// What a line of a tar says that it could not keep.
 fn unkept(line: &str) -> Option<What> {
-    let has = |text: &str| line.contains(text);
+    // The name of a file may say anything.
+    let said = line.rsplit(": ").nth(1).unwrap_or_default();
+    let has = |text: &str| said.starts_with(text);
     if let Some((_, rest)) = line.split_once(": Cannot set '")
         && let Some((name, _)) = rest.split_once("' extended attribute")
     {
         return Some(What::Xattr(name.as_bytes().to_vec()));
     }
-    if has("Cannot change ownership") || has("can't change owner") {
+    if has("Cannot change ownership") || has("can't change owner") || has("chown ") {
         Some(What::Owner)
     } else if has("Cannot change mode") || has("can't change mode") {
         Some(What::Mode)
@@ -513,5 +520,5 @@ fn says_nothing(line: &str) -> bool {
         "implausibly old time stamp",
         " s in the future",
     ];
-    line.trim().is_empty() || known.iter().any(|known| line.contains(known))
+    line.trim().is_empty() || of_a_library(line) || known.iter().any(|known| line.contains(known))
 }

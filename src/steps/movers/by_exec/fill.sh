@@ -39,7 +39,8 @@ begin | again | wipe | finish)
     echo alive >&2
   done &
   beating=$!
-  trap 'kill "$beating" 2>/dev/null; rm -f "working.$$"' EXIT
+  # What it deletes with may outlive it.
+  trap 'kill "$beating" 2>/dev/null; goes "$(cat "working.$$")" || rm -f "working.$$"' EXIT
   alone || answer busy
   ;;
 esac
@@ -92,19 +93,23 @@ delete() {
   echo "stays"
   return 1
 }
-# synced: what is in the volume is on its disk.
+# synced: what is in the volume is on its disk. One that knows no -f may sync all there is, and warn of that: of what went
+# well no word is heard.
 synced() {
   if sync -f . 2>/dev/null; then
-    sync -f "$root"
+    words=$(sync -f "$root" 2>&1) && return
+    printf '%s\n' "$words" >&2
+    return 1
   else
     sync
   fi
 }
-# over SESSION: the tar of a session comes to its end.
+# over SESSION: the tar of a session comes to its end; or came to it without a word, as when its shell was killed.
 over() {
   : >"$1/eof"
   left=30
   until [ -e "$1/status" ]; do
+    goes "$(cat "$1/pid" 2>/dev/null)" || return 0
     [ "$left" -gt 0 ] || return 1
     left=$((left - 1))
     sleep 1
@@ -120,7 +125,7 @@ all_over() {
 }
 # open_session SESSION: a tar waits for what comes.
 open_session() {
-  mkdir "$1" && mkfifo "$1/pipe" && echo 0 >"$1/at" || return 1
+  mkdir "$1" && mkfifo "$1/pipe" && echo 0 >"$1/at" || { rm -rf "$1" && return 1; }
   set -f
   options=
   case $(tar --version 2>/dev/null </dev/null) in
@@ -155,6 +160,7 @@ open_session() {
     # Whoever still writes is not to wait for a reader that does not come.
     cat >/dev/null
   ) </dev/null >/dev/null 2>&1 &
+  echo "$!" >"$1/pid"
 }
 case $deed in
 # inspect: whose the volume is, and how many entries are in its root

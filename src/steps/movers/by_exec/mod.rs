@@ -129,6 +129,7 @@ pub(super) fn holds(container: &mut Value, volumes: &mut Value, patience: u32) {
 /// What an image lacks, for people.
 fn lacked(word: &str) -> String {
     match word {
+        "root" => "the rights of root, without which its `tar` sets no modes".to_owned(),
         "known-tar" => "a `tar` that is GNU's or busybox's".to_owned(),
         program => format!("`{program}`"),
     }

@@ -48,7 +48,9 @@ impl Movers {
             self.target_shell(index, cx, meter)
         )?;
         let held = target.shell.look().await?;
-        if let Some(loss) = lacks(&target.shell, &held.missing) {
+        // What it could not tell again is known before anybody waits for it.
+        let loss = lacks(&target.shell, &held.missing).or_else(|| target.shell.hides(&held));
+        if let Some(loss) = loss {
             return Err(loss);
         }
         let dialect = held.dialect();

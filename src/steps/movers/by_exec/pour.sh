@@ -12,7 +12,13 @@ look)
     command -v "$program" >/dev/null 2>&1 || echo "missing $program"
   done
   case $(tar --version 2>&1 </dev/null) in
-  *"GNU tar"* | *[Bb]usy[Bb]ox*) ;;
+  *"GNU tar"*) ;;
+  *[Bb]usy[Bb]ox*)
+    # Who is not root has it set no modes, and hears nothing of that.
+    while read -r key user _; do
+      [ "$key" != Uid: ] || [ "$user" = 0 ] || echo "missing root"
+    done </proc/self/status
+    ;;
   *) echo "missing known-tar" ;;
   esac
   ;;

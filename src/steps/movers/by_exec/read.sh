@@ -14,6 +14,8 @@ folder=$2 deed=$3 nonce=$4
 say() {
   echo "$nonce $*" >&2
 }
+# What a shell says before is of its image, such as a language that it lacks.
+say "begin"
 cd "$1" || exit 1
 version=$(tar --version 2>&1 </dev/null)
 # What this tar knows: GNU's or another's.
@@ -73,7 +75,7 @@ fi
 # Another tar than GNU's cuts off what is above eight octal digits or before 1970, and says nothing.
 if [ "$dialect" = plain ]; then
   {
-    find . -exec stat -c '%u %g %Y' {} +
+    find . -path './lost+found' -prune -o -exec stat -c '%u %g %Y' {} +
     echo "status $?"
   } | {
     cut=

@@ -269,8 +269,8 @@ async fn busybox_alone_is_enough() {
     assert_eq!(
         named,
         [
-            What::Time,
-            What::Time,
+            What::Fraction,
+            What::LinkTime,
             What::Xattr(b"*".to_vec()),
             What::Holes
         ]

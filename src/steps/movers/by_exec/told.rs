@@ -96,6 +96,7 @@ impl Marks {
                 continue;
             };
             match mark.trim().split_once(' ') {
+                None if mark.trim() == "begin" => this.complaints.clear(),
                 None => this.end |= mark.trim() == "end",
                 Some(("status", status)) => this.status = status.parse().ok(),
                 Some(("length", length)) => this.length = length.parse().ok(),
@@ -373,9 +374,15 @@ pub(super) fn refused(fault: Fault) -> Loss {
     }
 }
 
+/// Whether a line says of a library, before a program begins, that it is not there.
+pub(super) fn of_a_library(line: &str) -> bool {
+    line.starts_with("ERROR: ld.so: ") && line.ends_with(": ignored.")
+}
+
 /// Whether a line says of a socket that it is left out, or that there can be no attributes, as FUSE does.
 fn is_harmless(line: &str) -> bool {
     line.ends_with(SOCKET)
+        || of_a_library(line)
         || (of_attributes(line)
             && line.contains("listxattr")
             && line.ends_with(": Operation not supported"))

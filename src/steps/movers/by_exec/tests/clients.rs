@@ -2,6 +2,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use super::{
+    super::fill::Target,
     told,
     world::{FILLS, Fault, World, program, programs, real_tar},
 };
@@ -50,6 +51,29 @@ async fn what_still_unpacks_ends_before_the_volume_is_wiped() {
     target.wipe().await.expect("it is ours");
     assert!(!world.path("session/session.1.old").exists());
     assert_eq!(world.names(), ["lost+found"]);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_without_a_word_is_in_nobody_s_way() {
+    let world = World::new();
+    let shells = world.shells(Fault::None);
+    shells
+        .target
+        .begin("session.1.killed")
+        .await
+        .expect("a beginning");
+    let session = world.path("session/session.1.killed");
+    let process = fs::read_to_string(session.join("pid")).expect("its shell");
+    let killed = std::process::Command::new("kill")
+        .args(["-9", process.trim()])
+        .status();
+    assert!(killed.expect("a kill").success());
+    // One whose folder was full has less.
+    let torn = world.path("session/session.1.torn");
+    fs::create_dir(&torn).expect("room");
+    shells.round(RoundKind::Final).await.expect("a round");
+    assert!(!session.exists() && !torn.exists());
+    world.is_moved();
 }
 
 #[tokio::test]
@@ -113,6 +137,21 @@ async fn a_command_that_comes_late_is_not_obeyed() {
         .await
         .expect("an answer");
     world.is_moved();
+}
+
+#[tokio::test]
+async fn whoever_begins_anew_is_not_overtaken_by_what_it_gave_up() {
+    let world = World::new();
+    let sent = || {
+        let shell = world.shells(Fault::None).target.shell;
+        let command = Target::new(shell, "r1-0".to_owned(), 1).command(&["begin", "session.1.x"]);
+        let [.., turn, _, _] = &command[..] else {
+            panic!("no turn: {command:?}");
+        };
+        turn.parse::<u64>().expect("a number")
+    };
+    let (first, second) = (sent(), sent());
+    assert!(first < second, "{first} {second}");
 }
 
 #[tokio::test]
