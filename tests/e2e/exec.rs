@@ -246,7 +246,7 @@ fn what_cannot_go_by_exec_is_declined_before_anything_is_frozen() -> Result<()> 
         .flatten()
         .collect();
     ensure!(
-        named.iter().any(|found| found["what"] == "time"),
+        named.iter().any(|found| found["what"] == "fraction"),
         "{copied}"
     );
     // Both sides are read once more, by the same way.

@@ -32,6 +32,10 @@ const CONFLICTS: u32 = 5;
 const CONFLICT_WAIT: Duration = Duration::from_millis(500);
 /// How long what is not whole may take to be taken away.
 const TIDY: Duration = Duration::from_secs(30);
+/// How often an upload is aborted that is still there,
+const ABORTS: u32 = 5;
+/// so long after the last time.
+const ABORT_PAUSE: Duration = Duration::from_millis(200);
 /// Largest object that is read in one piece.
 const LARGEST: u64 = 4 << 20;
 
@@ -419,6 +423,21 @@ impl Bucket {
     ///
     /// The server does not do it.
     pub async fn abort(&self, upload: &Unfinished) -> Result<(), S3Error> {
+        for _ in 0..ABORTS {
+            self.abort_once(upload).await?;
+            // A part that was on its way may have come since, and is there then (S3's `AbortMultipartUpload` says so).
+            // Whoever may not list uploads is not told.
+            match self.unfinished(&upload.key).await {
+                Ok(found) if found.iter().any(|found| found.id == upload.id) => {
+                    tokio::time::sleep(ABORT_PAUSE).await;
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn abort_once(&self, upload: &Unfinished) -> Result<(), S3Error> {
         let request = self.request("abort the upload of", &upload.key);
         let aborted = self.call(&request, |client| {
             client

@@ -172,11 +172,13 @@ async fn what_is_there_is_never_written_over() {
 async fn an_upload_that_is_dropped_leaves_nothing() {
     let reached = Arc::new(AtomicBool::new(false));
     let seen_it = Arc::clone(&reached);
+    // A part that was on its way brings it back once.
+    let mut brought_back = times("abort", 1, Fault::Page(204, ""));
     let (fake, bucket) = server(move |seen| {
         if seen.what() == "part" {
             seen_it.store(true, Ordering::SeqCst);
         }
-        None
+        brought_back(seen)
     })
     .await;
     let (mut feed, parts) = feed(PART);
@@ -196,6 +198,8 @@ async fn an_upload_that_is_dropped_leaves_nothing() {
     assert!(uploading.await.is_err());
     assert!(bucket.tidied().await);
     assert!(fake.world().uploads.is_empty() && fake.world().objects.is_empty());
+    let aborts = fake.asked().into_iter().filter(|asked| *asked == "abort");
+    assert_eq!(aborts.count(), 2);
     drop(feed);
 }
 
