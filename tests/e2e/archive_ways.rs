@@ -48,7 +48,9 @@ fn rotated(
     tree::assert_equal(&folder, restored.path(), 0)?;
     let (_, state) = only(&server)?;
     ensure!(state == "whole", "{state}");
-    let left = server.objects()?;
+    // A part that was sent twice may stay in the server's own folder, which no client sees.
+    let mut left = server.objects()?;
+    left.retain(|path| !path.starts_with(".sgwtmp"));
     ensure!(left.len() == 3, "{left:#?}");
     // By now the old ones are of no use to anybody.
     let refused = server.migrate(OLD, &["snapshot", "list", REPOSITORY])?;

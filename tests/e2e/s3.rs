@@ -224,7 +224,12 @@ impl Server {
         let mut found = Vec::new();
         let mut folders = vec![self.data()];
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder)? {
+            let entries = match std::fs::read_dir(&folder) {
+                // The server takes folders away in which nothing is left.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
                 let path = entry?.path();
                 if path.is_dir() {
                     folders.push(path);
