@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{Cx, Failure, Holds, Key, Kind, Limited, Outcome, Step, UndoPlan, Undone},
-    transfer::{Difference, DifferenceKind, Finding, Reading, Recalled, Verification, What},
+    transfer::{Difference, DifferenceKind, Excuse, Finding, Reading, Recalled, Verification},
 };
 
 /// Compares source and target by content.
@@ -147,7 +147,7 @@ const TOLD: usize = 50;
 
 impl Verify {
     /// `excused` is by volume: what one of them could not keep is still a difference on the others.
-    fn work(excused: Vec<Vec<What>>, reading: Reading) -> Work<Compared> {
+    fn work(excused: Vec<Vec<Excuse>>, reading: Reading) -> Work<Compared> {
         Arc::new(move |pair| {
             let excused = excused.get(pair.index).cloned().unwrap_or_default();
             Box::pin(async move { pair.verify(&excused, reading).await })
@@ -260,13 +260,13 @@ impl Step for Verify {
 }
 
 /// What the copy of each volume could not keep.
-pub(super) fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<What>> {
-    let of = |volume: &Volume| -> Vec<What> {
+pub(super) fn excused(copied: &[CopiedVolume], volumes: &[Volume]) -> Vec<Vec<Excuse>> {
+    let of = |volume: &Volume| -> Vec<Excuse> {
         let copied = copied
             .iter()
             .filter(|copied| copied.target == volume.target);
         let findings = copied.flat_map(|copied| &copied.findings);
-        findings.map(|finding| finding.what.clone()).collect()
+        findings.map(Excuse::of).collect()
     };
     volumes.iter().map(of).collect()
 }
@@ -298,6 +298,7 @@ pub(super) fn told(claim: &str, difference: &Difference) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::What;
     use serde_json::json;
 
     #[test]
@@ -319,6 +320,7 @@ mod tests {
         let owner = json!([{"what": "owner", "why": "chown", "count": 1, "examples": []}]);
         let copied = [copied("data", owner), copied("log", json!([]))];
         let volumes = [volume("log"), volume("data")];
-        assert_eq!(excused(&copied, &volumes), [vec![], vec![What::Owner]]);
+        let anywhere = Excuse::from(What::Owner);
+        assert_eq!(excused(&copied, &volumes), [vec![], vec![anywhere]]);
     }
 }

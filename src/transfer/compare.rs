@@ -2,7 +2,8 @@
 use super::entry::{Entry, Kind, Metadata, Xattr};
 use super::escaped::escape;
 use super::findings::Findings;
-use super::report::{Difference, DifferenceKind, TreeSummary, What};
+use super::path::TreePath;
+use super::report::{Difference, DifferenceKind, Excuse, TreeSummary, What};
 use super::summing::Summing;
 
 /// So many differences are named; the rest is counted.
@@ -196,7 +197,7 @@ pub(crate) fn explanation(difference: &Difference, source: Option<&Kind>) -> Opt
 /// Two listings that are compared entry by entry, in canonical order, and summed up.
 pub(crate) struct Merged<'a> {
     findings: &'a Findings,
-    excused: &'a [What],
+    excused: &'a [Excuse],
     source: Summing,
     target: Summing,
     count: u64,
@@ -205,7 +206,7 @@ pub(crate) struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     /// What is excused a finding of the copy has explained before.
-    pub(crate) fn new(findings: &'a Findings, excused: &'a [What]) -> Self {
+    pub(crate) fn new(findings: &'a Findings, excused: &'a [Excuse]) -> Self {
         Self {
             findings,
             excused,
@@ -232,7 +233,7 @@ impl<'a> Merged<'a> {
         };
         for difference in found {
             match explanation(&difference, source.map(|entry| &entry.kind)) {
-                Some(what) if self.excused.contains(&what) => {
+                Some(what) if self.is_excused(&what, &difference.path, source) => {
                     self.findings.add(
                         &difference.path,
                         what,
@@ -247,6 +248,16 @@ impl<'a> Merged<'a> {
                 }
             }
         }
+    }
+
+    /// What a further name of a file shows was found at the file's first name.
+    fn is_excused(&self, what: &What, path: &TreePath, source: Option<&Entry>) -> bool {
+        let first = match source.map(|entry| &entry.kind) {
+            Some(Kind::HardLink { to }) => Some(to),
+            _ => None,
+        };
+        let covers = |path| self.excused.iter().any(|excuse| excuse.covers(what, path));
+        covers(path) || first.is_some_and(covers)
     }
 
     /// Both sides, how many differences there are, and the first of them.

@@ -7,7 +7,7 @@ use super::keys::ClientKeys;
 use super::protocol::{Command, Reply, Request};
 use super::recollection::Reading;
 use super::report::{
-    Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification, What,
+    Excuse, Finding, Inspection, MoverInfo, Progress, Reach, RoundKind, RoundSummary, Verification,
 };
 use super::side::Side;
 use super::tls;
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
     pub async fn verify(
         &mut self,
         run: &str,
-        excused: &[What],
+        excused: &[Excuse],
         reading: Reading,
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verification, ControlError> {
@@ -352,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Control<S> {
         access: &Access,
         objects: &Objects,
         archive: &Archive,
-        excused: &[What],
+        excused: &[Excuse],
         on_progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verification, ControlError> {
         let command = Command::Compare {

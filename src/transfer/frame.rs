@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The first bytes of the greeting.
 pub(crate) const MAGIC: [u8; 16] = *b"kubectl-migrate\n";
 /// The version of everything that goes over the wire. Both ends must have the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 /// The version of this executable.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

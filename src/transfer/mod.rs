@@ -77,8 +77,8 @@ pub use mover::DEFAULT_CONNECTIONS;
 pub use recollection::Reading;
 pub use relay::Relay;
 pub use report::{
-    Difference, DifferenceKind, Finding, Inspection, Ownership, Progress, Reach, Recalled, Room,
-    RoundKind, RoundSummary, TreeSummary, Verification, What,
+    Difference, DifferenceKind, EXAMPLES, Excuse, Finding, Inspection, Ownership, Progress, Reach,
+    Recalled, Room, RoundKind, RoundSummary, TreeSummary, Verification, What,
 };
 pub use side::Side;
 

@@ -8,8 +8,8 @@ use super::listing::Digests;
 use super::path::TreePath;
 use super::recollection::Reading;
 use super::report::{
-    Finding, Inspection, MoverInfo, Progress, Reach, Recalled, RoundKind, RoundSummary,
-    Verification, What,
+    Excuse, Finding, Inspection, MoverInfo, Progress, Reach, Recalled, RoundKind, RoundSummary,
+    Verification,
 };
 use super::side::Side;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     },
     Verify {
         run: String,
-        excused: Vec<What>,
+        excused: Vec<Excuse>,
         reading: Reading,
     },
     Finish {
@@ -89,7 +89,7 @@ pub(crate) enum Command {
         access: Access,
         objects: Objects,
         archive: Archive,
-        excused: Vec<What>,
+        excused: Vec<Excuse>,
     },
     /// Tells what the workers have been at since the mover began, also while something is under way.
     Activity,

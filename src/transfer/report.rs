@@ -174,6 +174,48 @@ pub enum What {
     Holes,
 }
 
+/// What explains differences between two sides: a target that could not keep something.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Excuse {
+    /// What could not be kept.
+    pub what: What,
+    /// At these entries; anywhere, if there are none.
+    pub only: Vec<TreePath>,
+}
+
+/// Wherever it is.
+impl From<What> for Excuse {
+    fn from(what: What) -> Self {
+        Self {
+            what,
+            only: Vec::new(),
+        }
+    }
+}
+
+impl Excuse {
+    /// What a finding explains: where it names all entries that it is of, nothing at any other.
+    #[must_use]
+    pub fn of(finding: &Finding) -> Self {
+        let all = finding.count == finding.examples.len() as u64;
+        Self {
+            what: finding.what.clone(),
+            only: if all {
+                finding.examples.clone()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// Whether it explains this difference of an entry. A device or a hard link may be missed at another name.
+    #[must_use]
+    pub fn covers(&self, what: &What, path: &TreePath) -> bool {
+        let anywhere = self.only.is_empty() || matches!(what, What::Device | What::HardLink);
+        self.what == *what && (anywhere || self.only.contains(path))
+    }
+}
+
 /// Findings of one sort.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Finding {

@@ -21,8 +21,8 @@ use crate::{
     adapters::{kube::PortStream, s3::S3Error},
     steps::inventory::Mode,
     transfer::{
-        Control, ControlError, Fault, Finding, Progress, Reach, RoundKind, RoundSummary, Side,
-        TreeSummary, Verification, What,
+        Control, ControlError, Excuse, Fault, Finding, Progress, Reach, RoundKind, RoundSummary,
+        Side, TreeSummary, Verification,
         archive::{Access, Archive, Objects, StoreError, StoreFailure},
     },
 };
@@ -174,7 +174,7 @@ impl Linked {
     pub(super) async fn verify_through(
         &mut self,
         through: &Through,
-        excused: &[What],
+        excused: &[Excuse],
     ) -> Result<Compared, ControlError> {
         let begun = Instant::now();
         let objects = through.objects(&self.claim, "verify");

@@ -8,7 +8,7 @@ use super::{
     retry::Loss,
 };
 use crate::transfer::{
-    Finding, Inspection, Reading, RoundKind, Side, Verification, What, archive::Archive,
+    Excuse, Finding, Inspection, Reading, RoundKind, Side, Verification, archive::Archive,
 };
 
 /// Both ends of a volume.
@@ -70,7 +70,7 @@ impl Pair {
     }
 
     /// Reads both sides back and compares them.
-    pub async fn verify(&mut self, excused: &[What], reading: Reading) -> Result<Compared, Loss> {
+    pub async fn verify(&mut self, excused: &[Excuse], reading: Reading) -> Result<Compared, Loss> {
         match &mut self.ends {
             Ends::Movers(linked) => Ok(linked.verify(excused, reading).await?),
             Ends::Shells(shells) => shells.verify(excused).await,
@@ -158,7 +158,7 @@ impl Lone {
         &mut self,
         place: &InBucket,
         archive: &Archive,
-        excused: &[What],
+        excused: &[Excuse],
     ) -> Result<Verification, Loss> {
         Ok(self.only_mover()?.compare(place, archive, excused).await?)
     }

@@ -15,8 +15,8 @@ use crate::{
     engine::{Failure, Kind, Limited},
     plan::MoverWay,
     transfer::{
-        Activity, Control, ControlError, DEFAULT_CONNECTIONS, Finding, Inspection, Progress, Reach,
-        Reading, Relay, RoundKind, RoundSummary, Side, Verification, What,
+        Activity, Control, ControlError, DEFAULT_CONNECTIONS, Excuse, Finding, Inspection,
+        Progress, Reach, Reading, Relay, RoundKind, RoundSummary, Side, Verification,
         archive::{Access, Archive, Lender, Objects},
     },
 };
@@ -293,7 +293,7 @@ impl Linked {
     /// Reads both sides back and compares them.
     pub(super) async fn verify(
         &mut self,
-        excused: &[What],
+        excused: &[Excuse],
         reading: Reading,
     ) -> Result<Compared, ControlError> {
         // There both sides are read as a whole each time, one after the other.
@@ -384,7 +384,7 @@ impl Connected {
         &mut self,
         place: &InBucket,
         archive: &Archive,
-        excused: &[What],
+        excused: &[Excuse],
     ) -> Result<Verification, ControlError> {
         let (access, objects) = self.take(place);
         let mut tell = self.tell();

@@ -12,7 +12,7 @@ use crate::{
         movers::{Doing, LoneWork},
         verify,
     },
-    transfer::{Finding, Side, Verification, What},
+    transfer::{Excuse, Finding, Side, Verification},
 };
 
 /// Reads the volumes back, and compares every file with the digest that the snapshot has of it.
@@ -73,7 +73,7 @@ impl Step for Compare {
             let (objects, archive) = places[lone.index].clone();
             let repository = repository.clone();
             let findings = filled.findings.get(lone.index).into_iter().flatten();
-            let excused: Vec<What> = findings.map(|finding| finding.what.clone()).collect();
+            let excused: Vec<Excuse> = findings.map(Excuse::of).collect();
             Box::pin(async move {
                 let place = in_bucket(&repository, objects).await;
                 lone.compare(&place, &archive, &excused).await

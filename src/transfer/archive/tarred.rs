@@ -13,7 +13,7 @@ use crate::transfer::fault::Fault;
 use crate::transfer::findings::Findings;
 use crate::transfer::path::TreePath;
 use crate::transfer::read::Piece;
-use crate::transfer::report::{Finding, Recalled, TreeSummary, Verification, What};
+use crate::transfer::report::{Excuse, Finding, Recalled, TreeSummary, Verification, What};
 use crate::transfer::side::Side;
 use crate::transfer::summing::Summing;
 use crate::transfer::work;
@@ -436,7 +436,7 @@ pub fn compare(
     source: &Tree,
     target: &Tree,
     dialects: [Dialect; 2],
-    excused: &[What],
+    excused: &[Excuse],
 ) -> Verification {
     let findings = Findings::default();
     let trees = [source, target];

@@ -16,7 +16,7 @@ use crate::transfer::metadata::Before;
 use crate::transfer::path::TreePath;
 use crate::transfer::read::{How, Piece, ToDigest};
 use crate::transfer::recollection::Reading;
-use crate::transfer::report::{Phase, Verification, What};
+use crate::transfer::report::{Excuse, Phase, Verification};
 use crate::transfer::root::{Parents, Root};
 use crate::transfer::volume::{Device, Opener, Volume};
 use crate::transfer::work::Work;
@@ -222,7 +222,7 @@ pub(super) fn compare(
     store: &dyn ObjectStore,
     objects: &Objects,
     archive: &Archive,
-    excused: &[What],
+    excused: &[Excuse],
 ) -> Result<Verification, Fault> {
     let mut index = IndexReader::open(store, &objects.index, archive)?;
     // A device may be larger than what it was filled with.

@@ -10,7 +10,7 @@ use crate::transfer::fault::Fault;
 use crate::transfer::listing::{Digests, Listing, Next, Options};
 use crate::transfer::path::TreePath;
 use crate::transfer::recollection::Reading;
-use crate::transfer::report::{Phase, Recalled, Verification, What};
+use crate::transfer::report::{Excuse, Phase, Recalled, Verification};
 use crate::transfer::volume::Volume;
 use crate::transfer::work;
 use std::cmp::Ordering;
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Compares everything with everything.
 pub(crate) fn verify(
     operation: &Operation<'_>,
-    excused: &[What],
+    excused: &[Excuse],
     reading: Reading,
     peers: &mut [Channel],
 ) -> Result<Verification, Fault> {
@@ -64,7 +64,7 @@ pub(crate) fn verify(
 pub(crate) fn against(
     operation: &Operation<'_>,
     volume: &Volume,
-    excused: &[What],
+    excused: &[Excuse],
     reading: Reading,
     station: &Station,
     mut source: impl FnMut() -> Result<Option<Entry>, Fault>,

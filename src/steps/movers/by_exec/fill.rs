@@ -15,13 +15,14 @@ use tokio::{
 };
 
 use super::{
-    ANSWER, FENCE, FILL, FOLDER, LOSSES, POUR, Shell, hexadecimal, lacked, may_pass, shown,
-    told::of_a_library, whole,
+    ANSWER, FENCE, FILL, FOLDER, LOSSES, POUR, Shell,
+    complaints::{entry_of, says_nothing, unkept},
+    hexadecimal, lacked, may_pass, shown, whole,
 };
 use crate::{
     engine::{Failure, Kind},
     steps::movers::retry::Loss,
-    transfer::{ControlError, Fault, Finding, Inspection, Ownership, What, path::TreePath},
+    transfer::{ControlError, EXAMPLES, Fault, Finding, Inspection, Ownership, path::TreePath},
 };
 
 /// So much goes with one command.
@@ -404,15 +405,22 @@ impl Target {
         let mut others = Vec::new();
         for line in complaints {
             match unkept(line) {
-                Some(what) => match findings.iter_mut().find(|found| found.what == what) {
-                    Some(found) => found.count += 1,
-                    None => findings.push(Finding {
-                        what,
-                        why: format!("the target's `{line}`"),
-                        count: 1,
-                        examples: Vec::new(),
-                    }),
-                },
+                Some(what) => {
+                    let examples = entry_of(line).into_iter();
+                    match findings.iter_mut().find(|found| found.what == what) {
+                        Some(found) => {
+                            found.count += 1;
+                            let room = EXAMPLES.saturating_sub(found.examples.len());
+                            found.examples.extend(examples.take(room));
+                        }
+                        None => findings.push(Finding {
+                            what,
+                            why: format!("the target's `{line}`"),
+                            count: 1,
+                            examples: examples.collect(),
+                        }),
+                    }
+                }
                 None if says_nothing(line) => {}
                 None => others.push(line.clone()),
             }
@@ -473,29 +481,6 @@ fn names(told: &str) -> Vec<TreePath> {
     names.filter_map(TreePath::new).collect()
 }
 
-/// What a line of a tar says that it could not keep.
-fn unkept(line: &str) -> Option<What> {
-    // The name of a file may say anything.
-    let said = line.rsplit(": ").nth(1).unwrap_or_default();
-    let has = |text: &str| said.starts_with(text);
-    if let Some((_, rest)) = line.split_once(": Cannot set '")
-        && let Some((name, _)) = rest.split_once("' extended attribute")
-    {
-        return Some(What::Xattr(name.as_bytes().to_vec()));
-    }
-    if has("Cannot change ownership") || has("can't change owner") || has("chown ") {
-        Some(What::Owner)
-    } else if has("Cannot change mode") || has("can't change mode") {
-        Some(What::Mode)
-    } else if has("Cannot utime") {
-        Some(What::Time)
-    } else if has("Cannot mknod") || has("can't create node") {
-        Some(What::Device)
-    } else {
-        None
-    }
-}
-
 /// What was complained of, without what only says that a deed goes on.
 fn complained(said: &str) -> String {
     let lines: Vec<_> = said.lines().filter(|line| *line != "alive").collect();
@@ -511,14 +496,4 @@ fn came_short(line: &str) -> bool {
         "Error is not recoverable",
     ];
     known.iter().any(|known| line.contains(known))
-}
-
-/// Whether a line says nothing of what was unpacked.
-fn says_nothing(line: &str) -> bool {
-    let known = [
-        "Exiting with failure status due to previous errors",
-        "implausibly old time stamp",
-        " s in the future",
-    ];
-    line.trim().is_empty() || of_a_library(line) || known.iter().any(|known| line.contains(known))
 }

@@ -9,6 +9,7 @@
 //!
 //! Nothing of this tells two files apart but reading both. So every round moves everything, and the verification reads
 //! a tar of both sides and compares them entry by entry, with the digests that a mover would give.
+mod complaints;
 mod fill;
 mod place;
 mod shells;

@@ -13,7 +13,7 @@ use crate::{
     engine::{Failure, Kind},
     steps::movers::{Compared, Limit, Meter, Rounded, retry::Loss},
     transfer::{
-        Fault, Finding, Inspection, Ownership, Progress, RoundKind, RoundSummary, Side, What,
+        Excuse, Fault, Finding, Inspection, Ownership, Progress, RoundKind, RoundSummary, Side,
         archive::{self, Dialect, Origin, Read, Tree},
     },
 };
@@ -145,7 +145,7 @@ impl Shells {
     }
 
     /// Reads both sides back, after all was synced, and compares them.
-    pub(in super::super) async fn verify(&self, excused: &[What]) -> Result<Compared, Loss> {
+    pub(in super::super) async fn verify(&self, excused: &[Excuse]) -> Result<Compared, Loss> {
         let begun = Instant::now();
         let hear = |side| self.hears(side, |read, _, figures| figures.bytes_checked = read.bytes);
         let source = self
