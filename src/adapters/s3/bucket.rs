@@ -156,7 +156,10 @@ impl Bucket {
                 Err(error) => error,
             };
             let (error, meaning) = fault::of(&error, request, &self.inner.settings.region);
-            let perhaps = error.is_about_credentials() || meaning == Meaning::Mute;
+            // Whoever is refused before his part was read may only see that the connection ends.
+            let perhaps = error.is_about_credentials()
+                || meaning == Meaning::Mute
+                || matches!(error, S3Error::Unreachable { .. });
             if perhaps && renewals < RENEWALS {
                 renewals += 1;
                 // Where there are none any more, it is the server's refusal that tells more.
