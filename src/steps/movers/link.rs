@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::Result;
 use futures::future::try_join_all;
 use tokio::sync::oneshot;
@@ -20,6 +22,11 @@ use crate::{
         archive::{Access, Archive, Lender, Objects},
     },
 };
+
+/// How often the movers are brought together through the client before that is no way,
+const RELAYS: u32 = 3;
+/// so long after the last time.
+const RELAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Both movers of a volume, connected to us and to each other.
 pub(super) struct Linked {
@@ -179,8 +186,19 @@ impl Movers {
         Failure::new(Kind::Blocked, why).with_evidence(declined)
     }
 
-    /// Connects both through this client: a port-forward to each for every connection.
+    /// Connects both through this client. A port-forward that is cut meanwhile says nothing of the way: it is tried again.
     async fn relay(&self, pair: &mut Linked, both: [&Running; 2]) -> Result<Reach, Loss> {
+        for _ in 1..RELAYS {
+            if let reached @ Reach::Reached { .. } = self.relay_once(pair, both).await? {
+                return Ok(reached);
+            }
+            tokio::time::sleep(RELAY_PAUSE).await;
+        }
+        self.relay_once(pair, both).await
+    }
+
+    /// A port-forward to each for every connection.
+    async fn relay_once(&self, pair: &mut Linked, both: [&Running; 2]) -> Result<Reach, Loss> {
         // One carries the listing.
         let streams = (0..=DEFAULT_CONNECTIONS)
             .map(|_| async { tokio::try_join!(self.open(both[0]), self.open(both[1])) });
