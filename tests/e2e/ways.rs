@@ -10,7 +10,7 @@ use super::{
     proxy::{Fate, Proxy, Seen},
     s3::{ROOT, Server},
     small::{NAME, Small},
-    support::{Namespace, On, end},
+    support::{Namespace, On, end, mover_image},
     tree, workload,
 };
 
@@ -142,6 +142,50 @@ fn by_each_other_way_faults_of_the_server_stop_neither_run_nor_rollback() -> Res
     for thread in [client, bucket] {
         thread.join().map_err(|_| anyhow!("a panic"))??;
     }
+    Ok(())
+}
+
+/// Fewer bytes than any handshake of two movers has.
+const NO_HANDSHAKE: usize = 200;
+
+#[test]
+fn a_stream_that_is_cut_while_movers_are_brought_together_says_nothing_of_the_way() -> Result<()> {
+    let namespace = Namespace::new(On::A, "ways-cut", &[])?;
+    for claim in ["rows", "copy", "other"] {
+        namespace.apply(&[workload::claim(claim, "64Mi")])?;
+    }
+    let folder = namespace.folder("rows")?;
+    tree::noise(&folder.join("large"), 1 << 20)?;
+    // The first two streams are those that speak to the movers; a relay's come behind them.
+    let cutting = |last: u32| {
+        let mut streams = 0;
+        Proxy::new(On::A, move |seen| {
+            streams += u32::from(kind_of(seen).contains("portforward"));
+            let cut = kind_of(seen).contains("portforward") && (3..=last).contains(&streams);
+            if cut {
+                Fate::Break(NO_HANDSHAKE)
+            } else {
+                Fate::Pass
+            }
+        })
+    };
+    let copy = |target: &str| {
+        let image = mover_image()?;
+        let args = ["copy", "pvc/rows", target, "--way", "client", "--yes"];
+        namespace.migrate(&[&args[..], &["--mover-image", &image]].concat())
+    };
+    cutting(3)?.end(copy("pvc/copy")?)?.with_code(0)?;
+    tree::assert_equal(&folder, &namespace.folder("copy")?, 0)?;
+
+    // Where each is cut it is no way, and that is told with what to do.
+    cutting(u32::MAX)?
+        .end(copy("pvc/other")?)?
+        .with_code(10)?
+        .says(&[
+            "cannot reach each other, neither through this client",
+            "the target mover got no connection through the client",
+            "next:",
+        ])?;
     Ok(())
 }
 
