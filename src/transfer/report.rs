@@ -184,6 +184,7 @@ pub struct Excuse {
 }
 
 /// Wherever it is.
+#[cfg(test)]
 impl From<What> for Excuse {
     fn from(what: What) -> Self {
         Self {
@@ -209,8 +210,7 @@ impl Excuse {
     }
 
     /// Whether it explains this difference of an entry. A device or a hard link may be missed at another name.
-    #[must_use]
-    pub fn covers(&self, what: &What, path: &TreePath) -> bool {
+    pub(crate) fn covers(&self, what: &What, path: &TreePath) -> bool {
         let anywhere = self.only.is_empty() || matches!(what, What::Device | What::HardLink);
         self.what == *what && (anywhere || self.only.contains(path))
     }

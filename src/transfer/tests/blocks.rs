@@ -1,12 +1,11 @@
 //! Large files and devices go by blocks: only what differs is sent, it is written in its place, and what breaks off
 //! goes on where it was.
 use super::between::{SPOILS, Spoil, between};
-use super::pair::{Client, Pair, RUN, round};
+use super::pair::{Client, Pair, RUN, round, verified};
 use super::snapshot::{assert_same, assert_same_so_far};
 use super::tree::{hostile, set_times};
 use crate::transfer::control::ControlError;
 use crate::transfer::fault::Fault;
-use crate::transfer::recollection::Reading;
 use crate::transfer::report::{Reach, RoundKind, RoundSummary, Shape};
 use crate::transfer::side::Side;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -120,10 +119,7 @@ async fn an_equal_file_sends_nothing() {
     let last = round(&mut client, RoundKind::Final).await.unwrap();
     assert_eq!((last.files_same, last.metadata_fixed), (1, 0));
     // Large files are not digested twice: only the verification does that.
-    let verification = client
-        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
-        .await
-        .unwrap();
+    let verification = verified(&mut client, &[]).await;
     assert!(verification.is_equal(), "{verification:?}");
 }
 
@@ -539,9 +535,6 @@ async fn devices_go_by_blocks_alike() {
     file.write_all_at(b"x", 5 * MIB).unwrap();
     punch(&file, 50 * MIB, 2 * MIB);
     assert_eq!(began(&mut client, RoundKind::Final).await, (MIB, 1, 0));
-    let verification = client
-        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
-        .await
-        .unwrap();
+    let verification = verified(&mut client, &[]).await;
     assert!(verification.is_equal(), "{verification:?}");
 }

@@ -2,7 +2,8 @@
 use crate::transfer::control::{Control, ControlError};
 use crate::transfer::keys::{ClientKeys, RunKeys};
 use crate::transfer::mover::{Ended, Mover, MoverConfig, MoverError};
-use crate::transfer::report::{Reach, RoundKind, RoundSummary, Shape};
+use crate::transfer::recollection::Reading;
+use crate::transfer::report::{Excuse, Reach, RoundKind, RoundSummary, Shape, Verification};
 use crate::transfer::side::Side;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -134,6 +135,14 @@ impl Pair {
             .map(|thread| thread.join().unwrap().unwrap())
             .collect()
     }
+}
+
+/// Compares both sides, which are read for it.
+pub async fn verified(client: &mut Client, excused: &[Excuse]) -> Verification {
+    let verified = client
+        .verify(RUN, excused, Reading::Afresh, &mut |_| {})
+        .await;
+    verified.unwrap()
 }
 
 pub async fn round(client: &mut Client, kind: RoundKind) -> Result<RoundSummary, ControlError> {

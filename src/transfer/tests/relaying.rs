@@ -1,5 +1,5 @@
 //! Movers that cannot reach each other meet through the client, and what happens on that way to the bytes is noticed.
-use super::pair::{Client, Pair, RUN, round};
+use super::pair::{Client, Pair, RUN, round, verified};
 use super::snapshot::assert_same;
 use super::tree::hostile;
 use crate::transfer::control::ControlError;
@@ -143,10 +143,7 @@ async fn a_hostile_tree_arrives_whole_through_the_client() {
     let first = round(&mut target, RoundKind::Warm).await.unwrap();
     let last = round(&mut target, RoundKind::Final).await.unwrap();
     assert_eq!((last.files_moved, last.files_same), (0, first.files_moved));
-    let verification = target
-        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
-        .await
-        .unwrap();
+    let verification = verified(&mut target, &[]).await;
     assert_eq!(verification.differences, []);
     target.finish(RUN).await.unwrap();
     assert_same(&pair.source(), &pair.target());
@@ -199,10 +196,7 @@ async fn what_is_spoilt_on_the_way_is_noticed_and_gone_on_from() {
         let (_relay, reach) = pair.relayed(&mut target, None).await.unwrap();
         assert!(matches!(reach, Reach::Reached { .. }), "{seen}: {reach:?}");
         round(&mut target, RoundKind::Final).await.unwrap();
-        let verification = target
-            .verify(RUN, &[], Reading::Afresh, &mut |_| {})
-            .await
-            .unwrap();
+        let verification = verified(&mut target, &[]).await;
         assert_eq!(verification.differences, [], "{seen}");
         assert_eq!(verification.source.entries, 21, "{seen}");
     }

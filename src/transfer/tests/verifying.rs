@@ -1,8 +1,7 @@
 //! Verification names every way in which a copy can be wrong.
-use super::pair::{Pair, RUN, round};
+use super::pair::{Pair, RUN, round, verified};
 use super::tree::{hostile, set_owner, set_times, set_xattr};
 use crate::transfer::path::TreePath;
-use crate::transfer::recollection::Reading;
 use crate::transfer::report::{DifferenceKind, Excuse, Finding, RoundKind, What};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -16,10 +15,7 @@ async fn spoil(spoil: impl FnOnce(&Path), expected: &[(&str, DifferenceKind)]) {
     round(&mut client, RoundKind::Warm).await.unwrap();
     client.finish(RUN).await.unwrap();
     spoil(&pair.target());
-    let verification = client
-        .verify(RUN, &[], Reading::Afresh, &mut |_| {})
-        .await
-        .unwrap();
+    let verification = verified(&mut client, &[]).await;
     let found: Vec<_> = verification
         .differences
         .iter()
@@ -180,10 +176,7 @@ async fn what_a_round_could_not_keep_is_a_finding_and_not_a_difference() {
     });
     let attribute = What::Xattr(b"user.origin".into());
     let excused = [attribute.clone().into()];
-    let verification = client
-        .verify(RUN, &excused, Reading::Afresh, &mut |_| {})
-        .await
-        .unwrap();
+    let verification = verified(&mut client, &excused).await;
     let found: Vec<_> = verification
         .differences
         .iter()
@@ -227,10 +220,7 @@ async fn what_was_kept_elsewhere_is_a_difference_there() {
     };
     let mut differences = async |finding: &Finding| -> Vec<String> {
         let excused = [Excuse::of(finding)];
-        let verification = client
-            .verify(RUN, &excused, Reading::Afresh, &mut |_| {})
-            .await
-            .unwrap();
+        let verification = verified(&mut client, &excused).await;
         let found = verification.differences.iter();
         found.map(|found| found.path.to_string()).collect()
     };

@@ -25,7 +25,7 @@ pub(super) fn unkept(line: &str) -> Option<What> {
     }
 }
 
-/// The entry that GNU tar complains of: `tar: ./a\\nb: Cannot utime: Operation not permitted`. None where that is not
+/// The entry that GNU tar complains of: `tar: ./a\nb: Cannot utime: Operation not permitted`. None where that is not
 /// known, as with busybox, or for attributes.
 pub(super) fn entry_of(line: &str) -> Option<TreePath> {
     let (named, said) = line.strip_prefix("tar: ")?.rsplit_once(": Cannot ")?;

@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use crate::{
     steps::movers::retry::Loss,
-    transfer::{Excuse, Ownership, RoundKind, Side, What, archive::Dialect},
+    transfer::{Excuse, Ownership, RoundKind, Side, What, archive::Dialect, path::TreePath},
 };
 use world::{FILLS, Fault, READS, World, program, programs};
 
@@ -306,6 +306,24 @@ async fn all_complaints_are_heard_or_none_is_believed() {
         .map(|found| (found.what.clone(), found.count))
         .collect();
     assert_eq!(kept, [(What::Owner, 30_000)]);
+
+    let line = "tar: ./a b: Cannot utime: Operation not permitted";
+    program(
+        &place,
+        "tar",
+        &format!("cat >/dev/null; echo '{line}' >&2; exit 2"),
+    );
+    target.begin("session.1.w").await.expect("a beginning");
+    let kept = target.close("session.1.w").await.expect("findings");
+    let excuses: Vec<_> = kept.iter().map(Excuse::of).collect();
+    let only = vec![TreePath::new("a b").expect("a path")];
+    assert_eq!(
+        excuses,
+        [Excuse {
+            what: What::Time,
+            only
+        }]
+    );
 
     program(
         &place,
