@@ -164,7 +164,7 @@ row_second() {
   kubectl rollout status -n $namespace statefulset/files --timeout=120s >/dev/null
   from=$(folder $namespace data-files-0)
   # While the large one is copied the others are there already, and can be changed.
-  (cd "$from" && sh -ec "$small_files" && dd if=/dev/urandom of=zz-large bs=1M count=2048 2>/dev/null)
+  (cd "$from" && sh -ec "$small_files" && dd if=/dev/urandom of=zz-large bs=1M count=1024 2>/dev/null)
   mkdir "$to"
   peers_on
   sync
@@ -199,7 +199,7 @@ some_changed() {
 }
 
 # looked_again_by_ours FUNCTION FILES: seconds of the second of two rounds; FUNCTION is called while the first one
-# ends, and so many files are sent in both.
+# copies its last file, and so many files are sent in both.
 looked_again_by_ours() {
   local client target sent
   "$binary" run -n "$namespace" -f "$bench/second-plan.yaml" --yes 2>"$work/told" &
@@ -210,10 +210,7 @@ looked_again_by_ours() {
     kill -0 $client || fail "the first round did not end: $(cat "$work/told")"
     sleep 0.1
   done
-  # The second round follows at once, but for a client that stands still.
-  kill -STOP $client
   "$1"
-  kill -CONT $client
   until grep -q 'warm-copy: done' "$work/told"; do
     kill -0 $client || fail "the warm rounds did not end: $(cat "$work/told")"
     sleep 0.1
