@@ -171,7 +171,7 @@ row_second() {
   plain_rsync >/dev/null
   for what in nothing_changed some_changed; do
     files=100001
-    [ $what = nothing_changed ] || files=101002
+    [ $what = nothing_changed ] || files=101001
     rm -f "$work/ours" "$work/peer"
     for ((round = 0; round < rounds; round++)); do
       looked_again_by_ours $what $files >>"$work/ours"
@@ -191,12 +191,12 @@ row_second() {
 
 nothing_changed() { :; }
 
-# The last of the files may wait for the end of the round to be put in place, all others are there before it.
-early_folders="$(seq 90) 100"
+# The first fifty folders in the order in which they are copied: the last files of a round are put in place at its end.
+early_folders="1 10 100 $(seq -s ' ' 11 19) 2 $(seq -s ' ' 20 29) 3 $(seq -s ' ' 30 39) 4 $(seq -s ' ' 40 49) 5 $(seq -s ' ' 50 53)"
 
-# Eleven files of each of these folders are others, and none is in memory.
+# Twenty files of each of these folders are others, and none is in memory.
 some_changed() {
-  (cd "$from" && for folder in $early_folders; do dd if=/dev/urandom bs=4096 count=11 2>/dev/null | split -b 4096 -a 3 - "$folder/"; done)
+  (cd "$from" && for folder in $early_folders; do dd if=/dev/urandom bs=4096 count=20 2>/dev/null | split -b 4096 -a 3 - "$folder/"; done)
   sync
   echo 3 >/proc/sys/vm/drop_caches
 }
@@ -225,7 +225,7 @@ looked_again() {
   target=""
   until [ "$target" ]; do target=$(folder "$namespace-new" data-files-0 2>/dev/null) || true; sleep 0.1; done
   # shellcheck disable=SC2086  # a list of folders
-  until [ "$(cd "$target" && find $early_folders -type f -size 4k 2>/dev/null | wc -l)" = 91000 ]; do
+  until [ "$(cd "$target" && find $early_folders -type f -size 4k 2>/dev/null | wc -l)" = 50000 ]; do
     kill -0 $client || fail "the first round did not end: $(cat "$work/told")"
     sleep 0.1
   done
