@@ -46,7 +46,12 @@ archived_by_ours() {
   seconds_of "$told" .upload.volumes[0].seconds
 }
 archived_by_tar() { seconds sh -ec 'tar -C "$1" -cf - . | zstd -q -1 -T0 | rclone rcat "$2"' - "$from" "$remote"; }
-archived_by_restic() { seconds restic -q --no-cache backup "$from"; }
+# What it has sent before it does not send again: each time it is the first.
+archived_by_restic() {
+  rm -rf "$work/buckets/bench/restic"
+  restic -q --no-cache init
+  seconds restic -q --no-cache backup "$from"
+}
 
 restored_by_ours() {
   local told id
@@ -78,7 +83,6 @@ in_turn() {
 row_archive() {
   laid_out bench-archive "$mixed_files"
   bucket_started
-  restic -q --no-cache init
   in_turn "snapshot of 4 GiB, half compressible" archived_by_ours \
     "2 archived_by_tar tar, zstd -1 -T0, rclone rcat" "2 archived_by_restic restic backup"
   in_turn "restore of it" restored_by_ours \
