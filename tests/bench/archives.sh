@@ -49,7 +49,7 @@ archived_by_tar() { seconds sh -ec 'tar -C "$1" -cf - . | zstd -q -1 -T0 | rclon
 # What it has sent before it does not send again: each time it is the first.
 archived_by_restic() {
   rm -rf "$work/buckets/bench/restic"
-  restic -q --no-cache init
+  restic -q --no-cache init >/dev/null
   seconds restic -q --no-cache backup "$from"
 }
 

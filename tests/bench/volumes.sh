@@ -163,7 +163,7 @@ row_second() {
   kubectl apply -n $namespace -f "$bench/second.yaml" >/dev/null
   kubectl rollout status -n $namespace statefulset/files --timeout=120s >/dev/null
   from=$(folder $namespace data-files-0)
-  # While the large one is copied the others can be changed.
+  # As long as the large one is copied, the last, the round is not over.
   (cd "$from" && sh -ec "$small_files" && dd if=/dev/urandom of=zz-large bs=1M count=1024 2>/dev/null)
   mkdir "$to"
   peers_on
@@ -201,8 +201,8 @@ some_changed() {
   echo 3 >/proc/sys/vm/drop_caches
 }
 
-# looked_again_by_ours FUNCTION FILES: seconds of the second of two rounds; FUNCTION is called while the first one
-# copies its last file, and so many files are sent in both.
+# looked_again_by_ours FUNCTION FILES: seconds of the second of two rounds; FUNCTION is called in the middle of the
+# first one, and so many files are sent in both.
 looked_again_by_ours() {
   local sent in_time attempt
   # A disk that is busy may let nobody look before it is too late.
@@ -218,12 +218,15 @@ looked_again_by_ours() {
 # looked_again FUNCTION: two rounds; `in_time` is set if FUNCTION ended before the second began, `sent` to how many files
 # were sent in both.
 looked_again() {
-  local client target
+  local target=""
   in_time=""
   "$binary" run -n "$namespace" -f "$bench/second-plan.yaml" --yes 2>"$work/told" &
   client=$!
-  target=""
-  until [ "$target" ]; do target=$(folder "$namespace-new" data-files-0 2>/dev/null) || true; sleep 0.1; done
+  until [ "$target" ]; do
+    kill -0 $client || fail "the first round did not begin: $(cat "$work/told")"
+    target=$(folder "$namespace-new" data-files-0 2>/dev/null) || true
+    sleep 0.1
+  done
   # shellcheck disable=SC2086  # a list of folders
   until [ "$(cd "$target" && find $early_folders -type f -size 4k 2>/dev/null | wc -l)" = 50000 ]; do
     kill -0 $client || fail "the first round did not end: $(cat "$work/told")"
@@ -238,6 +241,7 @@ looked_again() {
   kill -INT $client
   # 130: it says how it goes on.
   wait $client || true
+  client=""
   "$binary" report again -n "$namespace" -o json >"$work/report"
   sent=$(jq '.outputs["warm-copy"].volumes[0].files_sent' "$work/report")
   "$binary" rollback again -n "$namespace" --yes >/dev/null

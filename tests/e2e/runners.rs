@@ -1,9 +1,5 @@
 //! Several runners at one migration.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
@@ -11,7 +7,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     system::uname,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
@@ -41,10 +37,10 @@ pub fn held(small: &Small, step: &str) -> Result<(Proxy, watch::Sender<bool>, Ru
     Ok((proxy, gate, running))
 }
 
-/// Everything that a run could change by its name, without what controllers write when they like.
-fn versions(small: &Small) -> Result<BTreeMap<String, Value>> {
+/// Everything that a run could change, by its name, without what controllers write when they like.
+fn versions(small: &Small) -> Result<Value> {
     let kinds = "configmaps,leases,statefulsets,persistentvolumeclaims,jobs,secrets";
-    let mut all = BTreeMap::new();
+    let mut all = serde_json::Map::new();
     for namespace in [&small.source, &small.target] {
         for item in namespace.get(kinds)?["items"].as_array().context("items")? {
             let mut item = item.clone();
@@ -60,26 +56,36 @@ fn versions(small: &Small) -> Result<BTreeMap<String, Value>> {
             );
         }
     }
-    Ok(all)
+    Ok(Value::Object(all))
 }
 
-/// The objects that are not the same, each as it was and as it is.
-fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<String> {
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let of = |all: &BTreeMap<String, Value>, name: &String| {
-        all.get(name).map_or("absent".to_owned(), Value::to_string)
-    };
-    names
-        .into_iter()
-        .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| {
-            format!(
-                "{name} was {}\nand is {}",
-                of(before, name),
-                of(after, name)
-            )
-        })
-        .collect()
+/// Each field that is not the same, by its path, as it was and as it is: whole objects are too long to be read.
+fn changes(path: &str, before: &Value, after: &Value) -> Vec<String> {
+    match (before, after) {
+        (Value::Object(one), Value::Object(other)) => {
+            let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+            let each =
+                |name: &String| changes(&format!("{path}.{name}"), &before[name], &after[name]);
+            names.into_iter().flat_map(each).collect()
+        }
+        _ if before == after => Vec::new(),
+        _ => vec![format!("{path} was {before} and is {after}")],
+    }
+}
+
+#[test]
+fn a_change_is_named_by_its_field() {
+    let before = json!({"Lease a/m": {"spec": {"holder": "one", "fence": 1}}, "Secret a/s": {}});
+    let after = json!({"Lease a/m": {"spec": {"holder": "two", "fence": 1}}, "Job a/j": {}});
+    assert_eq!(
+        changes("", &before, &after),
+        [
+            ".Job a/j was null and is {}",
+            ".Lease a/m.spec.holder was \"one\" and is \"two\"",
+            ".Secret a/s was {} and is null",
+        ]
+    );
+    assert!(changes("", &before, &before).is_empty());
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn the_second_runner_names_the_first_and_takes_over_only_from_silence() -> Resul
         "changed nothing since",
         "next:",
     ])?;
-    let changed = changes(&before, &versions(&small)?);
+    let changed = changes("", &before, &versions(&small)?);
     ensure!(changed.is_empty(), "{}", changed.join("\n"));
     Ok(())
 }
